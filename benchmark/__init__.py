@@ -1,0 +1,1 @@
+"""The engine: data, training, evaluation and execution. Knows protocols, no paper and no table."""

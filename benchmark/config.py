@@ -1,0 +1,113 @@
+"""What is run, as data. `RunConfig` decides the numbers; `Resources` must not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from benchmark.vocabulary import BenchError
+
+Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+Millimetres = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingConfig(_Strict):
+    """The recipe. Defaults are the paper's (Section 3.4), at 96^3 and float32."""
+
+    patch_size: Size = (96, 96, 96)
+    batch_size: int = Field(4, gt=0)
+    epochs: int = Field(400, gt=0)
+    steps: int | None = Field(None, gt=0)
+    """Optimiser steps in all; None: `epochs` passes over the training cases, one patch a case and pass."""
+    lesion_fraction: float = Field(2 / 3, ge=0, le=1)
+    """Probability that a patch of a case with lesions is centred on a lesion voxel."""
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-6, ge=0)
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    """`step`: a tenth of the learning rate after 62.5 % of the steps, as the authors' code (250 of 400 epochs)."""
+    precision: Precision = "float32"
+    compile: bool = False
+    channels_last: bool = False
+    deterministic: bool = True
+    """Deterministic algorithms only; on the CPU a resumed run is then equal bit for bit."""
+    validations: int = Field(10, ge=0)
+    """How often the validation part is scored in a training, at equal distances."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which weights are evaluated; `best` is chosen by mean Dice on the validation part."""
+
+
+class InferenceConfig(_Strict):
+    overlap: float = Field(0.25, ge=0, lt=1)
+    windows_per_batch: int = Field(4, gt=0)
+    score_grid: Literal["dataset", "native"] = "dataset"
+    """`dataset`: the full volume at the data set's spacing; `native`: the original files' grid."""
+
+
+class RunConfig(_Strict):
+    """One training and its evaluation."""
+
+    dataset: str
+    spacing_mm: Millimetres | None = None
+    """None: the data set's own spacing."""
+    fold: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    method: str
+    method_args: dict[str, Any] = {}
+    loss_weights: dict[str, float]
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @field_validator("loss_weights")
+    @classmethod
+    def _weights_are_numbers(cls, weights: dict[str, float]) -> dict[str, float]:
+        bad = {name: weight for name, weight in weights.items() if not 0 <= weight < float("inf")}
+        if bad:
+            raise ValueError(f"loss weights must be finite and not negative: {bad}")
+        return weights
+
+    def canonical_json(self) -> str:
+        """Equal configurations give equal strings."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+class Resources(_Strict):
+    """How a run is executed. Nothing here may change a score."""
+
+    device: str = "cpu"
+    threads: int = Field(1, gt=0)
+    loader_threads: int = Field(2, gt=0)
+    checkpoint_seconds: float = Field(120.0, gt=0)
+    save_predictions: bool = False
+
+
+def run_id(config: RunConfig, data_fingerprint: str) -> str:
+    """12 hexadecimal digits that name a training: its configuration and the prepared data it sees."""
+    identity = config.canonical_json() + data_fingerprint
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def merge(base: dict[str, Any], *overrides: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries merged key by key; a later value replaces an earlier one."""
+    merged = dict(base)
+    for override in overrides:
+        for key, value in override.items():
+            old = merged.get(key)
+            merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
+    """A checked configuration; errors name every wrong key and the file or option it comes from."""
+    try:
+        return RunConfig.model_validate(settings)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BenchError(f"{source}: {faults}.") from error

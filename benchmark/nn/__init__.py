@@ -1,0 +1,1 @@
+"""The toolbox that methods are made of."""

@@ -1,0 +1,369 @@
+"""The results on disk: one folder a run, one row a score. Reads and writes; needs no torch.
+
+    results/runs/<run_id>/
+        config.yaml       the RunConfig
+        run.json          RunRecord: state, versions, device, seconds, memory, error
+        heartbeat.json    Heartbeat, while it runs: step, loss, validation Dice
+        history.csv       one row an epoch or validation: step, seconds, loss names, val_dice
+        scores.parquet    one row per case, region and metric (SCORE_COLUMNS)
+        last.safetensors  weights;  checkpoint.pt  what a resume needs
+        log.txt           the log;  predictions/  NIfTI masks, when asked for
+
+    results/grids/<name>-<key>.json   GridManifest: the cells of a grid and their runs
+
+Every file is written to a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+
+from benchmark.vocabulary import BenchError
+
+State = Literal["pending", "running", "done", "failed"]
+FailureClass = Literal["data", "memory", "diverged", "interrupted", "code"]
+STALE_AFTER_SECONDS = 60.0
+"""A running run whose heartbeat is older than this, and whose lock is free, was interrupted."""
+
+SCORE_COLUMNS = {
+    "run_id": "string",
+    "method": "string",
+    "dataset": "string",
+    "fold": "int64",
+    "seed": "int64",
+    "split": "string",
+    "checkpoint": "string",
+    "grid": "string",
+    "case_id": "string",
+    "patient": "string",
+    "region": "string",
+    "metric": "string",
+    "unit": "string",
+    "value": "float64",
+}
+"""NaN in `value` means undefined (Dice without a reference, say), never missing."""
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another folder with --results.") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; results are shared as the user's umask says.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise BenchError(f"Cannot write {path}: {error.strerror or error}. Free space or choose --results.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: object) -> None:
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run besides its configuration. `facts` holds versions, device, git commit."""
+
+    run_id: str
+    state: State = "pending"
+    failure: FailureClass | None = None
+    error: str | None = None
+    attempts: int = 0
+    data_fingerprint: str = ""
+    parameters: int | None = None
+    steps: int | None = None
+    train_seconds: float | None = None
+    inference_seconds_per_case: float | None = None
+    peak_memory_mb: float | None = None
+    accumulation: int = 1
+    excluded_cases: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Where a running run is. `phase` is train, validate or evaluate; `done`/`total` count its steps or cases."""
+
+    phase: str
+    done: int
+    total: int
+    loss: float | None = None
+    val_dice: float | None = None
+    pid: int = 0
+    host: str = ""
+    device: str = ""
+    time: float = 0.0
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, results: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = results / "runs" / run_id
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def record_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def heartbeat_file(self) -> Path:
+        return self.path / "heartbeat.json"
+
+    @property
+    def history_file(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def scores_file(self) -> Path:
+        return self.path / "scores.parquet"
+
+    @property
+    def weights_file(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def best_weights_file(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def config(self) -> dict[str, Any]:
+        content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise BenchError(f"{self.config_file} is not a run's configuration; remove the folder {self.path}.")
+        return content
+
+    def write_record(self, record: RunRecord) -> None:
+        write_json(self.record_file, asdict(record))
+
+    def record(self) -> RunRecord:
+        """The record; a run that was never started is pending."""
+        if not self.record_file.exists():
+            return RunRecord(self.run_id)
+        content = _read_json(self.record_file)
+        known = {f.name for f in fields(RunRecord)}
+        record = RunRecord(**{key: value for key, value in content.items() if key in known})
+        return replace(record, excluded_cases=tuple(record.excluded_cases), warnings=tuple(record.warnings))
+
+    def write_heartbeat(self, beat: Heartbeat) -> None:
+        write_json(self.heartbeat_file, asdict(beat))
+
+    def heartbeat(self) -> Heartbeat | None:
+        if not self.heartbeat_file.exists():
+            return None
+        return Heartbeat(**_read_json(self.heartbeat_file))
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """All rows so far; columns are the union of the rows' keys, in order of appearance."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        with written_whole(self.history_file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.history_file) if self.history_file.exists() else pd.DataFrame()
+
+    def write_scores(self, scores: pd.DataFrame) -> None:
+        with written_whole(self.scores_file) as temporary:
+            check_scores(scores, source=str(self.scores_file)).to_parquet(temporary, index=False)
+
+    def scores(self) -> pd.DataFrame:
+        return check_scores(pd.read_parquet(self.scores_file), source=str(self.scores_file))
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Hold the run for this process; False when another process, on any launcher, holds it.
+
+        The lock ends with the process, however it ends.
+        """
+        with exclusive(self.path / ".lock") as held:
+            yield held
+
+    def is_claimed(self) -> bool:
+        """Whether some process works on this run right now."""
+        if not (self.path / ".lock").exists():
+            return False
+        with exclusive(self.path / ".lock") as held:
+            return not held
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """An advisory lock on a file, between processes; yields whether it was obtained."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another folder with --results.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BenchError(f"{path} is damaged ({error}). Remove it and start again.") from error
+    if not isinstance(content, dict):
+        raise BenchError(f"{path} is not what this suite writes. Remove it and start again.")
+    return content
+
+
+def check_scores(scores: pd.DataFrame, *, source: str) -> pd.DataFrame:
+    """The frame with exactly the columns and types of the schema."""
+    missing = [column for column in SCORE_COLUMNS if column not in scores]
+    unknown = [str(column) for column in scores if column not in SCORE_COLUMNS]
+    if missing or unknown:
+        raise BenchError(f"{source}: missing columns {missing}, unknown columns {unknown}.")
+    return scores[list(SCORE_COLUMNS)].astype(SCORE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """One run of a grid: where it stands in the table, and which run it is.
+
+    `factors` are the table's coordinates as strings, e.g. {"version": "v3", "level": "shuffle",
+    "shared_layers": "5"}.
+    """
+
+    factors: Mapping[str, str]
+    fold: int
+    seed: int
+    run_id: str
+
+
+@dataclass(frozen=True)
+class GridManifest:
+    """Which runs make up a grid. Written by the launcher; all that a report needs to find its scores."""
+
+    grid: str
+    key: str
+    profile: str
+    dataset: str
+    data_root: str
+    data_fingerprint: str
+    created: float
+    cells: tuple[CellRun, ...]
+    excluded_cases: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.grid}-{self.key}"
+
+
+def manifest_file(results: Path, name: str) -> Path:
+    return results / "grids" / f"{name}.json"
+
+
+def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
+    """Store the manifest; cells of earlier launches of the same grid (other folds, other seeds) are kept."""
+    path = manifest_file(results, manifest.name)
+    with exclusive(path.with_suffix(".lock"), wait=True):
+        if path.exists():
+            earlier = read_manifest(path)
+            known = {cell.run_id for cell in manifest.cells}
+            kept = tuple(cell for cell in earlier.cells if cell.run_id not in known)
+            manifest = replace(manifest, cells=kept + manifest.cells)
+        write_json(path, asdict(manifest))
+    return manifest
+
+
+def read_manifest(path: Path) -> GridManifest:
+    content = _read_json(path)
+    try:
+        cells = tuple(CellRun(**cell) for cell in content.pop("cells"))
+        excluded = tuple(content.pop("excluded_cases", ()))
+        return GridManifest(cells=cells, excluded_cases=excluded, **content)
+    except (KeyError, TypeError) as error:
+        raise BenchError(f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew.") from error
+
+
+def manifests(results: Path, grid: str | None = None) -> list[GridManifest]:
+    """All grids of a results folder, the newest first."""
+    found = [read_manifest(path) for path in (results / "grids").glob("*.json")]
+    return sorted((m for m in found if grid in (None, m.grid)), key=lambda m: m.created, reverse=True)
+
+
+def state_of(folder: RunFolder, *, now: float | None = None) -> tuple[State, FailureClass | None]:
+    """The state as it really is: a run that says it runs, but whose process is gone, was interrupted."""
+    record = folder.record()
+    if record.state != "running":
+        return record.state, record.failure
+    if folder.is_claimed():
+        return "running", None
+    beat = folder.heartbeat()
+    age = (time.time() if now is None else now) - (beat.time if beat else 0.0)
+    # On file systems without locks across machines only the heartbeat tells.
+    if beat is not None and beat.host != os.uname().nodename and age < STALE_AFTER_SECONDS:
+        return "running", None
+    return "failed", "interrupted"
+
+
+def load_scores(results: Path, run_ids: Iterable[str]) -> pd.DataFrame:
+    """The scores of all finished runs among `run_ids`; an empty frame with the right columns if there are none."""
+    frames = []
+    for run_id in dict.fromkeys(run_ids):
+        folder = RunFolder(results, run_id)
+        if folder.record().state == "done":
+            frames.append(folder.scores())
+    if not frames:
+        return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in SCORE_COLUMNS.items()})
+    return pd.concat(frames, ignore_index=True)

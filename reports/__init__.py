@@ -1,0 +1,1 @@
+"""The answers: tables and figures from finished runs."""
