@@ -102,6 +102,7 @@ class RunRecord:
     failure: FailureClass | None = None
     error: str | None = None
     attempts: int = 0
+    threads: int | None = None
     data_fingerprint: str = ""
     parameters: int | None = None
     steps: int | None = None
@@ -245,7 +246,7 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """An advisory lock on a file, between processes; yields whether it was obtained."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        file = path.open("a")
     except OSError as error:
         raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another folder with --results.") from error
     with file:

@@ -1,0 +1,317 @@
+"""Phantoms: synthetic whole-body PET/CT as NIfTI files in AutoPET's TCIA layout.
+
+    <out>/PETCT_<patient>/<study>/{CTres,SUV,SEG}.nii.gz
+    <out>/Clinical Metadata FDG PET_CT Lesions.csv     AutoPET's columns, three rows a study (SEG, PT, CT)
+    <out>/phantom.json                                 the parameters; written first
+
+Half of the patients are healthy, one in seven has two studies. Study k depends on the seed and k only,
+so more cases can be added to a folder later. What is modelled, and from which sources: docs/phantoms.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import gzip
+import hashlib
+import io
+import json
+import multiprocessing
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.data import autopet
+from benchmark.data.phantom_anatomy import Patient, draw_patient
+from benchmark.data.phantom_scanner import Volumes, scan
+from benchmark.results import exclusive, write_json, write_text, written_whole
+from benchmark.vocabulary import BenchError, DataError, Spacing
+
+SPEC = replace(autopet.SPEC, name="phantom")
+discover = autopet.discover
+
+DEFAULT_SPACING_MM: Spacing = (2.04, 2.04, 3.0)
+"""AutoPET's PET grid, rounded."""
+METADATA_FILE = "Clinical Metadata FDG PET_CT Lesions.csv"
+PARAMETERS_FILE = "phantom.json"
+GENERATION = 1
+"""Raised whenever the same seed would give other images."""
+COLUMNS = [
+    "Series UID",
+    "Collection",
+    "3rd Party Analysis",
+    "Data Description URI",
+    "Subject ID",
+    "Study UID",
+    "Study Description",
+    "Study Date",
+    "Series Description",
+    "Manufacturer",
+    "Modality",
+    "SOP Class Name",
+    "SOP Class UID",
+    "Number of Images",
+    "File Size",
+    "File Location",
+    "Download Timestamp",
+    "diagnosis",
+    "age",
+    "sex",
+]
+_SERIES = (
+    ("SEG", "Segmentation", "Segmentation Storage", "1.2.840.10008.5.1.4.1.1.66.4"),
+    ("PT", "PET corr.", "Positron Emission Tomography Image Storage", "1.2.840.10008.5.1.4.1.1.128"),
+    ("CT", "GK p.v.3", "CT Image Storage", "1.2.840.10008.5.1.4.1.1.2"),
+)
+_COARSEST_MM, _FINEST_MM = 20.0, 0.5
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One planned study: whose, which of theirs, and where it is written."""
+
+    patient: int
+    number: int
+    n_studies: int
+    healthy: bool
+    folder: str
+
+
+def write_phantoms(
+    out: Path,
+    *,
+    cases: int,
+    seed: int,
+    spacing_mm: Spacing = DEFAULT_SPACING_MM,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write `cases` studies to `out`; what an earlier start finished is kept. `progress(done, cases)`.
+
+    The same seed gives the same bytes, for any `jobs`. A study is half a gigabyte of work memory and seconds
+    at AutoPET's spacing, a fraction of a second at 6 mm.
+
+    Raises BenchError when `out` holds something else, phantoms of other parameters, or more cases.
+    """
+    out = Path(out)
+    parameters = _checked_parameters(cases=cases, seed=seed, spacing_mm=spacing_mm, jobs=jobs)
+    with exclusive(out / ".lock") as held:
+        if not held:
+            raise BenchError(
+                f"Another process is writing phantoms to {out}. Wait for it or choose another --out."
+            )
+        _claim_folder(out, parameters)
+        planned = plan(cases, seed=seed)
+        missing = [study for study in planned if not _is_complete(out / study.folder)]
+        done = len(planned) - len(missing)
+        if progress:
+            progress(done, cases)
+        for _ in _written(out, missing, seed=seed, spacing_mm=spacing_mm, jobs=jobs):
+            done += 1
+            if progress:
+                progress(done, cases)
+        write_text(out / METADATA_FILE, metadata_csv(planned, seed=seed, spacing_mm=spacing_mm))
+
+
+def _checked_parameters(*, cases: int, seed: int, spacing_mm: Spacing, jobs: int) -> dict[str, Any]:
+    if cases < 1:
+        raise BenchError(f"{cases} phantoms cannot be written; ask for at least one with --cases.")
+    if seed < 0:
+        raise BenchError(f"The seed {seed} is negative; choose a whole number from 0 on with --seed.")
+    if jobs < 1:
+        raise BenchError(f"{jobs} jobs cannot work; ask for at least one with --jobs.")
+    if len(spacing_mm) != 3 or not all(_FINEST_MM <= s <= _COARSEST_MM for s in spacing_mm):
+        shown = " x ".join(f"{s:g}" for s in spacing_mm)
+        raise BenchError(
+            f"Voxels of {shown} mm are no sensible PET grid; give --spacing three lengths "
+            f"between {_FINEST_MM:g} and {_COARSEST_MM:g} mm."
+        )
+    return {
+        "generation": GENERATION,
+        "seed": seed,
+        "spacing_mm": [float(s) for s in spacing_mm],
+        "cases": cases,
+    }
+
+
+def _claim_folder(out: Path, parameters: dict[str, Any]) -> None:
+    """Note the parameters in `out`, unless it holds anything that does not agree with them."""
+    file = out / PARAMETERS_FILE
+    if not file.exists():
+        found = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+        if found:
+            raise BenchError(
+                f"{out} is not empty ({found[0]}, ...) and holds no phantoms. Choose another --out."
+            )
+        write_json(file, parameters)
+        return
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+        different = [key for key in ("generation", "seed", "spacing_mm") if there[key] != parameters[key]]
+        n_there = int(there["cases"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{file} is damaged ({error}). Remove {out} and write the phantoms anew.") from error
+    if different:
+        shown = "; ".join(f"{key} {there[key]}, not {parameters[key]}" for key in different)
+        raise BenchError(f"{out} holds phantoms with {shown}. Choose another --out, or remove that folder.")
+    if n_there > parameters["cases"]:
+        raise BenchError(
+            f"{out} holds {n_there} phantoms, more than {parameters['cases']}. "
+            f"Ask for --cases {n_there} or more, or choose another --out."
+        )
+    if n_there < parameters["cases"]:
+        write_json(file, parameters)
+
+
+def plan(cases: int, *, seed: int) -> list[Examination]:
+    """The first `cases` studies of the endless list that belongs to a seed.
+
+    Of two neighbours one is healthy, and of seven patients one is examined twice, by lot: any beginning of
+    the list is balanced, and no study depends on how many follow.
+    """
+    planned: list[Examination] = []
+    patient = 0
+    while len(planned) < cases:
+        healthy = bool(_lot(seed, 1, patient // 2, 2) == patient % 2)
+        n_studies = 2 if _lot(seed, 2, patient // 7, 7) == patient % 7 else 1
+        name = f"PETCT_{patient:04d}{_digest(seed, patient)[:6]}"
+        for number in range(n_studies):
+            folder = f"{name}/{_study_folder(seed, patient, number)}"
+            planned.append(Examination(patient, number, n_studies, healthy, folder))
+        patient += 1
+    return planned[:cases]
+
+
+def _lot(seed: int, purpose: int, block: int, outcomes: int) -> int:
+    return int(np.random.default_rng([seed, block, 1000 + purpose]).integers(outcomes))
+
+
+def _digest(*values: int) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+def _uid(*values: int) -> str:
+    """A DICOM identifier of the branch that is free for all (2.25 and a 128-bit number)."""
+    return f"2.25.{int(_digest(*values)[:32], 16)}"
+
+
+def _study_date(seed: int, patient: int, number: int) -> datetime.date:
+    first = datetime.date(2001, 1, 1) + datetime.timedelta(days=int(_digest(seed, patient, 7)[:8], 16) % 1500)
+    return first + datetime.timedelta(days=number * (90 + int(_digest(seed, patient, 8)[:8], 16) % 120))
+
+
+def _study_folder(seed: int, patient: int, number: int) -> str:
+    date = _study_date(seed, patient, number).strftime("%m-%d-%Y")
+    return f"{date}-NA-PET-CT Ganzkoerper Phantom-{_uid(seed, patient, number)[-5:]}"
+
+
+def _written(
+    out: Path, missing: list[Examination], *, seed: int, spacing_mm: Spacing, jobs: int
+) -> Iterator[Examination]:
+    """Write the studies, in any order; yields each one when its files are there."""
+    if jobs == 1 or len(missing) < 2:
+        for study in missing:
+            yield _write_study(out, study, seed, spacing_mm)
+        return
+    # Not plain fork: the caller may have threads.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as pool:
+        tasks = [pool.submit(_write_study, out, study, seed, spacing_mm) for study in missing]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        except BrokenProcessPool as error:
+            raise BenchError(
+                f"A worker that wrote phantoms to {out} died, perhaps for want of memory. Start again with "
+                "fewer --jobs or a larger --spacing; finished studies are kept."
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write_study(out: Path, study: Examination, seed: int, spacing_mm: Spacing) -> Examination:
+    folder = out / study.folder
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+    patient = _patient(seed, study)
+    volumes = scan(patient, patient.studies[study.number], spacing_mm=spacing_mm)
+    _check_label(volumes, study, patient)
+    files = autopet.TCIA_FILES
+    _write_nifti(folder / files["CT"], volumes.ct, volumes.affine)
+    _write_nifti(folder / files["PET"], volumes.suv, volumes.affine)
+    _write_nifti(folder / files["label"], volumes.label, volumes.affine)
+    return study
+
+
+def _patient(seed: int, study: Examination) -> Patient:
+    return draw_patient(seed, study.patient, healthy=study.healthy, studies=study.n_studies)
+
+
+def _check_label(volumes: Volumes, study: Examination, patient: Patient) -> None:
+    expected = bool(patient.studies[study.number].lesions)
+    if bool(volumes.label.any()) != expected:
+        raise DataError(f"{study.folder}: the label contradicts the plan. This is a fault of the generator.")
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in autopet.TCIA_FILES.values())
+
+
+def _write_nifti(path: Path, values: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    # No file name and no time in the gzip header: same seed, same bytes.
+    with (
+        written_whole(path) as temporary,
+        temporary.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as packed,
+    ):
+        packed.write(image.to_bytes())
+
+
+def metadata_csv(planned: list[Examination], *, seed: int, spacing_mm: Spacing) -> str:
+    """The clinical metadata in AutoPET's form: a row per DICOM series, the study as a part of the path."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for study in planned:
+        patient = _patient(seed, study)
+        date = _study_date(seed, study.patient, study.number)
+        low, high = patient.extent
+        slices = int(np.ceil((high[2] - low[2]) / spacing_mm[2]))
+        lesions = patient.studies[study.number].lesions
+        for at, (modality, description, sop_name, sop_uid) in enumerate(_SERIES):
+            uid = _uid(seed, study.patient, study.number, at)
+            series = f"{3 + 4 * at}.000000-{re.sub('[^A-Za-z0-9 .]', '', description)}-{uid[-5:]}"
+            cells = {
+                "Series UID": uid,
+                "Collection": "Phantom",
+                "3rd Party Analysis": "NO",
+                "Subject ID": study.folder.split("/")[0],
+                "Study UID": _uid(seed, study.patient, study.number),
+                "Study Description": "PET-CT Ganzkoerper Phantom",
+                "Study Date": f"{date.month}/{date.day}/{date.year}",
+                "Series Description": description,
+                "Manufacturer": "PHANTOM",
+                "Modality": modality,
+                "SOP Class Name": sop_name,
+                "SOP Class UID": sop_uid,
+                "Number of Images": 1 if modality == "SEG" else slices,
+                "File Location": f"./Phantom/{study.folder}/{series}",
+                "diagnosis": patient.diagnosis if lesions else "NEGATIVE",
+                "age": f"{patient.age:03d}Y",
+                "sex": patient.sex,
+            }
+            rows.writerow([cells.get(column, "") for column in COLUMNS])
+    return text.getvalue()

@@ -1,0 +1,232 @@
+"""Prepared cases as memory-mapped arrays, shared by all runs and processes.
+
+    <results>/stores/<dataset>-<key>/
+        store.json              what was prepared, and how
+        splits*.json            the folds
+        cases/<case_id>/        image.npy (float16), label.npy (uint8), lesion.npy (int16), case.json
+
+`case.json` is written last and holds the hashes of the inputs and of the arrays: a case without it, with
+other inputs, or with arrays that are not those, is prepared again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
+from benchmark.results import written_whole, write_json
+from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
+
+ARRAYS = ("image", "label", "lesion")
+
+
+def preparation_key(spec: DatasetSpec, preparation: Preparation, root: Path) -> str:
+    """Names the store folder: one for each data set on disk and preparation of it."""
+    identity = [spec.name, list(spec.modalities), _plain(preparation), str(root.resolve())]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def preparation_identity(spec: DatasetSpec, preparation: Preparation) -> dict[str, Any]:
+    """All that decides the arrays besides the files: parameters, versions, format."""
+    return {
+        "format": FORMAT,
+        "dataset": spec.name,
+        "modalities": list(spec.modalities),
+        "preparation": _plain(preparation),
+        "versions": {name: version(name) for name in ("numpy", "scipy", "nibabel")},
+    }
+
+
+def _plain(preparation: Preparation) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(json.dumps(asdict(preparation), sort_keys=True))
+    return content
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case in the store; arrays are mapped when asked for."""
+
+    folder: Path
+    case_id: str
+    patient: str
+    lesion_ml: float
+    geometry: Geometry
+    label_file: Path
+    inputs: Mapping[str, str]
+
+    @property
+    def has_lesion(self) -> bool:
+        return self.lesion_ml > 0
+
+    @property
+    def summary(self) -> CaseSummary:
+        return CaseSummary(self.case_id, self.patient, self.lesion_ml)
+
+    def image(self) -> np.ndarray:
+        """float16 `[modality, x, y, z]` in [0, 1]: the body's bounding box, mapped."""
+        return _mapped(self.folder / "image.npy")
+
+    def label(self) -> np.ndarray:
+        """uint8 `[X, Y, Z]`: the full volume at the data set's spacing, mapped."""
+        return _mapped(self.folder / "label.npy")
+
+    def lesion_voxels(self) -> np.ndarray:
+        """int16 `[n, 3]`: foreground voxels in the image's coordinates, mapped."""
+        return _mapped(self.folder / "lesion.npy")
+
+    def native_label(self) -> np.ndarray:
+        """uint8: the label as it is in the original file."""
+        return read_native_label(self.label_file, self.case_id)
+
+    def write_nifti(self, path: Path, label_map: np.ndarray) -> None:
+        """Write a label map of the full grid on the original grid; it lies on the original images in any viewer."""
+        image = nib.Nifti1Image(self.geometry.to_native(label_map), np.array(self.geometry.native_affine))
+        with written_whole(path) as temporary:
+            # nibabel chooses the format by the name's ending.
+            named = temporary.with_name(f"{temporary.name}.nii.gz")
+            try:
+                nib.save(image, named)
+                named.replace(temporary)
+            finally:
+                named.unlink(missing_ok=True)
+
+
+# Mapped files hold a descriptor each; a bounded number stays below the usual limit of 1,024.
+@lru_cache(maxsize=256)
+def _mapped(path: Path) -> np.ndarray:
+    array: np.ndarray = np.load(path, mmap_mode="r")
+    return array
+
+
+class Store:
+    """The prepared cases of one data set. Opening it reads the small JSON files only."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        path = root / "store.json"
+        if not path.exists():
+            raise DataError(f"There is no prepared data in {root}. `bench data prepare` or `bench run` makes it.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        self.identity: dict[str, Any] = content["identity"]
+        self.case_ids: tuple[str, ...] = tuple(content["cases"])
+
+    @cached_property
+    def cases(self) -> dict[str, PreparedCase]:
+        return {case_id: read_case(self.root / "cases" / case_id) for case_id in self.case_ids}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of parameters, library versions and the contents of all input files."""
+        return store_fingerprint(self.identity, self.cases.values())
+
+
+def store_fingerprint(identity: Mapping[str, Any], cases: Iterable[PreparedCase]) -> str:
+    inputs = {case.case_id: [dict(case.inputs), case.patient] for case in cases}
+    return hashlib.sha256(json.dumps([identity, inputs], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_case(folder: Path) -> PreparedCase:
+    """A prepared case from its `case.json`; DataError if that is missing or damaged."""
+    try:
+        content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        g = content["geometry"]
+        geometry = Geometry(
+            native_shape=_three(g["native_shape"]),
+            native_affine=tuple(tuple(row) for row in g["native_affine"]),
+            grid_shape=_three(g["grid_shape"]),
+            spacing_mm=(g["spacing_mm"][0], g["spacing_mm"][1], g["spacing_mm"][2]),
+            crop_start=_three(g["crop_start"]),
+            crop_shape=_three(g["crop_shape"]),
+        )
+        return PreparedCase(
+            folder=folder,
+            case_id=content["case_id"],
+            patient=content["patient"],
+            lesion_ml=content["lesion_ml"],
+            geometry=geometry,
+            label_file=Path(content["label_file"]),
+            inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
+        )
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise DataError(f"{folder} is not a prepared case ({error}). Start again to have it rebuilt.") from error
+
+
+def _three(values: list[int]) -> Size3:
+    x, y, z = values
+    return x, y, z
+
+
+def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Preparation) -> None:
+    """Prepare one case and write it; `case.json` last."""
+    (folder / "case.json").unlink(missing_ok=True)
+    inputs = {role: {**_stamp(path), "hash": _file_hash(path)} for role, path in case.files.items()}
+    prepared = prepare_case(case, spec, preparation)
+    arrays = {}
+    for name in ARRAYS:
+        path = folder / f"{name}.npy"
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.save(file, getattr(prepared, name))
+        arrays[name] = {**_stamp(path), "hash": _file_hash(path)}
+    write_json(
+        folder / "case.json",
+        {
+            "case_id": case.case_id,
+            "patient": case.patient,
+            "lesion_ml": prepared.lesion_ml,
+            "label_file": str(case.label.resolve()),
+            "geometry": asdict(prepared.geometry),
+            "identity": preparation_identity(spec, preparation),
+            "inputs": inputs,
+            "arrays": arrays,
+        },
+    )
+
+
+def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str | None:
+    """Why a case must be prepared (again), or None. Files whose size and time have not changed are not read."""
+    try:
+        content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        if content["identity"] != identity:
+            return "prepared with other parameters or library versions"
+        if content["patient"] != case.patient or content["label_file"] != str(case.label.resolve()):
+            return "belongs to other files"
+        for role, path in case.files.items():
+            if not _unchanged(path, content["inputs"][role]):
+                return f"{path.name} has changed"
+        for name in ARRAYS:
+            if not _unchanged(folder / f"{name}.npy", content["arrays"][name]):
+                return f"{name}.npy is damaged"
+        if set(content["inputs"]) != set(case.files):
+            return "belongs to other files"
+    except FileNotFoundError:
+        return "not prepared yet"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "case.json is damaged"
+    return None
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _unchanged(path: Path, recorded: Mapping[str, Any]) -> bool:
+    stamp = _stamp(path)
+    if stamp == {"size": recorded["size"], "mtime_ns": recorded["mtime_ns"]}:
+        return True
+    return stamp["size"] == recorded["size"] and _file_hash(path) == recorded["hash"]
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

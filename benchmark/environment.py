@@ -1,0 +1,100 @@
+"""Seeds, versions, commit and device: what a number depends on besides its configuration."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.vocabulary import BenchError
+
+PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "connected-components-3d", "mirror-bench")
+
+
+def facts(device: torch.device, *, threads: int) -> dict[str, Any]:
+    """Versions, hardware and commit, for `run.json`."""
+    content: dict[str, Any] = {
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "git_commit": git_commit(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "threads": threads,
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        content["gpu"] = torch.cuda.get_device_name(device)
+        content["cuda"] = torch.version.cuda
+        content["cudnn"] = torch.backends.cudnn.version()
+    return content
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def git_commit() -> str:
+    """The commit of this suite's sources, with `+changes` if they differ from it; `unknown` outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return f"{head}+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    answer = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return answer.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def set_up(device: torch.device, *, threads: int, deterministic: bool) -> None:
+    """Threads, determinism and device of this process."""
+    torch.set_num_threads(threads)
+    if deterministic:
+        # cuBLAS is deterministic only with a workspace of fixed size.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Some CUDA kernels (3-D pooling, interpolation) have no deterministic version: warned about, not refused.
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise BenchError(f"There is no device {device}; torch sees {torch.cuda.device_count()} CUDA devices.")
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory of this process so far, in MiB: allocated on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of everything random inside one optimiser step: a hash of both, as 63 bits."""
+    import numpy as np
+
+    words = np.random.SeedSequence([seed, 2, step]).generate_state(2)
+    return (int(words[0]) << 31) ^ int(words[1])

@@ -1,0 +1,349 @@
+"""What a person, or a script, sees of a running grid."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.execution.order import RunOrder
+from benchmark.execution.pool import Observer
+from benchmark.results import Heartbeat, RunFolder, RunRecord
+from benchmark.vocabulary import BenchError
+
+REFRESH_SECONDS = 0.5
+TRAINING_SHARE = 0.9
+"""Of a run's time, as a first guess; the rest is evaluation."""
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: 42 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+def heartbeat_of(results: Path, run_id: str) -> Heartbeat | None:
+    """Where a run is; None while it has not said so."""
+    with contextlib.suppress(BenchError, OSError, TypeError):
+        return RunFolder(results, run_id).heartbeat()
+    return None
+
+
+def fraction(beat: Heartbeat | None) -> float:
+    """How much of a run is done, roughly."""
+    if beat is None or beat.total <= 0:
+        return 0.0
+    part = min(1.0, beat.done / beat.total)
+    return {"train": TRAINING_SHARE * part, "evaluate": TRAINING_SHARE + (1 - TRAINING_SHARE) * part}.get(
+        beat.phase, 0.0
+    )
+
+
+def where(beat: Heartbeat | None) -> str:
+    """A heartbeat for people: phase, step, loss, validation Dice."""
+    if beat is None:
+        return "starting"
+    words = [f"{beat.phase} {beat.done}/{beat.total}"]
+    if beat.loss is not None:
+        words.append(f"loss {beat.loss:.4g}")
+    if beat.val_dice is not None:
+        words.append(f"val Dice {beat.val_dice:.3f}")
+    return "  ".join(words)
+
+
+@dataclass
+class _Running:
+    order: RunOrder
+    attempt: int
+    began: float
+    beat: Heartbeat | None = None
+    fraction_at_start: float | None = None
+
+    @property
+    def gained(self) -> float:
+        return max(0.0, fraction(self.beat) - (self.fraction_at_start or 0.0))
+
+
+class Monitor(Observer):
+    """Keeps the score of a grid; subclasses show it. A context manager around `Pool.run`.
+
+    `labels` says what each run is; `finished` runs of `total` were done before this launch.
+    """
+
+    def __init__(self, labels: Mapping[str, str], *, total: int, finished: int) -> None:
+        self.labels = labels
+        self.total = total
+        self.finished_before = finished
+        self.done = 0
+        self.failed = 0
+        self.running: dict[str, _Running] = {}
+        self.began = time.monotonic()
+        self._looked = 0.0
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def finished(self) -> int:
+        return self.finished_before + self.done + self.failed
+
+    def eta_seconds(self) -> float | None:
+        """Time that is left at the pace so far; None before there is one."""
+        elapsed = time.monotonic() - self.began
+        gained = self.done + self.failed + sum(run.gained for run in self.running.values())
+        if gained < 0.05 or elapsed < 1.0:
+            return None
+        left = self.total - self.finished - sum(fraction(run.beat) for run in self.running.values())
+        return max(0.0, left) * elapsed / gained
+
+    def started(self, order: RunOrder, *, attempt: int) -> None:
+        self.running[order.run_id] = _Running(order, attempt, time.monotonic())
+
+    def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
+        self.running.pop(order.run_id, None)
+        if record.state == "done":
+            self.done += 1
+        elif record.failure != "interrupted":
+            self.failed += 1
+
+    def retried(self, order: RunOrder, record: RunRecord) -> None:
+        self.running.pop(order.run_id, None)
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < REFRESH_SECONDS:
+            return
+        self._looked = now
+        # A heartbeat of an earlier attempt lies in the folder until the new one's first.
+        for run in self.running.values():
+            beat = heartbeat_of(run.order.results, run.order.run_id)
+            if beat is not None and beat.time >= time.time() - (now - run.began) - 1.0:
+                run.beat = beat
+                if run.fraction_at_start is None:
+                    run.fraction_at_start = fraction(beat) if run.attempt > 1 or beat.done > 1 else 0.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the present state; called about twice a second."""
+
+    def label(self, order: RunOrder) -> str:
+        return self.labels.get(order.run_id, order.run_id)
+
+    def outcome(self, order: RunOrder, record: RunRecord) -> str:
+        """A finished run in one line."""
+        if record.state == "done":
+            seconds = f" in {duration(record.train_seconds)}" if record.train_seconds is not None else ""
+            return f"done    {self.label(order)}{seconds}"
+        word = "stopped" if record.failure == "interrupted" else "failed "
+        return f"{word} {self.label(order)}  [{order.run_id}] {record.failure}: {first_line(record.error)}"
+
+
+def first_line(text: str | None) -> str:
+    """The beginning of an error, for a list."""
+    return (text or "no reason given").strip().splitlines()[0][:200]
+
+
+class PlainMonitor(Monitor):
+    """One line an event, for logs and pipes; a line about the running cells every half minute."""
+
+    EVERY_SECONDS = 30.0
+
+    def __init__(self, labels: Mapping[str, str], *, total: int, finished: int) -> None:
+        super().__init__(labels, total=total, finished=finished)
+        self._said = time.monotonic()
+        self._waits = False
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
+        super().ended(order, record, elsewhere=elsewhere)
+        eta = self.eta_seconds()
+        left = f"  ({duration(eta)} left)" if eta is not None and self.finished < self.total else ""
+        other = "  (by another launcher)" if elsewhere else ""
+        self.say(f"[{self.finished}/{self.total}] {self.outcome(order, record)}{other}{left}")
+        self._said = time.monotonic()
+
+    def retried(self, order: RunOrder, record: RunRecord) -> None:
+        super().retried(order, record)
+        self.say(
+            f"again   {self.label(order)}  [{order.run_id}] {record.failure}: {first_line(record.error)}"
+        )
+
+    def waiting(self, orders: Sequence[RunOrder]) -> None:
+        if not self._waits:
+            self._waits = True
+            self.say(f"Waiting for {len(orders)} runs of another launcher.")
+
+    def stopping(self, count: int, *, killed: bool) -> None:
+        self.say(_stopping(count, killed))
+
+    def refresh(self) -> None:
+        if time.monotonic() - self._said < self.EVERY_SECONDS:
+            return
+        self._said = time.monotonic()
+        for run in self.running.values():
+            self.say(f"        {self.label(run.order)}  {where(run.beat)}")
+
+
+class JsonMonitor(Monitor):
+    """One JSON object a line."""
+
+    def say(self, event: str, order: RunOrder | None = None, **content: Any) -> None:
+        subject = {} if order is None else {"run": order.run_id, "cell": self.label(order)}
+        counted = {"finished": self.finished, "total": self.total}
+        print(
+            json.dumps({"event": event, "time": round(time.time(), 3), **subject, **content, **counted}),
+            flush=True,
+        )
+
+    def started(self, order: RunOrder, *, attempt: int) -> None:
+        super().started(order, attempt=attempt)
+        self.say("started", order, attempt=attempt, device=order.resources.device)
+
+    def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
+        super().ended(order, record, elsewhere=elsewhere)
+        self.say(record.state, order, failure=record.failure, error=record.error, elsewhere=elsewhere)
+
+    def retried(self, order: RunOrder, record: RunRecord) -> None:
+        super().retried(order, record)
+        self.say("retried", order, failure=record.failure, error=record.error)
+
+    def stopping(self, count: int, *, killed: bool) -> None:
+        self.say("stopping", running=count, killed=killed)
+
+
+class LiveMonitor(Monitor):
+    """A bar over the grid and one line per running cell, redrawn in place; failures scroll by above."""
+
+    def __init__(
+        self, labels: Mapping[str, str], *, total: int, finished: int, title: str, console: Console
+    ) -> None:
+        super().__init__(labels, total=total, finished=finished)
+        self._console = console
+        self._title = title
+        self._note = ""
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+
+    def __enter__(self) -> LiveMonitor:
+        self._live.__enter__()
+        self.refresh()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._live.__exit__(*exception)
+
+    def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
+        super().ended(order, record, elsewhere=elsewhere)
+        if record.state != "done":
+            self._console.print(Text(self.outcome(order, record), style="red"))
+        self.refresh()
+
+    def retried(self, order: RunOrder, record: RunRecord) -> None:
+        super().retried(order, record)
+        text = f"again   {self.label(order)}  [{order.run_id}] {first_line(record.error)}"
+        self._console.print(Text(text, style="yellow"))
+
+    def waiting(self, orders: Sequence[RunOrder]) -> None:
+        self._note = f"waiting for {len(orders)} runs of another launcher"
+
+    def stopping(self, count: int, *, killed: bool) -> None:
+        self._note = _stopping(count, killed)
+        self.refresh()
+
+    def refresh(self) -> None:
+        self._live.update(self._picture(), refresh=True)
+
+    def _picture(self) -> RenderableType:
+        eta = self.eta_seconds()
+        words = [f"{self.finished}/{self.total}"]
+        if self.failed:
+            words.append(f"{self.failed} failed")
+        if self.finished < self.total:
+            words.append("estimating" if eta is None else f"{duration(eta)} left")
+        progress = sum(fraction(run.beat) for run in self.running.values())
+        head = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(1, self.total), completed=self.finished + progress, width=40)
+        head.add_row(Text(self._title, style="bold"), bar, Text(", ".join(words)))
+        cells = Table.grid(padding=(0, 2))
+        for run in self.running.values():
+            elapsed = duration(time.monotonic() - run.began)
+            again = f"attempt {run.attempt}" if run.attempt > 1 else ""
+            cells.add_row(
+                Text(self.label(run.order), style="cyan", overflow="ellipsis", no_wrap=True),
+                Text(where(run.beat)),
+                Text(run.order.resources.device, style="dim"),
+                Text(f"{elapsed} {again}", style="dim"),
+            )
+        note = [Text(self._note, style="yellow")] if self._note else []
+        return Group(head, cells, *note)
+
+
+def _stopping(count: int, killed: bool) -> str:
+    runs = f"{count} run{'s' if count != 1 else ''}"
+    if killed:
+        return f"Killing {runs}; the next start continues from the last checkpoints."
+    return f"Stopping: {runs} save a checkpoint. Press Ctrl-C again to kill them."
+
+
+class Preparation:
+    """Shows how far checking, phantoms and preparation are: `show(what, done, total)`."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._what = ""
+        self._drawn = 0.0
+
+    def __enter__(self) -> Preparation:
+        if self._console.is_terminal and not self._quiet:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*exception)
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """The callback of `ready_data`, and of `write_phantoms` with a name."""
+        now = time.monotonic()
+        if self._live is not None:
+            if now - self._drawn >= 0.1 or done >= total:
+                self._drawn = now
+                line = Table.grid(padding=(0, 2))
+                bar = ProgressBar(total=max(1, total), completed=done, width=40)
+                line.add_row(Text(what.capitalize(), style="bold"), bar, Text(f"{done}/{total} cases"))
+                self._live.update(line, refresh=True)
+        elif not self._quiet and what != self._what:
+            self._console.print(f"{what.capitalize()}: {total} cases", highlight=False)
+        self._what = what
+
+    def named(self, what: str) -> Callable[[int, int], None]:
+        """A callback `(done, total)` under a fixed name."""
+        return lambda done, total: self.show(what, done, total)
+
+
+def console(*, to_stderr: bool = False) -> Console:
+    return Console(file=sys.stderr if to_stderr else sys.stdout, highlight=False)

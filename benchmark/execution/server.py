@@ -1,0 +1,261 @@
+"""A process that has imported the heavy libraries once and forks a worker for every run.
+
+`ForkServer` is the launcher's side. Server and workers live in a session of their own, so that Ctrl-C in a
+terminal reaches the launcher alone, and they end with the launcher, however it ends: the server notices the
+closed connection, and the kernel (or a watching thread) ends the workers with the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import importlib
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG = 1
+
+
+class ServerDiedError(Exception):
+    """The fork server is gone, and its workers with it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker's end. `status` is the exit status, negative for the signal that killed it."""
+
+    job: int
+    status: int
+
+
+class ForkServer:
+    """Starts workers, signals them, tells when they end. Not for use by several threads."""
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        """Starts the server, which imports the modules of `preload` while the launcher does other things."""
+        mine, theirs = socket.socketpair()
+        self._connection = Connection(mine.detach())
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
+        self._jobs = 0
+        self._ended: list[Ended] = []
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "benchmark.execution.server", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                start_new_session=True,
+                # One BLAS pool of all cores for each of several workers only costs memory.
+                env={
+                    "OPENBLAS_NUM_THREADS": "1",
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                },
+            )
+        self._send(("preload", tuple(preload)))
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
+    def start(self, target: Callable[[Any], object], payload: object, *, log: Path) -> int:
+        """Fork a worker that calls `target(payload)`, with its output in `log`; returns the job's number."""
+        self._jobs += 1
+        self._send(("start", self._jobs, pickle.dumps((target, payload)), str(log)))
+        return self._jobs
+
+    def signal(self, job: int, number: signal.Signals) -> None:
+        """Send a signal to a worker; nothing happens if it has ended."""
+        self._send(("signal", job, int(number)))
+
+    def ended(self, timeout: float) -> list[Ended]:
+        """Workers that ended, waiting up to `timeout` seconds for the first."""
+        self._receive(0.0 if self._ended else timeout)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def call(self, target: Callable[[Any], object], payload: object) -> Any:
+        """What `target(payload)` returns (JSON). Errors: RuntimeError with the worker's output."""
+        with tempfile.TemporaryDirectory() as folder:
+            answer, log = Path(folder) / "answer.json", Path(folder) / "log.txt"
+            job = self.start(_answer, (target, payload, str(answer)), log=log)
+            while not (own := [end for end in self._ended if end.job == job]):
+                self._receive(1.0)
+            self._ended.remove(own[0])
+            if own[0].status != 0:
+                raise RuntimeError(f"A worker failed ({own[0].status}):\n{log.read_text(errors='replace')}")
+            return json.loads(answer.read_text(encoding="utf-8"))
+
+    def close(self) -> None:
+        """End the server and whatever workers are left."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _send(self, message: object) -> None:
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise ServerDiedError(self.last_words()) from error
+
+    def _receive(self, timeout: float) -> None:
+        try:
+            while self._connection.poll(timeout):
+                message = self._connection.recv()
+                if message[0] == "broken":
+                    raise RuntimeError(f"The workers' libraries cannot be imported:\n{message[1]}")
+                self._ended.append(Ended(message[1], message[2]))
+                timeout = 0.0
+        except (EOFError, OSError) as error:
+            raise ServerDiedError(self.last_words()) from error
+
+    def last_words(self) -> str:
+        """The end of what the server printed."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")[-2000:]
+
+
+def _search_path() -> str:
+    """The launcher's module search path, so that workers find the same modules."""
+    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+
+
+def _answer(order: tuple[Callable[[Any], object], object, str]) -> None:
+    target, payload, path = order
+    Path(path).write_text(json.dumps(target(payload)), encoding="utf-8")
+
+
+def serve(descriptor: int) -> None:
+    """The server's life: import, then fork a worker for every order until the launcher hangs up."""
+    launcher = Connection(descriptor)
+    _, preload = launcher.recv()
+    try:
+        for module in preload:
+            importlib.import_module(module)
+    except Exception:
+        launcher.send(("broken", traceback.format_exc()))
+        return
+    gc.collect()
+    gc.freeze()  # Workers then do not copy the imported objects' pages when they collect garbage.
+    libc = ctypes.CDLL(None)
+    workers: dict[int, int] = {}
+    with _child_ends() as bell:
+        while True:
+            ready = wait([launcher, bell])
+            if bell in ready:
+                bell.recv(4096)
+                for pid, status in _reap():
+                    launcher.send(("ended", workers.pop(pid), os.waitstatus_to_exitcode(status)))
+            if launcher not in ready:
+                continue
+            try:
+                order = launcher.recv()
+            except (EOFError, OSError):
+                break
+            if order[0] == "start":
+                _, job, call, log = order
+                parent = os.getpid()
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    bell.close()
+                    launcher.close()
+                    _work(call, log, parent=parent, libc=libc)
+                workers[pid] = job
+            else:
+                _, job, number = order
+                # An ended worker is not reaped before it leaves `workers`, so its id names nobody else.
+                for pid in [pid for pid, its_job in workers.items() if its_job == job]:
+                    os.kill(pid, number)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _child_ends() -> Iterator[socket.socket]:
+    """A socket that becomes readable when a child ends."""
+    ear, mouth = socket.socketpair()
+    with ear, mouth:
+        ear.setblocking(False)
+        mouth.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+        yield ear
+
+
+def _reap() -> Iterator[tuple[int, int]]:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            yield pid, status
+
+
+def _work(call: bytes, log: str, *, parent: int, libc: ctypes.CDLL) -> NoReturn:
+    """A forked worker's life. Never returns into the server's loop."""
+    status = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _die_with(parent, libc)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
+        faulthandler.enable(sys.stderr)
+        target, payload = pickle.loads(call)  # noqa: S301 (from our own launcher, over a private socket)
+        target(payload)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)  # The server's exit handlers are not the worker's.
+
+
+def _die_with(parent: int, libc: ctypes.CDLL) -> None:
+    if sys.platform == "linux":
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -1,0 +1,64 @@
+"""What runs inside worker processes. Importing it needs no torch; the fork server preloads what it uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.execution.order import RunOrder
+
+PRELOAD = ("torch", "benchmark.registry", "benchmark.run")
+"""Imported once by the fork server."""
+
+
+def run_order(order: RunOrder) -> None:
+    """Execute one run; what came of it stands in its folder."""
+    from benchmark.run import execute_run
+
+    execute_run(order)
+
+
+def faults_of(configs: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the methods, their arguments and the loss weights of these configurations.
+
+    The networks are built without memory. A method that cannot serve a data set is no fault: its cell shows why.
+    """
+    import torch
+
+    from benchmark.config import run_config
+    from benchmark.registry import build_method, dataset
+    from benchmark.vocabulary import BenchError, UnsupportedDatasetError
+
+    faults = []
+    for settings in configs:
+        config = run_config(settings, source="study")
+        try:
+            with torch.device("meta"):
+                build_method(
+                    config.method,
+                    config.method_args,
+                    spec=dataset(config.dataset).spec,
+                    patch_size=config.training.patch_size,
+                    loss_weights=config.loss_weights,
+                )
+        except UnsupportedDatasetError:
+            continue
+        except BenchError as error:
+            faults.append(str(error))
+        except (TypeError, ValueError) as error:
+            faults.append(f"{config.method} with {config.method_args}: {error}")
+    return list(dict.fromkeys(faults))
+
+
+def cuda_devices(_: object = None) -> list[dict[str, Any]]:
+    """The CUDA devices torch can use, each with `name` and whether it computes in bfloat16."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [
+        {
+            "name": f"cuda:{index}",
+            "bfloat16": torch.cuda.get_device_capability(index) >= (8, 0),
+        }
+        for index in range(torch.cuda.device_count())
+    ]

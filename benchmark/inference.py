@@ -1,0 +1,50 @@
+"""A case's label map: sliding windows over the prepared image, then decode, then back into the full volume."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from monai.inferers import sliding_window_inference
+
+from benchmark.config import InferenceConfig, Precision
+from benchmark.data.store import PreparedCase
+from benchmark.protocols import Method
+
+AUTOCAST: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context that a run's forward passes share."""
+    return torch.autocast(device.type, AUTOCAST.get(precision, torch.bfloat16), enabled=precision in AUTOCAST)
+
+
+@torch.inference_mode()
+def predict(
+    method: Method,
+    case: PreparedCase,
+    *,
+    config: InferenceConfig,
+    precision: Precision,
+    device: torch.device,
+    channels_last: bool = False,
+) -> UInt8[np.ndarray, "x y z"]:
+    """The predicted labels on the full volume at the data set's spacing; outside the body they are background."""
+    method.eval()
+    image = torch.from_numpy(np.array(case.image())).unsqueeze(0).to(device)
+
+    def window(patch: torch.Tensor) -> torch.Tensor:
+        patch = patch.float()
+        if channels_last:
+            patch = patch.contiguous(memory_format=torch.channels_last_3d)
+        with autocast(device, precision):
+            return method(patch).float()
+
+    # Windows are averaged with equal weights, as in the authors' evaluation; smaller volumes are padded.
+    output = sliding_window_inference(
+        image, method.patch_size, config.windows_per_batch, window, overlap=config.overlap, mode="constant"
+    )
+    labels = method.decode(output)[0, 0].to(torch.uint8).cpu().numpy()
+    full = np.zeros(case.geometry.grid_shape, np.uint8)
+    full[case.geometry.crop] = labels
+    return full

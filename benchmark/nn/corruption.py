@@ -1,0 +1,69 @@
+"""The paper's Phi: what is done to the CT before its branch has to reconstruct it (Section 3.1).
+
+Random numbers are drawn from the generator that is passed in; the input is never changed in place.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from benchmark.vocabulary import BenchError, Size3
+
+Corruption = Literal["none", "noise", "shuffle"]
+CORRUPTIONS: tuple[str, ...] = get_args(Corruption)
+CUBE = 16
+"""Edge of a shuffled cube in voxels, as in the authors' code."""
+
+
+def default_cubes(patch_size: Size3) -> int:
+    """27 cubes in a 96^3 patch (an eighth of it), in proportion for other patches, at least one."""
+    x, y, z = patch_size
+    return max(1, round(27 * x * y * z / 96**3))
+
+
+def add_noise(image: Float[Tensor, "b 1 x y z"], *, std: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise; `std` on the prepared [0, 1] scale."""
+    noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=torch.float32)
+    return image + std * noise.to(image.dtype)
+
+
+def shuffle_cubes(image: Float[Tensor, "b 1 x y z"], *, n_cubes: int, generator: torch.Generator) -> Tensor:
+    """Shuffle the voxels inside `n_cubes` random cubes of every patch.
+
+    The cubes lie on a lattice whose offset is random, so no two overlap; a patch thinner than a cube
+    gets cubes as thin as itself.
+    """
+    b = len(image)
+    size = torch.tensor(image.shape[2:])
+    edge = torch.minimum(size, torch.full((3,), CUBE))
+    # One cell fewer an axis than fits leaves room to move the lattice, unless so many cubes are wanted.
+    cells = (size // edge - 1).clamp(min=1)
+    if n_cubes > int(cells.prod()):
+        cells = size // edge
+    if n_cubes > int(cells.prod()):
+        raise BenchError(f"n_cubes = {n_cubes} cubes of {CUBE}^3 do not fit into a patch of {tuple(size.tolist())}.")
+    slack = size - cells * edge
+    device = image.device
+    n_cells, volume = int(cells.prod()), int(edge.prod())
+    strides = torch.tensor([image.shape[3] * image.shape[4], image.shape[4], 1])
+
+    # Draw.
+    offsets = torch.rand((b, 3), generator=generator, device=device)
+    chosen = torch.rand((b, n_cells), generator=generator, device=device).argsort(dim=1)[:, :n_cubes]
+    order = torch.rand((b, n_cubes, volume), generator=generator, device=device).argsort(dim=2)
+
+    # Apply. A voxel's flat index is linear in its coordinates, so corners and offsets inside a cube add up.
+    corner = (offsets * (slack + 1).to(device)).long()
+    cell = torch.cartesian_prod(*(torch.arange(int(c)) for c in cells)).reshape(-1, 3)
+    inside = torch.cartesian_prod(*(torch.arange(int(e)) for e in edge)).reshape(-1, 3)
+    cell_start = ((cell * edge) @ strides).to(device)
+    inside_index = (inside @ strides).to(device)
+    start = (corner @ strides.to(device).unsqueeze(1)) + cell_start[chosen]
+    index = (start.unsqueeze(2) + inside_index).flatten(1)
+    source = (start.unsqueeze(2) + inside_index[order]).flatten(1)
+    flat = image.flatten(1)
+    return flat.scatter(1, index, flat.gather(1, source)).reshape(image.shape)

@@ -1,0 +1,51 @@
+"""The paper's losses, unweighted. All are computed in float32, whatever the network runs in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+RecNorm = Literal["l2", "mse"]
+REFERENCE_VOXELS = 96**3
+
+
+def dice_ce(logits: Float[Tensor, "b c x y z"], label: Int[Tensor, "b 1 x y z"]) -> Float[Tensor, ""]:
+    """Soft Dice of the foreground classes, summed over the batch, plus cross-entropy (Section 3.1).
+
+    Equals `monai.losses.DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)`
+    without its one-hot volumes.
+    """
+    log_probability = F.log_softmax(logits.float(), dim=1)
+    target = label.squeeze(1).long()
+    ce = F.nll_loss(log_probability, target)
+    smooth = 1e-5
+    dice = []
+    for k in range(1, logits.shape[1]):
+        probability, reference = log_probability[:, k].exp(), (target == k).float()
+        overlap = (probability * reference).sum()
+        dice.append(1 - (2 * overlap + smooth) / (probability.sum() + reference.sum() + smooth))
+    return torch.stack(dice).mean() + ce
+
+
+def reconstruction(
+    prediction: Float[Tensor, "b 1 x y z"], target: Float[Tensor, "b 1 x y z"], *, norm: RecNorm = "l2"
+) -> Float[Tensor, ""]:
+    """How far a reconstruction is from the clean image, averaged over the batch.
+
+    `l2`: the norm of Equations 1 and 2 over each patch, times sqrt(96^3 / voxels), so that a weight chosen
+    for 96^3 patches holds for every patch size. `mse`: the mean squared error of the authors' code.
+    """
+    difference = (prediction.float() - target.float()).flatten(1)
+    if norm == "mse":
+        return difference.square().mean()
+    scale = (REFERENCE_VOXELS / difference.shape[1]) ** 0.5
+    return scale * torch.linalg.vector_norm(difference, dim=1).mean()
+
+
+def lesion_presence(logit: Float[Tensor, "b"], has_lesion: Bool[Tensor, "b"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of "there is a lesion" (Equation 3)."""
+    return F.binary_cross_entropy_with_logits(logit.float(), has_lesion.float())

@@ -1,0 +1,84 @@
+"""The MONAI U-Net as a numbered row of layers, so that two of them can share some by number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float
+from monai.networks.blocks import Convolution, ResidualUnit
+from torch import Tensor, nn
+
+from benchmark.vocabulary import BenchError
+
+CHANNELS = (16, 32, 64, 128, 256)
+"""The paper's backbone; layers 1-4 are the encoder, 5 the bottleneck, 6-8 the decoder."""
+
+
+def down_layer(channels_in: int, channels_out: int, *, stride: int = 2) -> ResidualUnit:
+    """Two residual units with batch normalisation and PReLU, the first with a stride."""
+    return ResidualUnit(3, channels_in, channels_out, strides=stride, kernel_size=3, subunits=2, norm="BATCH")
+
+
+def up_layer(channels_in: int, channels_out: int, *, linear_end: bool = False) -> nn.Sequential:
+    """A transposed convolution of stride 2, then one residual unit; `linear_end`: no norm or activation last."""
+    return nn.Sequential(
+        Convolution(3, channels_in, channels_out, strides=2, kernel_size=3, norm="BATCH", act="PRELU", is_transposed=True),
+        ResidualUnit(3, channels_out, channels_out, kernel_size=3, subunits=1, norm="BATCH", last_conv_only=linear_end),
+    )
+
+
+class UNet(nn.Module):
+    """Layers "1" ... "n" from the input to the last shareable decoder layer, and "output".
+
+    Equal to `monai.networks.nets.UNet(3, channels_in, channels_out, channels, strides=(2, ...),
+    num_res_units=2, norm="batch")`: every side of a patch must be a multiple of `2 ** (len(channels) - 1)`.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, channels: Sequence[int] = CHANNELS) -> None:
+        super().__init__()
+        self.depth = len(channels) - 1
+        """Number of encoder layers; the bottleneck is layer depth + 1."""
+        layers: dict[str, nn.Module] = {}
+        for i, width in enumerate(channels[:-1]):
+            layers[str(i + 1)] = down_layer(channels_in if i == 0 else channels[i - 1], width)
+        layers[str(self.depth + 1)] = down_layer(channels[-2], channels[-1], stride=1)
+        for i in range(self.depth - 1, 0, -1):
+            below = channels[-1] if i == self.depth - 1 else channels[i]
+            layers[str(2 * self.depth + 1 - i)] = up_layer(below + channels[i], channels[i - 1])
+        below = channels[0] if self.depth > 1 else channels[-1]
+        layers["output"] = up_layer(below + channels[0], channels_out, linear_end=True)
+        self.layers = nn.ModuleDict(layers)
+
+    @property
+    def numbers(self) -> range:
+        """The layers that can be shared."""
+        return range(1, 2 * self.depth + 1)
+
+    def share_layers(self, other: UNet, numbers: Iterable[int]) -> None:
+        """From now on both networks run the same modules at these places, each on its own features."""
+        wanted = sorted(set(numbers))
+        unknown = [n for n in wanted if n not in self.numbers]
+        if unknown:
+            raise BenchError(f"There is no layer {unknown} to share; shared_layers takes numbers of {list(self.numbers)}.")
+        for number in wanted:
+            self.layers[str(number)] = other.layers[str(number)]
+
+    def encode(self, image: Float[Tensor, "b c x y z"]) -> tuple[Tensor, list[Tensor]]:
+        """Bottleneck features, and the skips from fine to coarse."""
+        features, skips = image, []
+        for number in range(1, self.depth + 1):
+            features = self.layers[str(number)](features)
+            skips.append(features)
+        return self.layers[str(self.depth + 1)](features), skips
+
+    def decode(self, bottleneck: Tensor, skips: Sequence[Tensor]) -> Float[Tensor, "b k x y z"]:
+        features = bottleneck
+        names = [str(number) for number in range(self.depth + 2, 2 * self.depth + 1)] + ["output"]
+        for name, skip in zip(names, reversed(skips), strict=True):
+            # The order of MONAI's SkipConnection: skip first, then what comes from below.
+            features = self.layers[name](torch.cat([skip, features], dim=1))
+        return features
+
+    def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b k x y z"]:
+        return self.decode(*self.encode(image))

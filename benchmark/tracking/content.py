@@ -1,0 +1,226 @@
+"""What MLflow is to show of a results folder. Reads the folder; of MLflow it knows the names and limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.results import GridManifest, RunFolder, RunRecord, read_manifest, state_of
+from benchmark.vocabulary import BenchError
+
+PARAM_LENGTH, TAG_LENGTH, KEY_LENGTH = 6000, 8000, 250
+"""MLflow's limits (mlflow.utils.validation)."""
+
+KIND, RUN_ID, GRID = "bench.kind", "bench.run_id", "bench.grid"
+PARENT, COMMIT, NOTE = "mlflow.parentRunId", "mlflow.source.git.commit", "mlflow.note.content"
+"""Tags that MLflow's user interface understands."""
+
+_NOT_A_CURVE = {"step", "seconds", "epoch"}
+
+
+@dataclass
+class Place:
+    """Where a run stands: its grids (the oldest first) and its coordinates in their tables."""
+
+    grids: list[GridManifest] = field(default_factory=list)
+    factors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The started runs of the chosen grids, these grids (the oldest first), and manifests nobody can read."""
+
+    places: dict[str, Place]
+    selected: list[GridManifest]
+    damaged: dict[str, str]
+
+
+def survey(results: Path, grids: Sequence[str] | None) -> Survey:
+    """`grids` are names of grids or of manifests; None: every grid, and runs that are in none."""
+    if not results.is_dir():
+        raise BenchError(f"There is no results folder {results}. Name it with --results.")
+    known: list[GridManifest] = []
+    damaged: dict[str, str] = {}
+    for path in sorted((results / "grids").glob("*.json")):
+        try:
+            known.append(read_manifest(path))
+        except (BenchError, OSError) as error:
+            if grids is None or {path.stem, path.stem.rpartition("-")[0]} & set(grids):
+                damaged[path.name] = str(error)
+    known.sort(key=lambda manifest: (manifest.created, manifest.name))
+    selected = [m for m in known if grids is None or {m.grid, m.name} & set(grids)]
+    for name in grids or ():
+        if not damaged and not any(name in (m.grid, m.name) for m in selected):
+            names = ", ".join(sorted({m.grid for m in known})) or "none yet"
+            raise BenchError(f"There is no grid {name!r} in {results}; there are: {names}.")
+    places: dict[str, Place] = {}
+    for manifest in known:
+        for cell in manifest.cells:
+            place = places.setdefault(cell.run_id, Place())
+            place.grids.append(manifest)
+            place.factors = {**cell.factors, **place.factors}
+    if grids is None:
+        for path in sorted((results / "runs").glob("*")):
+            places.setdefault(path.name, Place())
+    wanted = set(places) if grids is None else {cell.run_id for m in selected for cell in m.cells}
+    started = {r: p for r, p in places.items() if r in wanted and RunFolder(results, r).record_file.exists()}
+    return Survey(started, selected, damaged)
+
+
+@dataclass(frozen=True)
+class Point:
+    """`seconds` since the run began."""
+
+    step: int
+    value: float
+    seconds: float
+
+
+Series = dict[str, list[Point]]
+
+
+def digest(points: Iterable[Point]) -> str:
+    # Without the seconds: a resumed run repeats steps with the same values, but not at the same time.
+    return hashlib.sha256(json.dumps([(p.step, repr(p.value)) for p in points]).encode()).hexdigest()[:12]
+
+
+def curves(history: pd.DataFrame) -> Series:
+    """Every column's numbers, `seg` as `train/seg`, `val_dice` as `val/dice`; an empty field is no point."""
+    found: Series = {}
+    for column in history.columns:
+        if column in _NOT_A_CURVE:
+            continue
+        values = pd.to_numeric(history[column], errors="coerce").dropna()
+        rows = history.loc[values.index]
+        steps = rows.get("step", rows.index)
+        name = f"val/{column[4:]}" if column.startswith("val_") else f"train/{column}"
+        found[accepted_name(name)] = [
+            Point(int(step), float(value), float(seconds))
+            for step, value, seconds in zip(steps, values, rows.get("seconds", steps), strict=True)
+        ]
+    return found
+
+
+def outcome(folder: RunFolder, record: RunRecord) -> Series:
+    """Of a finished run: the mean and count of each split, region and metric, and what the run cost."""
+    numbers: dict[str, float | None] = {
+        f"run/{name}": getattr(record, name)
+        for name in ("train_seconds", "inference_seconds_per_case", "peak_memory_mb", "parameters", "steps")
+    }
+    for (split, region, metric), values in folder.scores().groupby(["split", "region", "metric"])["value"]:
+        numbers[f"{split}/{region}/{metric}"] = values.mean() if values.notna().any() else None
+        numbers[f"{split}/{region}/{metric}_n"] = values.notna().sum()
+    step, seconds = record.steps or 0, record.train_seconds or 0.0
+    return {accepted_name(k): [Point(step, float(v), seconds)] for k, v in numbers.items() if v is not None}
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """`{"training": {"epochs": 4}}` as `{"training.epochs": "4"}`, within MLflow's limits."""
+    entries: dict[str, str] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping) and value:
+            entries |= flat(value, f"{prefix}{name}.")
+        else:
+            entries[accepted_name(f"{prefix}{name}")] = shortened(str(value), PARAM_LENGTH)
+    return entries
+
+
+def accepted_name(name: str) -> str:
+    """A name MLflow takes for a parameter, a metric or a tag."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:KEY_LENGTH]
+
+
+def shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 4]} ..."
+
+
+def stamp(path: Path) -> list[int] | None:
+    """Changes when the file does."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return [stat.st_mtime_ns, stat.st_size]
+
+
+def signature_of(folder: RunFolder, place: Place) -> str:
+    """Changes when MLflow has to be told something new of a run."""
+    files = (folder.config_file, folder.record_file, folder.history_file, folder.scores_file, folder.log_file)
+    content = [[stamp(file) for file in files], [m.name for m in place.grids], sorted(place.factors.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """Everything MLflow is to show of one run."""
+
+    run_id: str
+    place: Place
+    signature: str
+    state: str
+    status: str
+    """The state in MLflow's words."""
+    complete: bool
+    """The run has come to its end; its curves will not grow any more."""
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    series: Series
+    artifacts: tuple[Path, ...]
+    start_ms: int
+    end_ms: int
+
+
+def read_run(folder: RunFolder, place: Place) -> RunContent:
+    """Read a started run. A damaged folder raises whatever its files make of it."""
+    # Before the reading: what changes meanwhile is noticed by the next pass.
+    signature = signature_of(folder, place)
+    state, failure = state_of(folder)
+    record, config = folder.record(), folder.config()
+    series = curves(folder.history())
+    if state == "done":
+        series |= outcome(folder, record)
+    ended = state in ("done", "failed")
+    status = {"pending": "SCHEDULED", "running": "RUNNING", "done": "FINISHED", "failed": "FAILED"}[state]
+    method, fold, seed = (str(config.get(key, "")) for key in ("method", "fold", "seed"))
+    notes = [record.error if state == "failed" else None, *record.warnings]
+    tags = {
+        KIND: "run",
+        RUN_ID: folder.run_id,
+        "bench.state": state,
+        "bench.failure": failure or "",
+        "bench.grids": " ".join(m.name for m in place.grids),
+        "method": method,
+        "fold": fold,
+        "seed": seed,
+        "dataset": str(config.get("dataset", "")),
+        "data_fingerprint": record.data_fingerprint,
+        "device": str(record.facts.get("device") or ""),
+        COMMIT: str(record.facts.get("git_commit") or ""),
+        NOTE: "\n\n".join(note for note in notes if note),
+        **{f"factor.{name}": value for name, value in place.factors.items()},
+    }
+    return RunContent(
+        run_id=folder.run_id,
+        place=place,
+        signature=signature,
+        state=state,
+        status="KILLED" if failure == "interrupted" else status,
+        complete=ended and failure != "interrupted",
+        name=f"{' '.join(f'{k}={v}' for k, v in place.factors.items()) or method} fold={fold} seed={seed}",
+        tags={accepted_name(tag): shortened(value, TAG_LENGTH) for tag, value in tags.items()},
+        params=flat(config),
+        series=series,
+        artifacts=(folder.config_file, folder.record_file, folder.scores_file, folder.log_file)
+        if ended
+        else (),
+        start_ms=folder.config_file.stat().st_mtime_ns // 1_000_000,
+        end_ms=folder.record_file.stat().st_mtime_ns // 1_000_000,
+    )

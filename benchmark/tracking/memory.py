@@ -1,0 +1,96 @@
+"""What MLflow has been told, remembered beside the results; one entry a tracking store."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.results import RunFolder, state_of, write_json
+from benchmark.tracking.content import Place, Point, digest, signature_of
+from benchmark.tracking.store import without_password
+
+
+@dataclass
+class Delivered:
+    """One MLflow run as it was left. `series` maps a metric to how many points it has and their digest."""
+
+    mlflow_id: str
+    parent: str = ""
+    start_ms: int = 0
+    status: str = "RUNNING"
+    state: str = ""
+    signature: str = ""
+    params: bool = False
+    series: dict[str, list[Any]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[str, list[int]] = field(default_factory=dict)
+
+    def contradicts(self, series: Mapping[str, Sequence[Point]], *, complete: bool) -> bool:
+        """Whether MLflow shows points that the run folder does not have.
+
+        A run that is not `complete` may have fewer: it went back to its checkpoint and catches up.
+        """
+        for name, (count, earlier) in self.series.items():
+            points = series.get(name, ())
+            if (complete and len(points) < count) or (
+                len(points) >= count and digest(points[:count]) != earlier
+            ):
+                return True
+        return False
+
+
+class Memory:
+    """Everything one store has been told. A lost or damaged file does no harm."""
+
+    def __init__(self, results: Path, uri: str) -> None:
+        self.file = results / "mlflow_delivered.json"
+        self.uri = without_password(uri)
+        self.store = ""
+        self.runs: dict[str, Delivered] = {}
+        self.grids: dict[str, Delivered] = {}
+        self.other_stores: dict[str, Any] = {}
+        self.saved = time.monotonic()
+        try:
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+            mine = content.pop(self.uri, {})
+            runs = {run_id: Delivered(**entry) for run_id, entry in mine.get("runs", {}).items()}
+            grids = {name: Delivered(**entry) for name, entry in mine.get("grids", {}).items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return
+        self.store, self.runs, self.grids = mine.get("store", ""), runs, grids
+        self.other_stores = content
+
+    def belongs_to(self, store: str) -> None:
+        """Forget what was told to another store at the same address (a deleted database, say)."""
+        if self.store != store:
+            self.store, self.runs, self.grids = store, {}, {}
+
+    def is_current(self, results: Path, run_id: str, place: Place) -> bool:
+        """Whether MLflow knows the run in its present state."""
+        entry = self.runs.get(run_id)
+        folder = RunFolder(results, run_id)
+        if entry is None or entry.signature != signature_of(folder, place):
+            return False
+        if place.grids and entry.parent not in {grid.mlflow_id for grid in self.grids.values()}:
+            return False
+        if entry.status not in ("RUNNING", "KILLED"):
+            return True
+        try:
+            # A run that dies, or is taken up again, may leave its files as they are; only its lock tells.
+            return state_of(folder)[0] == entry.state
+        except Exception:
+            # A damaged folder can raise anything; whoever reads it for delivery reports it.
+            return False
+
+    def save(self) -> None:
+        mine = {
+            "store": self.store,
+            "runs": {run_id: asdict(entry) for run_id, entry in self.runs.items()},
+            "grids": {name: asdict(entry) for name, entry in self.grids.items()},
+        }
+        write_json(self.file, {**self.other_stores, self.uri: mine})
+        self.saved = time.monotonic()

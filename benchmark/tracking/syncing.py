@@ -1,0 +1,146 @@
+"""Bring MLflow up to date with a results folder, as often as one likes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.results import exclusive
+from benchmark.tracking.content import survey
+from benchmark.tracking.delivery import Delivery
+from benchmark.tracking.memory import Memory
+from benchmark.tracking.store import Store, lock_file, reason, store_uri, without_password
+from benchmark.vocabulary import BenchError
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What one call of `sync` did. `undelivered` names runs (or grids) and the reason."""
+
+    uri: str
+    delivered: int = 0
+    up_to_date: int = 0
+    undelivered: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+    """Why the store as a whole could not be used."""
+    skipped: bool = False
+    """Another process was delivering this results folder."""
+    seconds: float = 0.0
+
+    @property
+    def message(self) -> str:
+        """One line for a person."""
+        if self.skipped:
+            return "Another process is delivering these results to MLflow; try again when it has ended."
+        text = f"{self.uri}: {self.delivered} runs delivered, {self.up_to_date} were up to date"
+        if self.problem:
+            return (
+                f"{text}, {len(self.undelivered)} not delivered ({self.problem}). `bench sync` tries again."
+            )
+        if self.undelivered:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self.undelivered.items())
+            return f"{text}, {len(self.undelivered)} not delivered: {reasons}"
+        return f"{text}."
+
+
+def prepare_store(results: Path) -> None:
+    """Create the database and the experiment; waits for a sync that is under way.
+
+    A cold SQLite database is migrated by every process that opens it, and they collide: this comes first.
+    """
+    uri = store_uri(results)
+    with exclusive(lock_file(results), wait=True):
+        try:
+            Store(results, uri)
+        except BenchError:
+            raise
+        except Exception as error:
+            raise BenchError(
+                f"MLflow at {without_password(uri)} cannot be used: {reason(error, uri)}"
+            ) from error
+
+
+def sync(results: Path, *, grids: Sequence[str] | None = None, tracking_uri: str | None = None) -> SyncReport:
+    """Bring MLflow up to date with the results folder.
+
+    `grids` are names of grids (`table2`) or of manifests (`table2-1f3a`); None: every run there is. Raises
+    BenchError for an unknown grid or a folder that cannot be written; everything else is in the report.
+    """
+    return sync_once(results, grids=grids, tracking_uri=tracking_uri)
+
+
+def sync_once(
+    results: Path,
+    *,
+    grids: Sequence[str] | None = None,
+    tracking_uri: str | None = None,
+    active: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> SyncReport:
+    """`sync` for the mirror: a launcher is at work (`active`); `stop` may end the pass between two runs."""
+    began = time.monotonic()
+    uri = tracking_uri or store_uri(results)
+    found = survey(results, grids)
+    with exclusive(lock_file(results)) as held:
+        if not held:
+            return SyncReport(without_password(uri), skipped=True)
+        for leftover in results.glob(".*mlflow*.tmp"):
+            # Of a mirror that was killed while it wrote; the lock says that nobody is writing now.
+            leftover.unlink(missing_ok=True)
+        memory = Memory(results, uri)
+        failures = dict(found.damaged)
+        problem: str | None
+        try:
+            delivery = Delivery(results, uri, memory)
+        except Exception as error:
+            # Whatever a database or a network can raise; a later sync delivers.
+            problem = reason(error, uri)
+            todo = {r: p for r, p in found.places.items() if not memory.is_current(results, r, p)}
+            failures |= dict.fromkeys(todo, problem)
+        else:
+            todo = {r: p for r, p in found.places.items() if not memory.is_current(results, r, p)}
+            failures |= delivery.deliver_all(todo, found.selected, active=active, stop=stop)
+            problem = delivery.problem
+            memory.save()
+    return SyncReport(
+        uri=without_password(uri),
+        delivered=len(todo.keys() - failures.keys()),
+        up_to_date=len(found.places) - len(todo),
+        undelivered=failures,
+        problem=problem,
+        seconds=time.monotonic() - began,
+    )
+
+
+def undelivered(
+    results: Path, *, grids: Sequence[str] | None = None, tracking_uri: str | None = None
+) -> list[str]:
+    """The started runs that MLflow does not know in their present state. Reads files only."""
+    memory = Memory(results, tracking_uri or store_uri(results))
+    places = survey(results, grids).places
+    return [run_id for run_id, place in places.items() if not memory.is_current(results, run_id, place)]
+
+
+def log_report(results: Path, grid_name: str, files: Sequence[Path]) -> None:
+    """Add figures and tables to the parent run of a grid (the newest of that name), under `report/`.
+
+    Raises BenchError if MLflow cannot be reached; the files themselves are never touched.
+    """
+    uri = store_uri(results)
+    selected = survey(results, [grid_name]).selected
+    if not selected:
+        raise BenchError(f"The manifest of {grid_name!r} in {results} is damaged. Run the grid again.")
+    with exclusive(lock_file(results), wait=True):
+        try:
+            delivery = Delivery(results, uri, Memory(results, uri))
+            parent = delivery.parent_of(selected[-1]).mlflow_id
+            for file in files:
+                delivery.client.log_artifact(parent, str(file), "report")
+            delivery.memory.save()
+        except BenchError:
+            raise
+        except Exception as error:
+            where, why = without_password(uri), reason(error, uri)
+            raise BenchError(f"The report was not added to MLflow at {where}: {why}") from error

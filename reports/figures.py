@@ -1,0 +1,260 @@
+"""Figures 4, 5 and 6: the renderers. They draw what the functions of `frames` return and compute nothing.
+
+A figure has one panel per frame, by the panel's title. The same numbers give the same bytes, in every format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from benchmark.results import written_whole
+from reports.frames import best_by_sharing, box_statistics, dice_by_fusion_weight, dice_by_self_supervision
+from reports.tables import level_label
+
+FORMATS = ("png", "pdf", "svg")
+# No dates and no versions, so that equal numbers give equal files.
+METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "axes.linewidth": 0.7,
+    "axes.ymargin": 0.06,
+    "xtick.major.size": 0,
+    "xtick.labelsize": 7.5,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "mirror-bench",
+    "svg.fonttype": "path",
+}
+# Wong, Points of view: Color blindness, Nature Methods 2011.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
+LEVEL_COLOURS = {"none": ORANGE, "noise": SKY, "shuffle": GREEN}
+VERSION_STYLES = {"v1": (SKY, "o"), "v2": (GREEN, "s"), "v3": (VERMILLION, "D"), "v4": (BLACK, "^")}
+PANEL_INCHES = (4.9, 3.2)
+DICE = "Dice [%]"
+
+
+@dataclass(frozen=True)
+class FigureText:
+    """A figure's number, what it shows, and what must be known to read it."""
+
+    number: int
+    title: str
+    caption: str
+
+
+FIGURES = {
+    4: FigureText(
+        4,
+        "Self-supervision methods in versions 1 to 3",
+        "Every box holds the values of all choices of shared layers, drawn as points from left to right in "
+        "the order of Table 2.",
+    ),
+    5: FigureText(
+        5,
+        "Versions by shared layers",
+        "Every point is the best value of one version and one choice of shared layers, a bold number of "
+        "Table 2.",
+    ),
+    6: FigureText(
+        6,
+        "Decision fusion (v4): influence of θ by shared layers",
+        "Every box holds the values of the fixed θ from 0.1 to 0.5, drawn as points from left to right; the "
+        "learnable θ is left out.",
+    ),
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The suite's look; nothing of the user's Matplotlib settings enters."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def draw(number: int, panels: Mapping[str, pd.DataFrame], *, note: str = "") -> Figure:
+    """Figure 4, 5 or 6 with one panel per frame of Table 2 (CELL and `value`), all on one scale of y."""
+    draw_panel = {4: _draw_self_supervision, 5: _draw_sharing, 6: _draw_fusion_weight}[number]
+    width, height = PANEL_INCHES
+    figure = Figure(figsize=(width * len(panels), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    legend: dict[str, Any] = {}
+    for ax, (title, frame) in zip(axes, panels.items(), strict=True):
+        legend |= {entry.get_label(): entry for entry in draw_panel(frame, ax)}
+        if len(panels) > 1:
+            ax.set_title(title)
+    axes[0].set_ylabel(DICE)
+    # On a line of its own: a single panel has no room beside the title.
+    lines = [f"Figure {number}. {FIGURES[number].title}", *([note] if note else [])]
+    figure.suptitle("\n".join(lines), fontsize=9.5)
+    if legend:
+        figure.legend(handles=list(legend.values()), loc="outside lower center", ncols=len(legend))
+    return figure
+
+
+def _draw_self_supervision(frame: pd.DataFrame, ax: Axes) -> list[Any]:
+    points = dice_by_self_supervision(frame)
+    boxes = box_statistics(points, ["version", "level"])
+    versions = list(dict.fromkeys(boxes["version"]))
+    levels = list(dict.fromkeys(boxes["level"]))
+    width = 0.8 / len(levels)
+    colours = {level: LEVEL_COLOURS.get(level, BLUE) for level in levels}
+    for box in boxes.to_dict("records"):
+        offset = (levels.index(box["level"]) - (len(levels) - 1) / 2) * width
+        members = points[(points["version"] == box["version"]) & (points["level"] == box["level"])]
+        position = versions.index(box["version"]) + offset
+        _draw_box(ax, box, members["value"], at=position, width=width * 0.86, colour=colours[box["level"]])
+    ax.set_xticks(range(len(versions)), [f"({version})" for version in versions])
+    ax.set_xlim(-0.55, len(versions) - 0.45)
+    ax.set_xlabel("Version")
+    return [
+        Patch(facecolor=_tint(colour), edgecolor=colour, label=level_label("self_supervision", level))
+        for level, colour in colours.items()
+    ]
+
+
+def _draw_fusion_weight(frame: pd.DataFrame, ax: Axes) -> list[Any]:
+    points = dice_by_fusion_weight(frame)
+    boxes = box_statistics(points, ["shared_layers"])
+    for position, box in enumerate(boxes.to_dict("records")):
+        members = points.loc[points["shared_layers"] == box["shared_layers"], "value"]
+        _draw_box(ax, box, members, at=position, width=0.6, colour=BLUE)
+    _name_layers(ax, list(boxes["shared_layers"]))
+    return []
+
+
+def _draw_sharing(frame: pd.DataFrame, ax: Axes) -> list[Any]:
+    points = best_by_sharing(frame)
+    layers = list(dict.fromkeys(points["shared_layers"]))
+    legend: list[Any] = []
+    for version, line in points.groupby("version", sort=False):
+        colour, marker = VERSION_STYLES.get(str(version), (BLUE, "v"))
+        values = line.set_index("shared_layers")["value"].reindex(layers)
+        ax.plot(range(len(layers)), values, color=colour, linewidth=1.2, zorder=2)
+        for point in line.dropna(subset="value").to_dict("records"):
+            whole = point["n"] == point["n_expected"]
+            ax.plot(
+                layers.index(point["shared_layers"]),
+                point["value"],
+                marker=marker,
+                markersize=5,
+                color=colour,
+                markerfacecolor=colour if whole else "white",
+                linestyle="none",
+                zorder=3,
+            )
+        legend.append(Line2D([], [], color=colour, marker=marker, markersize=5, label=f"({version})"))
+    present = points.dropna(subset="value")
+    if (present["n"] < present["n_expected"]).any():
+        hollow = Line2D([], [], color="0.4", marker="o", markerfacecolor="white", linestyle="none")
+        hollow.set_label("hollow: best of a part of its box")
+        legend.append(hollow)
+    empty = points.groupby("shared_layers", sort=False)["n"].sum()
+    for position, choice in enumerate(layers):
+        if empty[choice] == 0:
+            _note_count(ax, position, "no value")
+    _name_layers(ax, layers)
+    return legend
+
+
+def _name_layers(ax: Axes, layers: Sequence[str]) -> None:
+    ax.set_xticks(range(len(layers)), [f"{{{choice.replace('-', ',')}}}" for choice in layers])
+    ax.set_xlim(-0.55, len(layers) - 0.45)
+    ax.set_xlabel("Shared layers L")
+
+
+def _draw_box(
+    ax: Axes, box: Mapping[Any, Any], members: pd.Series, *, at: float, width: float, colour: str
+) -> None:
+    """A box with its points; a group that lacks values says how many it has, an empty one too."""
+    if box["n"]:
+        statistics = {
+            "q1": box["q1"],
+            "med": box["median"],
+            "q3": box["q3"],
+            "whislo": box["low"],
+            "whishi": box["high"],
+        }
+        line = {"color": colour, "linewidth": 1.1}
+        ax.bxp(
+            [statistics],
+            positions=[at],
+            widths=width,
+            showfliers=False,
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": _tint(colour), "edgecolor": colour, "linewidth": 1.1},
+            medianprops={"color": colour, "linewidth": 2},
+            whiskerprops=line,
+            capprops=line,
+            zorder=2,
+        )
+        step = width * 0.7 / max(len(members) - 1, 1)
+        start = at - step * (len(members) - 1) / 2
+        positions = [start + step * index for index in range(len(members))]
+        ax.scatter(positions, members, s=7, color="0.2", linewidths=0, zorder=3)
+    if box["n"] < box["n_expected"]:
+        _note_count(ax, at, f"{box['n']}/{box['n_expected']}")
+
+
+def _note_count(ax: Axes, at: float, text: str) -> None:
+    # Between the axis and its tick labels, where no data can be; all panels keep one height.
+    figure = ax.get_figure()
+    for panel in figure.axes if figure else []:
+        panel.tick_params(axis="x", pad=10)
+    ax.annotate(
+        text,
+        (at, 0),
+        xycoords=ax.get_xaxis_transform(),
+        xytext=(0, -2),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=6,
+        color="0.4",
+        annotation_clip=False,
+    )
+
+
+def _tint(colour: str) -> tuple[float, float, float]:
+    red, green, blue = mpl.colors.to_rgb(colour)
+    return (0.65 + 0.35 * red, 0.65 + 0.35 * green, 0.65 + 0.35 * blue)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """The figure as PNG (200 dpi), PDF and SVG beside one another; the paths written."""
+    written = []
+    for kind in FORMATS:
+        path = stem.with_name(f"{stem.name}.{kind}")
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, format=kind, metadata=METADATA[kind])
+        written.append(path)
+    return written

@@ -1,0 +1,165 @@
+"""Tables as text: one renderer each for Markdown and LaTeX, for any `PrintedTable`."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a cell's text."""
+
+    text: str
+    bold: bool = False
+    underline: bool = False
+
+
+Cell = tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """`group` is printed once for rows that follow one another."""
+
+    group: str
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """A table ready to be rendered; `number` as in "Table 2"."""
+
+    number: str
+    title: str
+    stub: tuple[str, str]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+def markdown(table: PrintedTable) -> str:
+    """GitHub-flavoured Markdown: a heading, the table, its notes."""
+    lines = [f"### Table {markdown_text(table.number)}. {markdown_text(table.title)}", ""]
+    lines.append(_markdown_row([*table.stub, *map(markdown_text, table.columns)]))
+    lines.append(_markdown_row([":--", ":--", *["--:"] * len(table.columns)]))
+    group = None
+    for row in table.rows:
+        shown = "" if row.group == group else markdown_text(row.group)
+        group = row.group
+        lines.append(_markdown_row([shown, markdown_text(row.label), *map(_markdown_cell, row.cells)]))
+    lines += [""] + [f"* {markdown_text(note)}" for note in table.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    def marked(span: Span) -> str:
+        text = markdown_text(span.text)
+        text = f"**{text}**" if span.bold else text
+        return f"<u>{text}</u>" if span.underline else text
+
+    return "".join(marked(span) for span in cell)
+
+
+def markdown_text(text: str) -> str:
+    """Text that neither Markdown nor HTML takes for markup."""
+    escaped = html.escape(re.sub(r"\s+", " ", text), quote=False)
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", escaped)
+
+
+LATEX_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "#": r"\#",
+    "$": r"\$",
+    "%": r"\%",
+    "&": r"\&",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "θ": r"$\theta$",
+    "−": r"$-$",
+    "+": r"$+$",
+    "±": r"$\pm$",
+    "†": r"$^\dagger$",
+    "–": "--",
+}
+
+
+def latex_text(text: str) -> str:
+    """Text for pdfLaTeX: its own signs escaped, mathematical ones in math mode, unknown ones as `?`."""
+
+    def sign(character: str) -> str:
+        if character in LATEX_SIGNS:
+            return LATEX_SIGNS[character]
+        settable = " " <= character <= "~" or ("À" <= character <= "ÿ" and character not in "ÐÞðþ×÷")
+        return character if settable else "?"
+
+    if re.fullmatch(r"L = \{[\d, ]+\}", text):
+        return f"${text.replace('{', LATEX_SIGNS['{']).replace('}', LATEX_SIGNS['}'])}$"
+    return "".join(map(sign, re.sub(r"\s+", " ", text)))
+
+
+def latex(tables: Sequence[PrintedTable]) -> str:
+    """A LaTeX document with the tables, one a page; needs booktabs, multirow, graphicx and geometry."""
+    pages = "\n\\clearpage\n".join(map(_latex_table, tables))
+    return (
+        "\\documentclass[10pt]{article}\n"
+        "\\usepackage[utf8]{inputenc}\n"
+        "\\usepackage[a4paper,landscape,margin=15mm]{geometry}\n"
+        "\\usepackage{booktabs,graphicx,multirow}\n"
+        "\\pagestyle{empty}\n"
+        "\\begin{document}\n"
+        f"{pages}\n"
+        "\\end{document}\n"
+    )
+
+
+def _latex_table(table: PrintedTable) -> str:
+    header = " & ".join(map(latex_text, [*table.stub, *table.columns]))
+    lines = [
+        "\\begin{table}[p]",
+        "\\centering",
+        f"\\renewcommand{{\\thetable}}{{{latex_text(table.number)}}}",
+        f"\\caption{{{latex_text(table.title)}}}",
+        # Shrinks a table that is too wide for the page, and leaves the others alone.
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"\\begin{{tabular}}{{ll{'r' * len(table.columns)}}}",
+        "\\toprule",
+        f"{header} \\\\",
+    ]
+    heights = {row.group: sum(other.group == row.group for other in table.rows) for row in table.rows}
+    group = None
+    for row in table.rows:
+        first = row.group != group
+        group = row.group
+        if first:
+            lines.append("\\midrule")
+        stub = f"\\multirow{{{heights[group]}}}{{*}}{{{latex_text(group)}}}" if first else ""
+        lines.append(f"{' & '.join([stub, latex_text(row.label), *map(_latex_cell, row.cells)])} \\\\")
+    lines += ["\\bottomrule", "\\end{tabular}}", ""]
+    if table.notes:
+        notes = " ".join(map(latex_text, table.notes))
+        lines += ["\\medskip", f"\\parbox{{\\linewidth}}{{\\footnotesize {notes}}}"]
+    lines.append("\\end{table}")
+    return "\n".join(lines)
+
+
+def _latex_cell(cell: Cell) -> str:
+    def marked(span: Span) -> str:
+        text = latex_text(span.text)
+        text = f"\\textbf{{{text}}}" if span.bold else text
+        return f"\\underline{{{text}}}" if span.underline else text
+
+    return "".join(marked(span) for span in cell)

@@ -1,0 +1,353 @@
+"""Reads a study: the YAML of a table becomes the cells of a grid, every wrong key an error. Needs no torch.
+
+    name: table2                      the grid's name, in results and reports
+    dataset: autopet                  where the cells do not say otherwise
+    blocks:                           a table may be a union of several grids
+      - set: {method: mirror_unet}    settings of every cell of the block, nested as in RunConfig
+        over:                         one factor each; the block's cells are their product, in this order
+          shared_layers:
+            path: method_args.shared_layers
+            values: [[5], [4, 5, 6]]             named "5" and "4-5-6"
+          version:
+            values:                              without a path every value is a nested setting
+              v1: {method_args: {version: v1}, loss_weights: {seg: 1}}
+
+A profile is merged over `set` and gives way to the factors: it decides how large an experiment is, the
+factors what it asks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.config import InferenceConfig, Millimetres, RunConfig, TrainingConfig, merge
+from benchmark.vocabulary import BenchError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+STUDIES = Path(__file__).parent
+PROFILES = STUDIES / "profiles"
+
+AT_LAUNCH = ("fold", "seed")
+"""Settings that a study leaves to the command line."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Factor(_Strict):
+    path: str | None = None
+    values: list[Any] | dict[Any, Any] = Field(min_length=1)
+
+
+class _Block(_Strict):
+    set: dict[str, Any] = {}
+    over: dict[str, _Factor] = {}
+
+
+class _StudyFile(_Strict):
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    dataset: str
+    blocks: list[_Block] = Field(min_length=1)
+
+
+class PhantomSettings(_Strict):
+    """The phantoms that `--data phantom` generates. `spacing_mm` None: the data set's own."""
+
+    cases: int = Field(default=40, ge=10)
+    seed: int = Field(default=0, ge=0)
+    spacing_mm: Millimetres | None = None
+
+
+class Profile(_Strict):
+    """How large an experiment is: `config` for every run, `method_args` for the runs of one method."""
+
+    name: str
+    config: dict[str, Any] = {}
+    method_args: dict[str, dict[str, Any]] = {}
+    folds: list[int] = [0]
+    seeds: list[int] = [0]
+    n_folds: int = Field(default=5, ge=2)
+    phantom: PhantomSettings = PhantomSettings()
+
+
+@dataclass(frozen=True)
+class Value:
+    """One level of a factor and the settings it stands for."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A full product of factors over common settings."""
+
+    settings: Mapping[str, Any]
+    factors: Mapping[str, tuple[Value, ...]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table. `common` gives way to a profile, `question` does not."""
+
+    factors: Mapping[str, str]
+    common: Mapping[str, Any]
+    question: Mapping[str, Any]
+
+    def settings(self, profile: Profile) -> dict[str, Any]:
+        """The nested settings of the cell's runs, without data set, fold and seed."""
+        merged = merge(dict(self.common), profile.config, dict(self.question))
+        arguments = profile.method_args.get(str(merged.get("method")), {})
+        return merge(merged, {"method_args": arguments}, dict(self.question))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question as data."""
+
+    name: str
+    dataset: str
+    blocks: tuple[Block, ...]
+    source: str
+
+    def cells(self) -> list[Cell]:
+        """All cells, block after block, each block in the order of its factors."""
+        cells = []
+        for block in self.blocks:
+            for choice in itertools.product(*block.factors.values()):
+                factors = {name: value.name for name, value in zip(block.factors, choice, strict=True)}
+                question = merge({}, *(dict(value.settings) for value in choice))
+                cells.append(Cell(factors, block.settings, question))
+        return cells
+
+
+def load_study(grid: str) -> Study:
+    """The study of that name, or of that file."""
+    path = _find(grid, STUDIES, what="grid", option="--grid")
+    content = _parse(_StudyFile, _read(path), source=path.name)
+    blocks = []
+    for number, block in enumerate(content.blocks):
+        where = f"{path.name}: blocks[{number}]"
+        _check_settings(block.set, f"{where}.set", forbidden=AT_LAUNCH)
+        factors = {name: _values(name, factor, f"{where}.over.{name}") for name, factor in block.over.items()}
+        blocks.append(Block(block.set, factors))
+    study = Study(content.name, content.dataset, tuple(blocks), path.name)
+    _check_unique(study)
+    return study
+
+
+def load_profile(profile: str) -> Profile:
+    """The profile of that name, or of that file."""
+    path = _find(profile, PROFILES, what="profile", option="--profile")
+    content = _read(path)
+    if "name" in content:
+        raise BenchError(f"{path.name}: a profile is named by its file; remove the key 'name'.")
+    loaded = _parse(Profile, {**content, "name": path.stem}, source=f"profiles/{path.name}")
+    _check_settings(
+        loaded.config,
+        f"profiles/{path.name}: config",
+        forbidden=(*AT_LAUNCH, "dataset", "method", "method_args"),
+    )
+    return loaded
+
+
+def available(folder: Path) -> list[str]:
+    """The names of the YAML files of a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def select(study: Study, only: Sequence[str]) -> list[bool]:
+    """Which cells the conditions choose; all without conditions.
+
+    A condition is `factor=value[,value...][,factor=value...]`: a cell must agree with every factor named, and
+    is chosen when it satisfies one of the conditions. Errors: an unknown factor or value; a condition without cells.
+    """
+    cells = study.cells()
+    if not only:
+        return [True] * len(cells)
+    conditions = [_condition(text, cells) for text in only]
+    matches = [[_satisfies(cell, condition) for cell in cells] for condition in conditions]
+    for text, row in zip(only, matches, strict=True):
+        if not any(row):
+            raise BenchError(
+                f"--only {text}: no cell of {study.name} has this combination; see --dry-run for the cells."
+            )
+    return [any(column) for column in zip(*matches, strict=True)]
+
+
+def _satisfies(cell: Cell, condition: Mapping[str, list[str]]) -> bool:
+    return all(cell.factors.get(factor) in values for factor, values in condition.items())
+
+
+def _condition(text: str, cells: Iterable[Cell]) -> dict[str, list[str]]:
+    levels: dict[str, list[str]] = {}
+    for cell in cells:
+        for factor, value in cell.factors.items():
+            known = levels.setdefault(factor, [])
+            if value not in known:
+                known.append(value)
+    condition: dict[str, list[str]] = {}
+    factor = ""
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if equals:
+            factor = name
+        else:
+            value = name
+        if factor not in levels:
+            raise BenchError(
+                f"--only {text}: there is no factor {factor or value!r}; there are {', '.join(levels)}."
+            )
+        if value not in levels[factor]:
+            raise BenchError(
+                f"--only {text}: {factor} is never {value!r}; it is one of {', '.join(levels[factor])}."
+            )
+        condition.setdefault(factor, []).append(value)
+    return condition
+
+
+def _values(name: str, factor: _Factor, where: str) -> tuple[Value, ...]:
+    if isinstance(factor.values, dict):
+        named = [(str(key), value) for key, value in factor.values.items()]
+    elif factor.path is None:
+        raise BenchError(f"{where}: give a path for the values, or name every value and write its settings.")
+    else:
+        named = [(_value_name(value, where), value) for value in factor.values]
+    values = tuple(
+        Value(level, _settings_of(value, factor.path, f"{where}.{level}")) for level, value in named
+    )
+    if len({value.name for value in values}) < len(values):
+        raise BenchError(f"{where}: two values of {name} have the same name; write them as 'name: value'.")
+    return values
+
+
+def _value_name(value: object, where: str) -> str:
+    if isinstance(value, list):
+        return "-".join(_value_name(item, where) for item in value)
+    if isinstance(value, dict) or value is None:
+        raise BenchError(f"{where}: the value {value!r} needs a name; write it as 'name: value'.")
+    return str(value)
+
+
+def _settings_of(value: object, path: str | None, where: str) -> dict[str, Any]:
+    if path is None:
+        if not isinstance(value, dict):
+            raise BenchError(f"{where} is {value!r}; without a path every value is a nested setting.")
+        settings = value
+    else:
+        settings = {}
+        *outer, last = path.split(".")
+        innermost = settings
+        for key in outer:
+            innermost[key] = innermost = {}
+        innermost[last] = value
+    _check_settings(settings, where, forbidden=AT_LAUNCH)
+    return settings
+
+
+def _check_settings(settings: Mapping[str, Any], where: str, *, forbidden: Sequence[str]) -> None:
+    for key in forbidden:
+        if key in settings:
+            raise BenchError(
+                f"{where}: {key} does not belong here; {_ELSEWHERE.get(key, 'it belongs to the study')}."
+            )
+    _check_keys(settings, RunConfig, where)
+    for part, model in (("training", TrainingConfig), ("inference", InferenceConfig)):
+        inner = settings.get(part, {})
+        if not isinstance(inner, Mapping):
+            raise BenchError(f"{where}.{part} is {inner!r}; it is a group of settings.")
+        _check_keys(inner, model, f"{where}.{part}")
+
+
+_ELSEWHERE = {
+    "fold": "folds are chosen by --folds or the profile",
+    "seed": "seeds are chosen by --seeds or the profile",
+    "method_args": "a profile writes them under 'method_args', per method",
+}
+
+
+def _check_keys(settings: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
+    for key in settings:
+        if key not in model.model_fields:
+            known = list(model.model_fields)
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+            raise BenchError(f"{where}: there is no setting {key!r}; {hint}")
+
+
+def _check_unique(study: Study) -> None:
+    seen: dict[tuple[tuple[str, str], ...], None] = {}
+    for cell in study.cells():
+        place = tuple(sorted(cell.factors.items()))
+        if place in seen:
+            raise BenchError(
+                f"{study.source}: two cells are called {describe(cell.factors)}; let factors differ."
+            )
+        seen[place] = None
+
+
+def describe(factors: Mapping[str, str]) -> str:
+    """A cell in one line."""
+    return " ".join(f"{name}={value}" for name, value in factors.items()) or "(one cell)"
+
+
+def _find(name: str, folder: Path, *, what: str, option: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise BenchError(f"{option} {name}: there is no such file.")
+    found = folder / f"{name}.yaml"
+    if path.name != name or not found.is_file():
+        known = available(folder)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, or give a YAML file."
+        raise BenchError(f"There is no {what} {name!r}; {hint}")
+    return found
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a key appear twice and drops the first; here that is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {twice[0]!r} appears twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        raise BenchError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"Cannot read {path}: {error}.") from error
+    if not isinstance(content, dict):
+        raise BenchError(f"{path.name} must be a mapping at its top level.")
+    return content
+
+
+def _parse(model: type[Model], content: Mapping[str, Any], *, source: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            where = ".".join(map(str, fault["loc"]))
+            unknown = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"]
+            faults.append(f"{where}: {unknown}")
+        raise BenchError(f"{source}: {'; '.join(faults)}.") from error

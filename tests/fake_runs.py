@@ -1,0 +1,119 @@
+"""Runs without networks, for the tests: they obey the results folder's rules and fail as they are told."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark.config import Resources, run_config, run_id
+from benchmark.execution.order import RunOrder
+from benchmark.results import Heartbeat, RunFolder, RunRecord
+
+
+def order(results: Path, behaviour: str = "done", *, number: int = 0, seconds: float = 0.0) -> RunOrder:
+    """A run that behaves so; `number` tells runs of the same behaviour apart."""
+    settings = {
+        "dataset": "none",
+        "method": "fake",
+        "method_args": {"behaviour": behaviour, "number": number, "seconds": seconds},
+        "loss_weights": {},
+    }
+    config = run_config(settings, source="test")
+    return RunOrder(results, run_id(config, "f"), config, Path(), Path(), "f", Resources())
+
+
+def execute(order: RunOrder) -> None:
+    """What `benchmark.run.execute_run` promises, with a behaviour in place of a training."""
+    folder = RunFolder(order.results, order.run_id)
+    with folder.claimed() as held:
+        if not held or folder.record().state == "done":
+            return
+        attempts = folder.record().attempts + 1
+        record = RunRecord(order.run_id, "running", attempts=attempts)
+        folder.write_record(record)
+        folder.write_heartbeat(
+            Heartbeat("train", 1, 2, 0.5, None, os.getpid(), os.uname().nodename, "cpu", time.time())
+        )
+        with (folder.path / "starts.txt").open("a") as starts:
+            starts.write(f"{os.getpid()}\n")
+        print(f"attempt {attempts}")
+        folder.write_record(_behave(order, folder, record))
+
+
+def _behave(order: RunOrder, folder: RunFolder, record: RunRecord) -> RunRecord:
+    behaviour = str(order.config.method_args["behaviour"])
+    if behaviour.endswith("_once") and record.attempts > 1:
+        behaviour = "done"
+    if behaviour.startswith("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif behaviour == "segfault":
+        ctypes.string_at(0)
+    elif behaviour == "exit":
+        print("last words")
+        sys.stdout.flush()
+        os._exit(3)
+    elif behaviour == "sys_exit":
+        sys.exit(4)
+    elif behaviour == "raises":
+        raise ValueError("nobody caught this")
+    elif behaviour.startswith("memory"):
+        return replace(record, state="failed", failure="memory", error="CUDA out of memory")
+    elif behaviour in ("data", "diverged", "code"):
+        return replace(record, state="failed", failure=behaviour, error=f"it is {behaviour}")
+    elif behaviour == "disk":
+        return replace(record, state="failed", failure="data", error="OSError: No space left on device")
+    elif behaviour == "slow":
+        stop: list[int] = []
+        signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+        end = time.monotonic() + float(order.config.method_args["seconds"])
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            if stop:
+                (folder.path / "checkpoint.txt").write_text("saved")
+                return replace(record, state="failed", failure="interrupted", error="asked to stop")
+    elif behaviour == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(float(order.config.method_args["seconds"]))
+    return replace(record, state="done")
+
+
+def lazy(order: RunOrder) -> None:
+    """Ends well and leaves nothing."""
+
+
+def add(numbers: list[int]) -> int:
+    """For calls with an answer."""
+    return sum(numbers)
+
+
+def starts(order: RunOrder) -> int:
+    """How often the run was begun, by whomever."""
+    file = RunFolder(order.results, order.run_id).path / "starts.txt"
+    return len(file.read_text().split()) if file.exists() else 0
+
+
+def main() -> None:
+    """A launcher of its own: `python fake_runs.py RESULTS SECONDS COUNT JOBS`."""
+    from benchmark.execution.devices import Slot
+    from benchmark.execution.pool import Pool
+
+    results, seconds, count, jobs = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    sys.path.insert(0, str(Path(__file__).parent))
+    import fake_runs
+
+    orders = [fake_runs.order(results, "slow", number=n, seconds=seconds) for n in range(count)]
+    with Pool(target=fake_runs.execute, preload=("fake_runs",)) as pool:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: pool.request_stop())
+        print(f"server {pool.warm_up().pid}", flush=True)
+        pool.run(orders, [Slot("cpu", 1)] * jobs)
+    sys.exit(130 if pool.stops else 0)
+
+
+if __name__ == "__main__":
+    main()

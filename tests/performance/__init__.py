@@ -1,0 +1,1 @@
+"""How fast the suite is, each figure against a named peer in the same run: `python -m tests.performance`."""

@@ -1,0 +1,46 @@
+"""Synthetic cases as the store keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.data.prepare import Geometry
+from benchmark.data.store import PreparedCase
+from benchmark.vocabulary import Size3
+
+SPACING = (2.0, 2.0, 3.0)
+
+
+def write_volume(folder: Path, index: int, *, shape: Size3) -> PreparedCase:
+    """One prepared case as the store keeps it: noise, and a dozen balls as lesions."""
+    generator = np.random.default_rng(index)
+    image = generator.random((2, *shape), dtype=np.float32).astype(np.float16)
+    label = np.zeros(shape, np.uint8)
+    x, y, z = np.ogrid[-6:7, -6:7, -6:7]
+    ball = x * x + y * y + z * z <= 36
+    for _ in range(12):
+        a, b, c = (int(generator.integers(6, side - 7)) for side in shape)
+        label[a - 6 : a + 7, b - 6 : b + 7, c - 6 : c + 7][ball] = 1
+    case_folder = folder / "cases" / f"volume{index}"
+    case_folder.mkdir(parents=True)
+    np.save(case_folder / "image.npy", image)
+    np.save(case_folder / "label.npy", label)
+    np.save(case_folder / "lesion.npy", np.argwhere(label).astype(np.int16))
+    return PreparedCase(
+        folder=case_folder,
+        case_id=f"volume{index}",
+        patient=f"patient{index}",
+        lesion_ml=float(label.sum()) * float(np.prod(SPACING)) / 1000,
+        geometry=Geometry(
+            native_shape=shape,
+            native_affine=tuple(tuple(map(float, row)) for row in np.diag([*SPACING, 1.0])),
+            grid_shape=shape,
+            spacing_mm=SPACING,
+            crop_start=(0, 0, 0),
+            crop_shape=shape,
+        ),
+        label_file=case_folder / "label.npy",
+        inputs={},
+    )

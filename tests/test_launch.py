@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark.results import CellRun, RunFolder, RunRecord, read_manifest, write_manifest
+from benchmark.vocabulary import BenchError
+from studies.grid import Profile, Study, load_profile, load_study
+from studies.launch import PlannedRun, counts, launch, manifest, parts, plan
+
+
+def small_study(tmp_path: Path, *, values: str = "[1, 2]", path: str = "method_args.size") -> Study:
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "name: small\ndataset: autopet\n"
+        "blocks: [{set: {method: m, loss_weights: {seg: 1}}, "
+        f"over: {{size: {{path: {path}, values: {values}}}}}}}]"
+    )
+    return load_study(str(file))
+
+
+def planned(study: Study, **changes: object) -> list[PlannedRun]:
+    settings: dict = {"datasets": ["autopet"], "folds": [0], "seeds": [0], **changes}
+    return plan(study, Profile(name="p"), **settings)
+
+
+def test_folds_and_seeds_multiply_the_cells_and_a_fold_is_complete_before_the_next(tmp_path: Path) -> None:
+    runs = planned(small_study(tmp_path), folds=[0, 3], seeds=[1, 2])
+    assert [(run.config.fold, run.config.seed, run.factors["size"]) for run in runs] == [
+        (fold, seed, size) for fold in (0, 3) for seed in (1, 2) for size in ("1", "2")
+    ]
+
+
+def test_a_study_runs_on_the_only_data_set_given(tmp_path: Path) -> None:
+    assert {run.config.dataset for run in planned(small_study(tmp_path), datasets=["phantom"])} == {"phantom"}
+
+
+def test_data_that_is_missing_or_that_nobody_uses_is_refused(tmp_path: Path) -> None:
+    study = small_study(tmp_path, path="dataset", values="[autopet, brain]")
+    with pytest.raises(BenchError, match="needs brain: say where, --data brain=DIR"):
+        planned(study)
+    assert {run.config.dataset for run in planned(study, datasets=["autopet", "brain"])} == {
+        "autopet",
+        "brain",
+    }
+    with pytest.raises(BenchError, match=r"--data sts: no run of small\.yaml uses it"):
+        planned(study, datasets=["autopet", "brain", "sts"])
+
+
+def test_a_factor_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    study = small_study(tmp_path, values="{one: 1, single: 1}")
+    with pytest.raises(BenchError, match="size=one and size=single are one training"):
+        planned(study)
+
+
+def test_an_invalid_value_is_refused_with_the_file_and_the_cell(tmp_path: Path) -> None:
+    study = small_study(tmp_path, path="training.steps", values="[5, -1]")
+    with pytest.raises(BenchError, match=r"small\.yaml with profile p, cell size=-1: training.steps"):
+        planned(study)
+
+
+def test_auto_is_decided_before_the_run_is_named() -> None:
+    study, profile = load_study("table2"), load_profile("paper")
+    fast = plan(study, profile, datasets=["autopet"], folds=[0], seeds=[0], bfloat16=True)[0].config.training
+    plain = plan(study, profile, datasets=["autopet"], folds=[0], seeds=[0], bfloat16=False)[
+        0
+    ].config.training
+    assert (fast.precision, fast.channels_last) == ("bfloat16", True)
+    assert (plain.precision, plain.channels_last) == ("float32", False)
+
+
+def the_manifest(study: Study, runs: Sequence[PlannedRun], *, fingerprint: str = "f", profile: str = "p"):
+    (part,) = parts(runs)
+    return manifest(study, Profile(name=profile), part, data_root=Path("d"), data_fingerprint=fingerprint)
+
+
+def test_the_manifest_lists_all_cells_whatever_only_chooses(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    runs = planned(study, only=["size=2"])
+    assert [run.chosen for run in runs] == [False, True]
+    everything = the_manifest(study, planned(study))
+    assert the_manifest(study, runs).cells == everything.cells
+    assert the_manifest(study, runs).key == everything.key
+    assert [cell.factors for cell in everything.cells] == [{"size": "1"}, {"size": "2"}]
+
+
+def test_later_folds_and_seeds_extend_the_manifest_and_anything_else_begins_a_new_one(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    first = the_manifest(study, planned(study))
+    assert the_manifest(study, planned(study, folds=[1], seeds=[0, 1])).name == first.name
+    others = [
+        the_manifest(study, planned(study), fingerprint="g"),
+        the_manifest(study, planned(study), profile="q"),
+        the_manifest(study, planned(study, overrides={"inference": {"score_grid": "native"}})),
+        the_manifest(study, planned(study, datasets=["phantom"])),
+    ]
+    assert len({first.name, *(other.name for other in others)}) == 5
+
+    write_manifest(tmp_path, first)
+    write_manifest(tmp_path, the_manifest(study, planned(study, folds=[1])))
+    stored = read_manifest(tmp_path / "grids" / f"{first.name}.json")
+    assert sorted((cell.fold, cell.factors["size"]) for cell in stored.cells) == [
+        (0, "1"), (0, "2"), (1, "1"), (1, "2")
+    ]  # fmt: skip
+
+
+def test_runs_on_other_spacings_and_data_sets_are_parts_of_their_own(tmp_path: Path) -> None:
+    study = small_study(tmp_path, path="spacing_mm", values="{fine: [1, 1, 1], coarse: [2, 2, 2]}")
+    assert [
+        (part.dataset, part.spacing_mm, len(part.runs)) for part in parts(planned(study, folds=[0, 1]))
+    ] == [
+        ("autopet", (1.0, 1.0, 1.0), 2),
+        ("autopet", (2.0, 2.0, 2.0), 2),
+    ]
+
+
+def cells_in_every_state(results: Path) -> list[CellRun]:
+    records = [
+        RunRecord("pending"),
+        RunRecord("done", "done"),
+        RunRecord("code", "failed", "code"),
+        RunRecord("stopped", "failed", "interrupted"),
+        RunRecord("killed", "running"),  # Says it runs, but nobody holds it.
+    ]
+    for record in records[1:]:
+        RunFolder(results, record.run_id).write_record(record)
+    return [CellRun({}, 0, 0, record.run_id) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("retry_failed", "due"),
+    [(False, ["pending", "stopped", "killed"]), (True, ["pending", "code", "stopped", "killed"])],
+)
+def test_a_launch_does_exactly_what_is_missing(tmp_path: Path, retry_failed: bool, due: list[str]) -> None:
+    cells, executed = cells_in_every_state(tmp_path), []
+
+    def execute(asked: Sequence[CellRun]) -> None:
+        executed.extend(cell.run_id for cell in asked)
+        RunFolder(tmp_path, "pending").write_record(RunRecord("pending", "done"))
+
+    standings = launch(tmp_path, cells, retry_failed=retry_failed, execute=execute)
+    assert executed == due
+    assert counts(standings) == {"done": 2, "running": 0, "failed": 1, "interrupted": 2, "pending": 0}
+
+
+def test_nothing_is_executed_when_nothing_is_missing(tmp_path: Path) -> None:
+    def execute(_: Sequence[CellRun]) -> None:
+        raise AssertionError
+
+    cells = [replace(cells_in_every_state(tmp_path)[1])]
+    assert launch(tmp_path, cells, retry_failed=True, execute=execute)[0].state == "done"

@@ -1,0 +1,308 @@
+"""The scores of one case, against plain re-implementations and against arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from benchmark.metrics import METRICS, Metric, dice, fnv_ml, fpv_ml, hd95_mm, over_ml, score_masks, under_ml
+from benchmark.vocabulary import BenchError
+
+SPACING = (2.0, 2.0, 3.0)
+EDGES_AND_FACES = ndimage.generate_binary_structure(3, 2)
+FACES = ndimage.generate_binary_structure(3, 1)
+
+Mask = NDArray[np.bool_]
+
+
+def empty(shape: tuple[int, int, int] = (12, 12, 12)) -> Mask:
+    return np.zeros(shape, dtype=bool)
+
+
+def random_masks(seed: int) -> tuple[Mask, Mask, tuple[float, float, float]]:
+    """Two masks of noise, sparse enough to fall into many components, and a spacing."""
+    generator = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in generator.integers(3, 18, size=3))
+    density = generator.uniform(0.02, 0.25, size=2)
+    spacing = tuple(float(edge) for edge in generator.uniform(0.5, 5.0, size=3))
+    return generator.random(shape) < density[0], generator.random(shape) < density[1], spacing
+
+
+def missed_ml(mask: Mask, other: Mask, spacing_mm: tuple[float, float, float]) -> float:
+    """The challenge's definition, component by component."""
+    labels, n_components = ndimage.label(mask, structure=EDGES_AND_FACES)
+    volume = 0.0
+    for index in range(1, n_components + 1):
+        component = labels == index
+        if not (component & other).any():
+            volume += component.sum() * spacing_mm[0] * spacing_mm[1] * spacing_mm[2] / 1000
+    return volume
+
+
+def brute_force_hd95(prediction: Mask, reference: Mask, spacing_mm: tuple[float, float, float]) -> float:
+    """All pairs of surface voxels."""
+    points = [
+        np.argwhere(mask & ~ndimage.binary_erosion(mask, structure=FACES)) * np.array(spacing_mm)
+        for mask in (prediction, reference)
+    ]
+    distances = np.linalg.norm(points[0][:, None] - points[1][None], axis=-1)
+    return float(max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95)))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_false_volumes_equal_the_challenges_definition_component_by_component(seed: int) -> None:
+    prediction, reference, spacing = random_masks(seed)
+    assert fpv_ml(prediction, reference, spacing_mm=spacing) == pytest.approx(
+        missed_ml(prediction, reference, spacing)
+    )
+    assert fnv_ml(prediction, reference, spacing_mm=spacing) == pytest.approx(
+        missed_ml(reference, prediction, spacing)
+    )
+
+
+def test_the_random_masks_have_components_of_every_kind() -> None:
+    hit = missed = 0
+    for seed in range(40):
+        prediction, reference, _ = random_masks(seed)
+        labels, n_components = ndimage.label(prediction, structure=EDGES_AND_FACES)
+        n_hit = len(np.unique(labels[prediction & reference]))
+        hit, missed = hit + n_hit, missed + n_components - n_hit
+    assert hit > 200
+    assert missed > 200
+
+
+def test_fpv_counts_only_components_that_touch_no_lesion() -> None:
+    prediction, reference = empty(), empty()
+    reference[1:4, 1:4, 1:4] = True
+    prediction[3:6, 1:4, 1:4] = True  # overlaps the lesion in one layer
+    prediction[8:10, 8:10, 8:10] = True  # 8 voxels of 2 x 2 x 3 mm
+    assert fpv_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(0.096)
+    assert fnv_ml(prediction, reference, spacing_mm=SPACING) == 0.0
+
+
+def test_fnv_counts_only_lesions_without_a_single_predicted_voxel() -> None:
+    prediction, reference = empty(), empty()
+    reference[1:4, 1:4, 1:4] = True
+    reference[7:9, 7:10, 7:10] = True  # 18 voxels of 12 mm3
+    prediction[1, 1, 1] = True
+    assert fnv_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(0.216)
+    assert fpv_ml(prediction, reference, spacing_mm=SPACING) == 0.0
+
+
+def test_voxels_that_touch_at_a_corner_are_two_lesions() -> None:
+    prediction, reference = empty(), empty()
+    reference[2, 2, 2] = reference[3, 3, 3] = True
+    prediction[2, 2, 2] = True
+    assert fnv_ml(prediction, reference, spacing_mm=(1.0, 1.0, 1.0)) == pytest.approx(0.001)
+    assert fpv_ml(reference, prediction, spacing_mm=(1.0, 1.0, 1.0)) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("second", [(3, 3, 2), (3, 2, 3), (2, 3, 3), (1, 3, 2), (2, 2, 3)])
+def test_voxels_that_touch_at_an_edge_or_a_face_are_one_lesion(second: tuple[int, int, int]) -> None:
+    prediction, reference = empty(), empty()
+    reference[2, 2, 2] = reference[second] = True
+    prediction[2, 2, 2] = True
+    assert fnv_ml(prediction, reference, spacing_mm=SPACING) == 0.0
+
+
+def test_adjacent_masks_that_share_no_voxel_do_not_touch() -> None:
+    prediction, reference = empty(), empty()
+    reference[2:4, 2:4, 2:4] = True
+    prediction[4:6, 2:4, 2:4] = True
+    assert fpv_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(0.096)
+    assert fnv_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(0.096)
+
+
+def test_components_at_the_borders_of_the_volume_do_not_join_through_them() -> None:
+    prediction, reference = empty((6, 6, 6)), empty((6, 6, 6))
+    reference[0, 0, 0] = reference[5, 5, 5] = reference[0, 5, 0] = True
+    prediction[0, 0, 0] = True
+    assert fnv_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(2 * 0.012)
+
+
+def test_more_than_65535_components_are_told_apart() -> None:
+    reference = empty((96, 96, 96))
+    reference[::2, ::2, ::2] = True  # 48^3 = 110592 single voxels
+    prediction = empty((96, 96, 96))
+    prediction[:, :, 0] = True  # hits 48^2 of them
+    expected = (48**3 - 48**2) / 1000
+    assert fnv_ml(prediction, reference, spacing_mm=(1.0, 1.0, 1.0)) == pytest.approx(expected)
+
+
+def test_dice_is_twice_the_overlap_over_the_sum() -> None:
+    prediction, reference = empty(), empty()
+    reference[0:2, 0:2, 0:2] = True  # 8 voxels
+    prediction[0:2, 0:2, 1:4] = True  # 12 voxels, 4 of them inside
+    assert dice(prediction, reference) == pytest.approx(0.4)
+    assert dice(reference, reference) == 1.0
+    assert dice(empty(), reference) == 0.0
+
+
+def test_over_and_under_segmentation_count_voxels() -> None:
+    prediction, reference = empty(), empty()
+    reference[0:2, 0:2, 0:2] = True
+    prediction[0:2, 0:2, 1:4] = True
+    assert over_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(8 * 0.012)
+    assert under_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(4 * 0.012)
+
+
+def test_the_scores_of_two_empty_masks() -> None:
+    scores = score_masks(empty(), empty(), spacing_mm=SPACING)
+    assert math.isnan(scores.pop("dice"))
+    assert math.isnan(scores.pop("hd95_mm"))
+    assert scores == {"fpv_ml": 0.0, "fnv_ml": 0.0, "over_ml": 0.0, "under_ml": 0.0}
+
+
+def test_a_tumour_free_case_shows_in_the_false_positive_volume_only() -> None:
+    prediction = empty()
+    prediction[2:4, 2:4, 2:4] = True
+    scores = score_masks(prediction, empty(), spacing_mm=SPACING)
+    assert math.isnan(scores["dice"])
+    assert math.isnan(scores["hd95_mm"])
+    assert scores["fpv_ml"] == scores["over_ml"] == pytest.approx(0.096)
+    assert scores["fnv_ml"] == scores["under_ml"] == 0.0
+
+
+def test_a_case_that_was_missed_costs_the_diagonal_of_the_whole_volume() -> None:
+    reference = empty((10, 20, 30))
+    reference[4:6, 4:6, 4:6] = True
+    scores = score_masks(empty((10, 20, 30)), reference, spacing_mm=(3.0, 2.0, 4.0))
+    assert scores["hd95_mm"] == pytest.approx(130.0)  # 30, 40 and 120 mm
+    assert scores["dice"] == 0.0
+    assert scores["fnv_ml"] == scores["under_ml"] == pytest.approx(8 * 0.024)
+
+
+def test_no_prediction_is_farther_than_none() -> None:
+    reference, prediction = empty(), empty()
+    reference[0, 0, 0] = prediction[-1, -1, -1] = True
+    assert hd95_mm(prediction, reference, spacing_mm=SPACING) < hd95_mm(
+        empty(), reference, spacing_mm=SPACING
+    )
+
+
+def test_hd95_of_a_shifted_voxel_is_the_shift_in_millimetres() -> None:
+    prediction, reference = empty(), empty()
+    reference[2, 2, 2] = True
+    prediction[2, 6, 3] = True  # 4 x 2 mm and 1 x 6 mm
+    assert hd95_mm(prediction, reference, spacing_mm=(1.0, 2.0, 6.0)) == pytest.approx(10.0)
+    assert hd95_mm(reference, reference, spacing_mm=(1.0, 2.0, 6.0)) == 0.0
+
+
+def test_hd95_takes_the_worse_direction() -> None:
+    prediction, reference = empty(), empty()
+    reference[5, 5, 5] = True
+    prediction[5, 5, 5] = prediction[5, 5, 11] = True  # half of the predicted surface is 6 voxels away
+    assert hd95_mm(prediction, reference, spacing_mm=SPACING) == pytest.approx(np.percentile([0, 18], 95))
+    assert hd95_mm(reference, prediction, spacing_mm=SPACING) == pytest.approx(np.percentile([0, 18], 95))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_hd95_equals_all_pairs_of_surface_voxels(seed: int) -> None:
+    prediction, reference, spacing = random_masks(seed)
+    if seed % 2:  # solid bodies, which have an inside
+        prediction, reference = ndimage.binary_dilation(prediction), ndimage.binary_dilation(reference)
+    prediction[0, 0, 0] = reference[-1, 0, 1] = True
+    expected = brute_force_hd95(prediction, reference, spacing)
+    assert hd95_mm(prediction, reference, spacing_mm=spacing) == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")  # MONAI warns of its own call
+@pytest.mark.parametrize("seed", range(3))
+def test_hd95_equals_monais_where_both_masks_have_a_surface(seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    metrics = pytest.importorskip("monai.metrics")
+    generator = np.random.default_rng(seed)
+    fields = ndimage.gaussian_filter(generator.standard_normal((2, 30, 28, 26)), (0, 3, 3, 3))
+    masks = fields > 1.2 * fields.std()
+    assert masks.any(axis=(1, 2, 3)).all()
+    one_hot = torch.as_tensor(masks[:, None, None])
+    expected = metrics.compute_hausdorff_distance(
+        one_hot[0], one_hot[1], include_background=True, percentile=95, spacing=SPACING
+    ).item()
+    assert expected > 0
+    assert hd95_mm(masks[0], masks[1], spacing_mm=SPACING) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_empty_space_around_the_masks_changes_no_score(seed: int) -> None:
+    prediction, reference, spacing = random_masks(seed)
+    prediction[0, 0, 0] = reference[-1, -1, -1] = True
+    scores = score_masks(prediction, reference, spacing_mm=spacing)
+    around = ((5, 2), (0, 7), (3, 3))
+    assert score_masks(np.pad(prediction, around), np.pad(reference, around), spacing_mm=spacing) == scores
+
+
+def test_the_memory_layout_and_the_number_type_change_no_score() -> None:
+    prediction, reference, spacing = random_masks(7)
+    scores = score_masks(prediction, reference, spacing_mm=spacing)
+    for change in (
+        np.asfortranarray,
+        np.uint8,
+        np.int64,
+        np.float32,
+        lambda mask: np.repeat(mask, 2, axis=1)[:, ::2],
+        np.ndarray.tolist,
+    ):
+        assert score_masks(change(prediction), change(reference), spacing_mm=spacing) == scores
+
+
+def test_scoring_leaves_the_masks_as_they_were() -> None:
+    prediction, reference, spacing = random_masks(3)
+    before = prediction.copy(), reference.copy()
+    score_masks(prediction, reference, spacing_mm=spacing)
+    np.testing.assert_array_equal(prediction, before[0])
+    np.testing.assert_array_equal(reference, before[1])
+
+
+def test_every_metric_answers_to_its_name_and_its_unit() -> None:
+    prediction, reference, spacing = random_masks(11)
+    scores = score_masks(prediction, reference, spacing_mm=spacing)
+    assert list(scores) == list(METRICS) == ["dice", "fpv_ml", "fnv_ml", "over_ml", "under_ml", "hd95_mm"]
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert scores[name] == metric.function(prediction, reference, spacing_mm=spacing)
+        assert metric.unit in ("1", name.rpartition("_")[2])
+    assert [name for name, metric in METRICS.items() if metric.higher_is_better] == ["dice"]
+
+
+def test_a_new_metric_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def predicted_ml(prediction, reference, *, spacing_mm) -> float:
+        return float(np.count_nonzero(prediction) * np.prod(spacing_mm) / 1000)
+
+    more = {**METRICS, "predicted_ml": Metric("predicted_ml", "ml", False, "Predicted volume", predicted_ml)}
+    monkeypatch.setattr("benchmark.metrics.METRICS", more)
+    assert score_masks(np.ones((2, 2, 2)), empty((2, 2, 2)), spacing_mm=SPACING)[
+        "predicted_ml"
+    ] == pytest.approx(0.096)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda mask: mask[:-1], r"shape \(11, 12, 12\), the reference \(12, 12, 12\)"),
+        (lambda mask: mask[None], "prediction has 4 dimensions"),
+        (lambda mask: mask[0], "prediction has 2 dimensions"),
+        (lambda mask: mask.astype(int) + 1, "prediction .* values other than 0 and 1"),
+        (lambda mask: np.where(mask, 0.7, 0.0), "prediction .* values other than 0 and 1"),
+        (lambda mask: np.where(mask, np.nan, 0.0), "prediction .* values other than 0 and 1"),
+        (lambda mask: mask.astype(str), "prediction .* values other than 0 and 1"),
+    ],
+)
+def test_what_is_not_a_mask_is_refused(change: Callable[[Mask], object], words: str) -> None:
+    reference = empty()
+    reference[2:4, 2:4, 2:4] = True
+    with pytest.raises(BenchError, match=words):
+        score_masks(change(reference), reference, spacing_mm=SPACING)
+
+
+@pytest.mark.parametrize(
+    "spacing", [(2.0, 2.0), (2.0, 2.0, 0.0), (2.0, 2.0, -3.0), (2.0, 2.0, float("nan")), 2.0]
+)
+def test_what_is_not_a_spacing_is_refused(spacing: object) -> None:
+    with pytest.raises(BenchError, match="three positive lengths in mm"):
+        score_masks(empty(), empty(), spacing_mm=spacing)
