@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from benchmark.nn.corruption import CORRUPTIONS, Corruption, add_noise, default_cubes, shuffle_cubes
+from benchmark.nn.corruption import CORRUPTIONS, add_noise, default_cubes, lattice, shuffle_cubes
 from benchmark.nn.losses import RecNorm, dice_ce, lesion_presence, reconstruction
 from benchmark.nn.unet import CHANNELS, UNet, up_layer
 from benchmark.protocols import Batch, DatasetSpec, Method, Size3, UnsupportedDatasetError
@@ -77,9 +77,9 @@ class MirrorUNet(Method):
         dataset: DatasetSpec,
         patch_size: Size3,
         *,
-        version: Literal["v1", "v2", "v3", "v4"] = "v3",
+        version: str = "v3",
         shared_layers: Sequence[int] = (5,),
-        corruption: Corruption = "shuffle",
+        corruption: str = "shuffle",
         theta: float | Literal["learnable"] = 0.2,
         branches: Sequence[str] = ("CT", "PET"),
         channels: Sequence[int] = CHANNELS,
@@ -108,6 +108,8 @@ class MirrorUNet(Method):
         self.ct_modality, self.pet_modality = branches
         self.corruption, self.noise_std = corruption, noise_std
         self.n_cubes = default_cubes(patch_size) if n_cubes is None else n_cubes
+        if corruption == "shuffle":
+            lattice(patch_size, self.n_cubes)
         self.rec_norm, self.class_label = rec_norm, class_label
 
         segments = dataset.n_classes
@@ -138,7 +140,7 @@ class MirrorUNet(Method):
             losses["rec_pet"] = reconstruction(outputs["bottleneck"], pet, norm=self.rec_norm)
         losses["seg"] = dice_ce(outputs["pet"], batch.label)
         if "class" in outputs:
-            present = batch.has_lesion if self.class_label == "volume" else batch.label.flatten(1).any(dim=1)
+            present = batch.has_lesion if self.class_label == "volume" else (batch.label > 0).flatten(1).any(dim=1)
             losses["class"] = lesion_presence(outputs["class"], present)
         return losses
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cc3d
 import numpy as np
@@ -35,6 +35,7 @@ CONNECTIVITY = 18
 """Voxels that share a face or an edge are one lesion; the AutoPET challenge's choice."""
 
 
+@runtime_checkable
 class _Function(Protocol):
     def __call__(self, prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float: ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from benchmark.vocabulary import BenchError, DatasetSpec, Size3, UnsupportedDatasetError
@@ -32,7 +32,7 @@ class Batch:
     """
 
     image: Float[Tensor, "b m x y z"]
-    label: Int[Tensor, "b 1 x y z"]
+    label: Integer[Tensor, "b 1 x y z"]
     has_lesion: Bool[Tensor, "b"]
     modalities: tuple[str, ...]
     case_ids: tuple[str, ...]
@@ -86,7 +86,7 @@ class Method(nn.Module, ABC):
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         """What is averaged over sliding windows; skips every branch it does not need."""
 
-    def decode(self, output: Float[Tensor, "b c x y z"]) -> Int[Tensor, "b 1 x y z"]:
+    def decode(self, output: Float[Tensor, "b c x y z"]) -> Integer[Tensor, "b 1 x y z"]:
         """The stitched output as a label map."""
         return output.argmax(dim=1, keepdim=True)
 

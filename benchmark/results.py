@@ -64,7 +64,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another folder with --results.") from error
+        raise _cannot_write(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -73,9 +73,17 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise BenchError(f"Cannot write {path}: {error.strerror or error}. Free space or choose --results.") from error
+        raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class StorageError(BenchError):
+    """The disk is full, read-only or gone."""
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"Cannot write {path}: {error.strerror or error}. Free space there or choose another folder.")
 
 
 def _umask() -> int:
@@ -90,7 +98,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -195,8 +203,9 @@ class RunFolder:
             return RunRecord(self.run_id)
         content = _read_json(self.record_file)
         known = {f.name for f in fields(RunRecord)}
-        record = RunRecord(**{key: value for key, value in content.items() if key in known})
-        return replace(record, excluded_cases=tuple(record.excluded_cases), warnings=tuple(record.warnings))
+        # JSON has no tuples.
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        return RunRecord(**{key: value for key, value in plain.items() if key in known})
 
     def write_heartbeat(self, beat: Heartbeat) -> None:
         write_json(self.heartbeat_file, asdict(beat))
@@ -230,8 +239,13 @@ class RunFolder:
 
         The lock ends with the process, however it ends.
         """
-        with exclusive(self.path / ".lock") as held:
-            yield held
+        # Whoever asks `is_claimed` holds the lock for an instant; that must not cost the run its worker.
+        for pause in (0.02, 0.1, 0.3, 0.0):
+            with exclusive(self.path / ".lock") as held:
+                if held or pause == 0.0:
+                    yield held
+                    return
+            time.sleep(pause)
 
     def is_claimed(self) -> bool:
         """Whether some process works on this run right now."""
@@ -248,7 +262,7 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
-        raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another folder with --results.") from error
+        raise _cannot_write(path, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -129,9 +129,7 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
     warnings = _warnings(config, train_cases)
     for warning in warnings:
         log.warning(warning)
-    record = replace(
-        record, warnings=warnings, facts=environment.facts(device, threads=record.threads or 1)
-    )
+    record = replace(record, warnings=warnings, facts=environment.facts(device, threads=record.threads or 1))
 
     def new_method() -> Method:
         torch.manual_seed(config.seed)
@@ -257,7 +255,9 @@ class _Beat:
         self.folder = folder
         self._beat = Heartbeat("train", 0, 0, pid=os.getpid(), host=os.uname().nodename, device=str(device))
 
-    def tell(self, phase: str, done: int | None = None, total: int | None = None, **numbers: float | None) -> None:
+    def tell(
+        self, phase: str, done: int | None = None, total: int | None = None, **numbers: float | None
+    ) -> None:
         """What is not said stays as it was."""
         counts = {} if done is None or total is None else {"done": done, "total": total}
         known = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}

@@ -142,10 +142,14 @@ def train(
             part = batch if accumulation == 1 else batch.part(start, start + size)
             with autocast(device, config.precision):
                 losses = losses_of(part)
-            total = torch.stack([loss_weights[name] * losses[name].float() for name in method.loss_names]).sum()
+            total = torch.stack(
+                [loss_weights[name] * losses[name].float() for name in method.loss_names]
+            ).sum()
             share = len(part) / len(batch)
             scaler.scale(share * total).backward()
-            sums += share * torch.stack([*(losses[name].detach().float() for name in method.loss_names), total.detach()])
+            sums += share * torch.stack(
+                [*(losses[name].detach().float() for name in method.loss_names), total.detach()]
+            )
         scaler.step(optimiser)
         scaler.update()
 
@@ -155,7 +159,15 @@ def train(
         last = progress.step == steps
         save_due = time.monotonic() - saved_at >= checkpoint_seconds
         stop = asked_to_stop()
-        if device.type == "cpu" or len(unchecked) >= CUDA_CHECK_EVERY or row_due or validation_due or last or save_due or stop:
+        if (
+            device.type == "cpu"
+            or len(unchecked) >= CUDA_CHECK_EVERY
+            or row_due
+            or validation_due
+            or last
+            or save_due
+            or stop
+        ):
             check_losses()
         progress.seconds = time.monotonic() - started
         if row_due or validation_due or last:
@@ -169,7 +181,9 @@ def train(
             _save_checkpoint(folder.checkpoint_file, progress, method, optimiser, scaler)
             saved_at = time.monotonic()
         if stop and not last:
-            raise InterruptedRunError(f"Stopped at step {progress.step} of {steps}; the same command continues it.")
+            raise InterruptedRunError(
+                f"Stopped at step {progress.step} of {steps}; the same command continues it."
+            )
     save_weights(method, folder.weights_file)
     return progress
 
@@ -194,14 +208,20 @@ def _copy_tensors(tensors: dict[str, Tensor], method: Method, *, source: Path) -
     named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
     if set(named) != set(tensors):
         odd = sorted(set(named) ^ set(tensors))
-        raise BenchError(f"{source} belongs to another network: it differs in {', '.join(odd[:5])}. Remove the run.")
+        raise BenchError(
+            f"{source} belongs to another network: it differs in {', '.join(odd[:5])}. Remove the run."
+        )
     with torch.no_grad():
         for name, tensor in named.items():
             tensor.copy_(tensors[name])
 
 
 def _save_checkpoint(
-    path: Path, progress: Progress, method: Method, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    path: Path,
+    progress: Progress,
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
 ) -> None:
     content = {
         "progress": vars(progress),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import math
@@ -21,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -177,9 +177,8 @@ class _Image:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
 
-def _open(path: Path) -> BinaryIO:
-    # The modes are binary; gzip's file is one in all but its declared type.
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.name.endswith(".gz") else path.open("rb")
+def _open(path: Path) -> io.BufferedIOBase:
+    return gzip.GzipFile(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
 def _image(path: Path) -> _Image:

@@ -51,9 +51,7 @@ def fraction(beat: Heartbeat | None) -> float:
     if beat is None or beat.total <= 0:
         return 0.0
     part = min(1.0, beat.done / beat.total)
-    return {"train": TRAINING_SHARE * part, "evaluate": TRAINING_SHARE + (1 - TRAINING_SHARE) * part}.get(
-        beat.phase, 0.0
-    )
+    return TRAINING_SHARE + (1 - TRAINING_SHARE) * part if beat.phase == "evaluate" else TRAINING_SHARE * part
 
 
 def where(beat: Heartbeat | None) -> str:
@@ -309,12 +307,17 @@ def _stopping(count: int, killed: bool) -> str:
 class Preparation:
     """Shows how far checking, phantoms and preparation are: `show(what, done, total)`."""
 
+    SILENT_SECONDS = 1.0
+    """Without a terminal only what takes longer is mentioned."""
+
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
         self._live: Live | None = None
         self._what = ""
         self._drawn = 0.0
+        self._began = 0.0
+        self._said = False
 
     def __enter__(self) -> Preparation:
         if self._console.is_terminal and not self._quiet:
@@ -336,9 +339,12 @@ class Preparation:
                 bar = ProgressBar(total=max(1, total), completed=done, width=40)
                 line.add_row(Text(what.capitalize(), style="bold"), bar, Text(f"{done}/{total} cases"))
                 self._live.update(line, refresh=True)
-        elif not self._quiet and what != self._what:
-            self._console.print(f"{what.capitalize()}: {total} cases", highlight=False)
-        self._what = what
+            return
+        if what != self._what:
+            self._what, self._began, self._said = what, now, False
+        if not self._quiet and not self._said and now - self._began > self.SILENT_SECONDS:
+            self._said = True
+            self._console.print(f"{what.capitalize()}: {total} cases")
 
     def named(self, what: str) -> Callable[[int, int], None]:
         """A callback `(done, total)` under a fixed name."""
@@ -346,4 +352,5 @@ class Preparation:
 
 
 def console(*, to_stderr: bool = False) -> Console:
-    return Console(file=sys.stderr if to_stderr else sys.stdout, highlight=False)
+    """A terminal that prints text as it is: brackets in paths are no markup."""
+    return Console(file=sys.stderr if to_stderr else sys.stdout, highlight=False, markup=False)

@@ -108,6 +108,7 @@ class Pool:
         self._server: ForkServer | None = None
         self._server_deaths = 0
         self.stops = 0
+        self.stopped_by_error = False
 
     def __enter__(self) -> Pool:
         self.warm_up()
@@ -250,6 +251,7 @@ class Pool:
         else:
             observer.ended(order, record, elsewhere=False)
             if self._stop_on_error:
+                self.stopped_by_error = True
                 self.request_stop()
 
     def _claimed_or_vain(self, state: _State, worker: _Worker) -> bool:

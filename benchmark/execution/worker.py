@@ -20,26 +20,17 @@ def run_order(order: RunOrder) -> None:
 def faults_of(configs: list[dict[str, Any]]) -> list[str]:
     """What is wrong with the methods, their arguments and the loss weights of these configurations.
 
-    The networks are built without memory. A method that cannot serve a data set is no fault: its cell shows why.
+    A method that cannot serve a data set is no fault: its cell says why.
     """
-    import torch
-
     from benchmark.config import run_config
-    from benchmark.registry import build_method, dataset
+    from benchmark.run import check_config
     from benchmark.vocabulary import BenchError, UnsupportedDatasetError
 
     faults = []
     for settings in configs:
         config = run_config(settings, source="study")
         try:
-            with torch.device("meta"):
-                build_method(
-                    config.method,
-                    config.method_args,
-                    spec=dataset(config.dataset).spec,
-                    patch_size=config.training.patch_size,
-                    loss_weights=config.loss_weights,
-                )
+            check_config(config)
         except UnsupportedDatasetError:
             continue
         except BenchError as error:

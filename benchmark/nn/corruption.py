@@ -5,6 +5,8 @@ Random numbers are drawn from the generator that is passed in; the input is neve
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -25,6 +27,18 @@ def default_cubes(patch_size: Size3) -> int:
     return max(1, round(27 * x * y * z / 96**3))
 
 
+def lattice(size: Sequence[int], n_cubes: int) -> tuple[list[int], list[int]]:
+    """The edges of a cube and the number of cubes along each axis of the lattice that cubes are chosen from."""
+    edge = [min(n, CUBE) for n in size]
+    # One cell fewer an axis than fits leaves room to move the lattice, unless so many cubes are wanted.
+    cells = [max(1, n // e - 1) for n, e in zip(size, edge, strict=True)]
+    if n_cubes > math.prod(cells):
+        cells = [n // e for n, e in zip(size, edge, strict=True)]
+    if not 0 < n_cubes <= math.prod(cells):
+        raise BenchError(f"n_cubes = {n_cubes} cubes of {CUBE}^3 do not fit into a patch of {tuple(size)}.")
+    return edge, cells
+
+
 def add_noise(image: Float[Tensor, "b 1 x y z"], *, std: float, generator: torch.Generator) -> Tensor:
     """Gaussian noise; `std` on the prepared [0, 1] scale."""
     noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=torch.float32)
@@ -39,13 +53,7 @@ def shuffle_cubes(image: Float[Tensor, "b 1 x y z"], *, n_cubes: int, generator:
     """
     b = len(image)
     size = torch.tensor(image.shape[2:])
-    edge = torch.minimum(size, torch.full((3,), CUBE))
-    # One cell fewer an axis than fits leaves room to move the lattice, unless so many cubes are wanted.
-    cells = (size // edge - 1).clamp(min=1)
-    if n_cubes > int(cells.prod()):
-        cells = size // edge
-    if n_cubes > int(cells.prod()):
-        raise BenchError(f"n_cubes = {n_cubes} cubes of {CUBE}^3 do not fit into a patch of {tuple(size.tolist())}.")
+    edge, cells = map(torch.tensor, lattice(image.shape[2:], n_cubes))
     slack = size - cells * edge
     device = image.device
     n_cells, volume = int(cells.prod()), int(edge.prod())

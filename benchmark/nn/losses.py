@@ -6,14 +6,14 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 RecNorm = Literal["l2", "mse"]
 REFERENCE_VOXELS = 96**3
 
 
-def dice_ce(logits: Float[Tensor, "b c x y z"], label: Int[Tensor, "b 1 x y z"]) -> Float[Tensor, ""]:
+def dice_ce(logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]) -> Float[Tensor, ""]:
     """Soft Dice of the foreground classes, summed over the batch, plus cross-entropy (Section 3.1).
 
     Equals `monai.losses.DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)`

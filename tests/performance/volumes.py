@@ -14,18 +14,19 @@ SPACING = (2.0, 2.0, 3.0)
 
 
 def write_volume(folder: Path, index: int, *, shape: Size3) -> PreparedCase:
-    """One prepared case as the store keeps it: noise, and a dozen balls as lesions."""
+    """One prepared case as the store keeps it: noise, and a dozen balls as lesions, bright in the PET."""
     generator = np.random.default_rng(index)
-    image = generator.random((2, *shape), dtype=np.float32).astype(np.float16)
+    image = 0.4 * generator.random((2, *shape), dtype=np.float32)
     label = np.zeros(shape, np.uint8)
     x, y, z = np.ogrid[-6:7, -6:7, -6:7]
     ball = x * x + y * y + z * z <= 36
     for _ in range(12):
         a, b, c = (int(generator.integers(6, side - 7)) for side in shape)
         label[a - 6 : a + 7, b - 6 : b + 7, c - 6 : c + 7][ball] = 1
+    image[1] += 0.5 * label
     case_folder = folder / "cases" / f"volume{index}"
     case_folder.mkdir(parents=True)
-    np.save(case_folder / "image.npy", image)
+    np.save(case_folder / "image.npy", image.astype(np.float16))
     np.save(case_folder / "label.npy", label)
     np.save(case_folder / "lesion.npy", np.argwhere(label).astype(np.int16))
     return PreparedCase(

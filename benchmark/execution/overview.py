@@ -1,0 +1,306 @@
+"""Grids and runs as a person reads them: `bench status`, `bench show`, the summary of `bench run`."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
+from benchmark.results import (
+    CellRun,
+    GridManifest,
+    RunFolder,
+    load_scores,
+    manifests,
+    state_of,
+)
+from benchmark.vocabulary import BenchError
+
+STATES = ("done", "running", "failed", "interrupted", "pending")
+_STYLE = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "pending": "dim"}
+
+
+def state_words(results: Path, cells: Sequence[CellRun]) -> dict[str, str]:
+    """By run: done, running, failed, interrupted (it continues at the next start) or pending."""
+    words: dict[str, str] = {}
+    for cell in cells:
+        state, failure = state_of(RunFolder(results, cell.run_id))
+        words[cell.run_id] = "interrupted" if failure == "interrupted" else state
+    return words
+
+
+def counted(words: Mapping[str, str]) -> Text:
+    """The states with their numbers in one line."""
+    numbers = {state: list(words.values()).count(state) for state in STATES}
+    return _numbers_line(numbers)
+
+
+def _numbers_line(numbers: Mapping[str, int]) -> Text:
+    return Text(", ").join(
+        Text(f"{number} {state}", _STYLE[state]) for state, number in numbers.items() if number
+    )
+
+
+def dice_by_run(results: Path, run_ids: Sequence[str]) -> dict[str, float]:
+    """Mean test Dice in percent: over the cases of a region, then over regions; only runs that have one."""
+    scores = load_scores(results, run_ids)
+    dice = scores[(scores["metric"] == "dice") & (scores["split"] == "test")]
+    means = dice.groupby(["run_id", "region"])["value"].mean().dropna().groupby("run_id").mean()
+    return {str(run_id): 100 * float(value) for run_id, value in means.items()}
+
+
+def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, str]) -> list[Table]:
+    """One table per set of factors: the last factor across, Dice or the state in the cells."""
+    dice = dice_by_run(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
+    groups: dict[tuple[str, ...], list[CellRun]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell.factors), []).append(cell)
+    return [_summary_table(names, group, words, dice) for names, group in groups.items()]
+
+
+def _summary_table(
+    names: tuple[str, ...], cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[str, float]
+) -> Table:
+    table = Table(title="Dice [%] on the test part", title_justify="left", header_style="")
+    across = list(dict.fromkeys(cell.factors[names[-1]] for cell in cells)) if names else ["all"]
+    for name in names[:-1]:
+        table.add_column(name)
+    for value in across:
+        table.add_column(f"{names[-1]}\n{value}" if names else value, justify="right")
+    rows: dict[tuple[str, ...], dict[str, list[CellRun]]] = {}
+    for cell in cells:
+        values = tuple(cell.factors.values())
+        row = rows.setdefault(values[:-1], {})
+        row.setdefault(values[-1] if values else "all", []).append(cell)
+    for place, row in rows.items():
+        shown = [_entry(row.get(value, []), words, dice) for value in across]
+        table.add_row(*map(Text, place), *shown)
+    return table
+
+
+def _entry(cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[str, float]) -> Text:
+    states = [words[cell.run_id] for cell in cells]
+    values = [dice[cell.run_id] for cell in cells if cell.run_id in dice]
+    if values:
+        more = f" ({len(values)}/{len(cells)})" if len(values) < len(cells) else ""
+        return Text(f"{sum(values) / len(values):.1f}{more}")
+    worst = next((state for state in ("failed", "interrupted", "running", "pending") if state in states), "")
+    return Text(worst or ("undefined" if cells else ""), style=_STYLE.get(worst, ""))
+
+
+def print_summary(console: Console, results: Path, cells: Sequence[CellRun]) -> None:
+    """What came of a launch: the table, the counts, the failures."""
+    words = state_words(results, cells)
+    for table in summary_tables(results, cells, words):
+        console.print(table)
+    console.print(counted(words), soft_wrap=True)
+    print_failures(console, results, cells, words)
+
+
+def print_failures(
+    console: Console, results: Path, cells: Sequence[CellRun], words: Mapping[str, str]
+) -> None:
+    """Every failed run with the beginning of its error."""
+    for cell in cells:
+        if words[cell.run_id] == "failed":
+            record = RunFolder(results, cell.run_id).record()
+            line = f"failed {cell.run_id}  {label(cell)}  {record.failure}: {first_line(record.error)}"
+            console.print(Text(line, style="red"), soft_wrap=True)
+    if "failed" in words.values():
+        console.print(
+            "`bench show RUN` tells everything about a run; --retry-failed tries them again.", soft_wrap=True
+        )
+
+
+def label(cell: CellRun, *, fold_and_seed: bool = True) -> str:
+    """A run of a grid in one line."""
+    factors = " ".join(f"{name}={value}" for name, value in cell.factors.items())
+    return f"{factors} fold={cell.fold} seed={cell.seed}".strip() if fold_and_seed else factors
+
+
+def status(results: Path, grid: str | None) -> list[dict[str, Any]]:
+    """How the grids of a results folder stand, the newest first. `grid` is a grid's or a manifest's name."""
+    every = manifests(results)
+    found = [m for m in every if grid in (None, m.grid, m.name)]
+    if grid is not None and not found:
+        known = ", ".join(dict.fromkeys(m.grid for m in every)) or "none at all"
+        raise BenchError(f"There is no grid {grid!r} in {results}; there are {known}.")
+    return [_status_of(results, manifest) for manifest in found]
+
+
+def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
+    words = state_words(results, manifest.cells)
+    running = []
+    for cell in manifest.cells:
+        if words[cell.run_id] == "running":
+            beat = heartbeat_of(results, cell.run_id)
+            running.append(
+                {"run": cell.run_id, "cell": label(cell), "heartbeat": asdict(beat) if beat else None}
+            )
+    failed = [
+        {"run": cell.run_id, "cell": label(cell), "failure": record.failure, "error": record.error}
+        for cell in manifest.cells
+        if words[cell.run_id] == "failed"
+        for record in [RunFolder(results, cell.run_id).record()]
+    ]
+    return {
+        "grid": manifest.grid,
+        "manifest": manifest.name,
+        "profile": manifest.profile,
+        "dataset": manifest.dataset,
+        "data_root": manifest.data_root,
+        "created": manifest.created,
+        "excluded_cases": list(manifest.excluded_cases),
+        "counts": {state: list(words.values()).count(state) for state in STATES},
+        "total": len(words),
+        "eta_seconds": _eta(results, words),
+        "running": running,
+        "failed": failed,
+    }
+
+
+def _eta(results: Path, words: Mapping[str, str]) -> float | None:
+    """From what finished runs took and how far the running ones are; None without either."""
+    done = [RunFolder(results, run).record().train_seconds for run, word in words.items() if word == "done"]
+    seconds = [each for each in done if each is not None]
+    beats = [heartbeat_of(results, run) for run, word in words.items() if word == "running"]
+    if not seconds or not beats:
+        return None
+    waiting = sum(word in ("interrupted", "pending") for word in words.values())
+    left = waiting + sum(1 - fraction(beat) for beat in beats)
+    return statistics.median(seconds) / TRAINING_SHARE * left / len(beats)
+
+
+def print_status(console: Console, results: Path, grid: str | None) -> None:
+    """`bench status` for people."""
+    found = status(results, grid)
+    if not found:
+        console.print(f"No grid was started in {results} yet. Start one with `bench run --grid table2`.")
+    for number, manifest in enumerate(found):
+        if number:
+            console.print()
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest["created"]))
+        head = f"{manifest['manifest']}  profile {manifest['profile']}, data set {manifest['dataset']}, {created}"
+        console.print(Text(head, style="bold"), soft_wrap=True)
+        line = Text(f"{manifest['total']} runs: ") + _numbers_line(manifest["counts"])
+        if manifest["eta_seconds"] is not None:
+            line.append(f"; about {duration(manifest['eta_seconds'])} left at the present pace")
+        console.print(line, soft_wrap=True)
+        for run in manifest["running"]:
+            beat = heartbeat_of(results, run["run"])
+            console.print(
+                Text(f"  running {run['run']}  {run['cell']}  {where(beat)}", "cyan"), soft_wrap=True
+            )
+        for run in manifest["failed"]:
+            text = f"  failed  {run['run']}  {run['cell']}  {run['failure']}: {first_line(run['error'])}"
+            console.print(Text(text, "red"), soft_wrap=True)
+
+
+def find_run(results: Path, prefix: str) -> RunFolder:
+    """The run whose id begins so."""
+    folder = results / "runs"
+    found = sorted(path.name for path in folder.glob("*") if path.name.startswith(prefix) and path.is_dir())
+    if not found:
+        raise BenchError(f"No run in {folder} begins with {prefix!r}; `bench status` lists the grids.")
+    if len(found) > 1 and prefix not in found:
+        raise BenchError(
+            f"{len(found)} runs begin with {prefix!r}: {', '.join(found[:8])}. Write more digits."
+        )
+    return RunFolder(results, prefix if prefix in found else found[0])
+
+
+def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
+    """Everything that is known of a run."""
+    record = folder.record()
+    state, failure = state_of(folder)
+    beat = folder.heartbeat() if state == "running" else None
+    scores = folder.scores() if folder.scores_file.exists() else None
+    return {
+        "run": folder.run_id,
+        "state": state,
+        "failure": failure,
+        "grids": [
+            {"manifest": manifest.name, "cell": label(cell)}
+            for manifest in manifests(results)
+            for cell in manifest.cells
+            if cell.run_id == folder.run_id
+        ],
+        "heartbeat": asdict(beat) if beat else None,
+        "record": {
+            key: value for key, value in asdict(record).items() if key not in ("run_id", "state", "failure")
+        },
+        "config": folder.config() if folder.config_file.exists() else {},
+        "history": _plain(folder.history().tail(5)),
+        "scores": [] if scores is None else _plain(mean_scores(scores)),
+        "files": [str(path) for path in sorted(folder.path.iterdir()) if not path.name.startswith(".")],
+    }
+
+
+def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Means over cases with how many cases define them: region, metric, unit, mean, n, cases."""
+    keys = ["split", "region", "metric", "unit"]
+    return scores.groupby(keys, sort=False)["value"].agg(mean="mean", n="count", cases="size").reset_index()
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = frame.to_dict(orient="records")
+    return [{str(k): None if isinstance(v, float) and v != v else v for k, v in row.items()} for row in rows]
+
+
+def print_run(console: Console, results: Path, folder: RunFolder) -> None:
+    """`bench show` for people."""
+    facts = run_facts(results, folder)
+    word = (
+        "interrupted (continues at the next start)" if facts["failure"] == "interrupted" else facts["state"]
+    )
+    console.print(Text(f"Run {facts['run']}: {word}", style="bold"))
+    for grid in facts["grids"]:
+        console.print(Text(f"  {grid['cell']}  in {grid['manifest']}"), soft_wrap=True)
+    if facts["heartbeat"]:
+        console.print(Text(f"  {where(folder.heartbeat())}", style="cyan"))
+    record = dict(facts["record"])
+    error = record.pop("error")
+    if error:
+        console.print(Text(f"\n{facts['failure'] or 'error'}: {error}", style="red"), soft_wrap=True)
+    _print_block(console, "Facts", {k: v for k, v in record.items() if v not in (None, "", [], ())})
+    _print_block(console, "Configuration", facts["config"])
+    _print_rows(console, "History, last rows", facts["history"])
+    _print_rows(console, "Scores, means over cases (n: cases that define the value)", facts["scores"])
+    console.print(Text("\nFiles", style="bold"))
+    for path in facts["files"]:
+        console.print(Text(f"  {path}"), soft_wrap=True)
+
+
+def _print_block(console: Console, title: str, content: Mapping[str, Any]) -> None:
+    console.print(Text(f"\n{title}", style="bold"))
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
+    text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=100)
+    console.print(Text("  " + text.rstrip().replace("\n", "\n  ")), soft_wrap=True)
+
+
+def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    console.print(Text(f"\n{title}", style="bold"))
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    console.print(table)
+
+
+def _shown(value: object) -> Text:
+    if value is None:
+        return Text("undefined", style="dim")
+    return Text(f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import fake_runs
+import pytest
+
+from benchmark.cli import main
+from benchmark.results import RunFolder, manifests, state_of
+
+BEHAVIOURS = """
+name: fakes
+dataset: autopet
+blocks:
+  - set: {{method: fake, loss_weights: {{}}}}
+    over:
+      behaviour: {{path: method_args.behaviour, values: {behaviours}}}
+      number: {{path: method_args.number, values: [1, 2]}}
+      seconds: {{path: method_args.seconds, values: [{seconds}]}}
+"""
+
+
+class Bench:
+    """The command line in a folder of its own, with runs that are no trainings."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.results = folder / "results"
+        self.data = folder / "cases"
+        self.data.mkdir()
+        self.folder = folder
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def study(self, *behaviours: str, seconds: float = 0.0) -> str:
+        path = self.folder / "fakes.yaml"
+        path.write_text(BEHAVIOURS.format(behaviours=list(behaviours), seconds=seconds))
+        return str(path)
+
+    def __call__(self, *arguments: str) -> int:
+        self._capsys.readouterr()
+        try:
+            main(arguments)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        self.out, self.err = self._capsys.readouterr()
+        return code
+
+    def run(self, grid: str, *options: str) -> int:
+        where = ["--data", f"autopet={self.data}", "--results", str(self.results)]
+        return self("run", "--grid", grid, *where, "--no-mlflow", "--jobs", "1", *options)
+
+    def states(self) -> dict[str, str]:
+        (manifest,) = manifests(self.results)
+        return {
+            f"{cell.factors['behaviour']} {cell.factors['number']}": state_of(
+                RunFolder(self.results, cell.run_id)
+            )[0]
+            for cell in manifest.cells
+        }
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    from benchmark.data import pipeline
+    from benchmark.execution import pool
+
+    def ready(name: str, root: Path, *, n_folds: int, **_: object) -> pipeline.ReadyData:
+        return pipeline.ReadyData(root / "store", root / "splits.json", "fingerprint", (), 10, n_folds, {})
+
+    fakes = functools.partial(pool.Pool, target=fake_runs.execute, preload=("fake_runs",))
+    monkeypatch.setattr(pipeline, "ready_data", ready)
+    monkeypatch.setattr(pool, "Pool", fakes)
+    monkeypatch.setattr("benchmark.cli._check_methods", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    return Bench(tmp_path, capsys)
+
+
+def test_a_grid_runs_and_a_second_start_has_nothing_to_do(bench: Bench) -> None:
+    assert bench.run(bench.study("done")) == 0
+    assert "fakes: 2 of 2 runs to do on 1 x cpu" in bench.out
+    assert "[2/2] done    behaviour=done number=2" in bench.out
+    assert "2 done" in bench.out
+    assert bench.run(bench.study("done")) == 0
+    assert "runs to do" not in bench.out
+    assert bench.states() == {"done 1": "done", "done 2": "done"}
+
+
+def test_failed_runs_give_exit_code_1_and_run_again_only_when_asked(bench: Bench) -> None:
+    grid = bench.study("code", "done")
+    assert bench.run(grid) == 1
+    assert "2 done, 2 failed" in bench.out
+    assert "code: it is code" in bench.out
+    assert bench.run(grid) == 1
+    assert "runs to do" not in bench.out
+    assert bench.run(grid, "--retry-failed") == 1
+    assert "2 of 4 runs to do" in bench.out
+
+
+def test_on_error_stop_leaves_the_rest(bench: Bench) -> None:
+    assert bench.run(bench.study("code", "done"), "--on-error", "stop") == 1
+    assert list(bench.states().values()) == ["failed", "pending", "pending", "pending"]
+
+
+def test_only_restricts_what_runs_and_not_what_the_manifest_lists(bench: Bench) -> None:
+    assert bench.run(bench.study("done", "data"), "--only", "behaviour=done,number=2") == 0
+    assert bench.states() == {"done 1": "pending", "done 2": "done", "data 1": "pending", "data 2": "pending"}
+
+
+def test_json_prints_one_object_a_line_and_nothing_else(bench: Bench) -> None:
+    assert bench.run(bench.study("done"), "--json") == 0
+    events = [json.loads(line) for line in bench.out.splitlines()]
+    assert [event["event"] for event in events] == ["started", "done", "started", "done", "summary"]
+    assert events[-1] | {"event": ""} == {
+        "event": "", "undelivered": 0, "total": 2,
+        "done": 2, "running": 0, "failed": 0, "interrupted": 0, "pending": 0,
+    }  # fmt: skip
+
+
+def test_ctrl_c_saves_and_exits_with_130_and_the_next_start_continues(bench: Bench) -> None:
+    def interrupt() -> None:
+        while not list(bench.results.glob("runs/*/starts.txt")):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    grid = bench.study("slow", seconds=30.0)
+    assert bench.run(grid) == 130
+    thread.join()
+    assert "Stopping: 1 run saves a checkpoint" in bench.out
+    assert "Stopped with 2 runs to go; the same command continues." in bench.out
+    assert bench.run(grid, "--dry-run") == 0
+    assert "interrupted" in bench.out
+
+
+def test_folds_and_seeds_are_chosen_and_checked(bench: Bench) -> None:
+    grid = bench.study("done")
+    assert bench.run(grid, "--folds", "all", "--seeds", "0,1", "--dry-run", "--json") == 0
+    assert len(json.loads(bench.out)) == 2 * 5 * 2
+    assert bench.run(grid, "--seeds", "0;1") == 2
+    assert "write whole numbers" in bench.err
+    assert bench.run(grid, "--folds", "7") == 2
+    assert "There is no fold 7" in bench.err
+
+
+def test_a_dry_run_of_table2_lists_105_different_runs_and_writes_nothing(bench: Bench) -> None:
+    assert bench("run", "--grid", "table2", "--dry-run", "--json", "--results", str(bench.results)) == 0
+    rows = json.loads(bench.out)
+    assert len({json.dumps(row["config"], sort_keys=True) for row in rows}) == 105
+    versions = [row["config"]["method_args"]["version"] for row in rows]
+    assert [versions.count(v) for v in ("v1", "v2", "v3", "v4")] == [21, 21, 21, 42]
+    assert not bench.results.exists()
+
+
+def test_without_data_the_first_line_says_that_it_is_a_demonstration_and_what_to_do(bench: Bench) -> None:
+    assert bench("run", "--dry-run") == 0
+    first = bench.out.splitlines()[0]
+    assert "demonstration on phantoms" in first
+    assert "bench run --grid table2 --data autopet=DIR" in first
+    assert "profile demo" in bench.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--grid", "tabel2"], "did you mean table2?"),
+        (["--profile", "dmeo"], "did you mean demo?"),
+        (["--only", "version=v9"], "version is never 'v9'"),
+        (["--data", "somewhere"], "say which data set it is, e.g. --data autopet=somewhere"),
+        (["--data", "autopte=."], "Did you mean 'autopet'?"),
+        (["--data", "autopet=/no/such"], "there is no folder '/no/such'"),
+        (["--devices", "cpu", "--jobs-per-device", "2"], "on the CPU say --jobs"),
+    ],
+)
+def test_wrong_arguments_are_one_line_on_stderr_and_exit_code_2(
+    bench: Bench, arguments: list[str], message: str
+) -> None:
+    assert bench("run", "--results", str(bench.results), *arguments) == 2
+    assert message in bench.err
+    assert bench.err.startswith("bench: ")
+    assert len(bench.err.splitlines()) == 1
+
+
+def test_results_that_cannot_be_written_are_one_error(bench: Bench) -> None:
+    bench.results.write_text("a file where the folder should be")
+    assert bench.run(bench.study("done")) == 2
+    assert "--results" in bench.err
+    assert len(bench.err.splitlines()) == 1
+
+
+def test_status_shows_the_counts_and_the_failures_and_speaks_json(bench: Bench) -> None:
+    assert bench("status", "--results", str(bench.results)) == 0
+    assert "No grid was started" in bench.out
+    bench.run(bench.study("done", "diverged"), "--only", "number=1")
+    assert bench("status", "--grid", "fakes", "--results", str(bench.results)) == 0
+    assert "4 runs: 1 done, 1 failed, 2 pending" in bench.out
+    assert "diverged: it is diverged" in bench.out
+    assert bench("status", "--json", "--results", str(bench.results)) == 0
+    assert json.loads(bench.out)[0]["counts"] == {
+        "done": 1, "running": 0, "failed": 1, "interrupted": 0, "pending": 2,
+    }  # fmt: skip
+    assert bench("status", "--grid", "none", "--results", str(bench.results)) == 2
+
+
+def test_show_finds_a_run_by_the_beginning_of_its_name(bench: Bench) -> None:
+    bench.run(bench.study("exit"), "--only", "number=1")
+    run_id = next(cell.run_id for cell in manifests(bench.results)[0].cells if cell.factors["number"] == "1")
+    assert bench("show", run_id[:6], "--results", str(bench.results)) == 0
+    assert f"Run {run_id}: failed" in bench.out
+    assert "exit status 3" in bench.out
+    assert "last words" in bench.out
+    assert "method: fake" in bench.out
+    assert bench("show", "zzz", "--results", str(bench.results)) == 2
+    assert bench("show", "", "--results", str(bench.results)) in (0, 2)
+    assert bench("show", run_id, "--json", "--results", str(bench.results)) == 0
+    assert json.loads(bench.out)["failure"] == "code"
+
+
+def test_a_published_report_needs_no_runs(bench: Bench) -> None:
+    assert bench("report", "--source", "paper", "--out", "published") == 0
+    assert "files in published" in bench.out
+    assert list((bench.folder / "published").glob("*.tex"))
+    assert bench("report", "--results", str(bench.results)) == 2
+
+
+def test_phantoms_are_written_checked_and_prepared_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    bench = Bench(tmp_path, capsys)
+    assert bench("data", "phantom", "--out", "p", "--cases", "10", "--spacing", "10", "--jobs", "1") == 0
+    assert "use them with --data phantom=p" in bench.out
+    assert bench("data", "check", "p", "--cheap", "--jobs", "1") == 0
+    assert "No faults found" in bench.out
+    prepare = [
+        "data",
+        "prepare",
+        "--data",
+        "phantom=p",
+        "--spacing",
+        "10,10,10",
+        "--n-folds",
+        "2",
+        "--jobs",
+        "1",
+    ]
+    assert bench(*prepare) == 0
+    assert "10 cases in results" in bench.out
+    next(Path("p").rglob("SUV.nii.gz")).write_bytes(b"no gzip")
+    assert bench("data", "check", "p", "--json", "--jobs", "1") == 1
+    assert len(json.loads(bench.out)) == 1
+    assert bench(*prepare) == 2
+    assert "--skip-bad-cases" in bench.err
+    assert bench("data", "phantom", "--out", "q", "--spacing", "1,2") == 2
+
+
+def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_runs() -> None:
+    from benchmark.execution.worker import faults_of
+    from studies.grid import load_profile, load_study
+    from studies.launch import plan
+
+    runs = plan(load_study("table2"), load_profile("demo"), datasets=["phantom"], folds=[0], seeds=[0])
+    good = runs[0].config.model_dump(mode="json")
+    assert faults_of([good, runs[-1].config.model_dump(mode="json")]) == []
+    wrong_argument = {**good, "method_args": {"versoin": "v1"}}
+    wrong_loss = {**good, "loss_weights": {"seg": 1.0}}
+    faults = faults_of([wrong_argument, wrong_loss, {**good, "method": "mirror_nuet"}])
+    assert len(faults) == 3
+    assert "no argument 'versoin'" in faults[0]
+    assert "rec_ct" in faults[1]
+    assert "mirror_unet" in faults[2]
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    heavy = ("torch", "monai", "mlflow", "pandas", "numpy", "matplotlib", "pydantic")
+    program = f"import sys, benchmark.cli; print([m for m in {heavy} if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

@@ -1,0 +1,172 @@
+"""Mirror U-Net: its published sizes, and which branch depends on what."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.mirror_unet import MirrorUNet
+from benchmark.data.autopet import SPEC
+from benchmark.nn.unet import UNet
+from benchmark.protocols import Batch
+from benchmark.vocabulary import BenchError, UnsupportedDatasetError
+
+SHARINGS = ((3,), (4,), (5,), (6,), (7,), (4, 5, 6), (3, 4, 5, 6, 7))
+V1 = (9_395_251, 8_731_251, 6_928_115, 8_842_355, 9_478_451, 5_267_951, 4_907_883)
+V4 = (9_396_200, 8_732_200, 6_929_064, 8_843_304, 9_479_400, 5_268_900, 4_908_832)
+BOTTLENECK_DECODER = 1_100_153
+CLASSIFIER = 512 + 1 + 2 + 1 + 216 * 256 + 256 + 256 + 1
+SMALL = (4, 8, 8, 8, 8)
+
+
+def parameters(method: MirrorUNet) -> int:
+    return sum(p.numel() for p in method.parameters())
+
+
+def small(patch: tuple[int, int, int] = (16, 16, 16), **settings: object) -> MirrorUNet:
+    torch.manual_seed(0)
+    return MirrorUNet(SPEC, patch, channels=SMALL, **settings)  # type: ignore[arg-type]
+
+
+def batch(size: tuple[int, int, int] = (16, 16, 16), *, n: int = 2, step: int = 0) -> Batch:
+    drawn = torch.Generator().manual_seed(step)
+    image = torch.rand((n, 2, *size), generator=drawn)
+    label = (torch.rand((n, 1, *size), generator=drawn) > 0.8).to(torch.uint8)
+    present = torch.arange(n) % 2 == 0
+    ids = tuple(f"case{i}" for i in range(n))
+    return Batch(image, label, present, ("CT", "PET"), ids, step, torch.Generator().manual_seed(step))
+
+
+@pytest.mark.parametrize(("shared", "expected"), list(zip(SHARINGS, V1, strict=True)))
+def test_v1_to_v3_have_the_published_sizes(shared: tuple[int, ...], expected: int) -> None:
+    with torch.device("meta"):
+        sizes = {
+            v: parameters(MirrorUNet(SPEC, (96, 96, 96), version=v, shared_layers=shared))
+            for v in ("v1", "v2", "v3")
+        }
+    assert sizes["v1"] == expected
+    assert sizes["v2"] == expected + BOTTLENECK_DECODER
+    assert sizes["v3"] == expected + BOTTLENECK_DECODER + CLASSIFIER
+
+
+@pytest.mark.parametrize(("shared", "expected"), list(zip(SHARINGS, V4, strict=True)))
+def test_v4_has_the_published_size_and_a_learnable_theta_is_one_more(
+    shared: tuple[int, ...], expected: int
+) -> None:
+    with torch.device("meta"):
+        assert parameters(MirrorUNet(SPEC, (96, 96, 96), version="v4", shared_layers=shared)) == expected
+        learnable = MirrorUNet(SPEC, (96, 96, 96), version="v4", shared_layers=shared, theta="learnable")
+    assert parameters(learnable) == expected + 1
+
+
+def test_any_subset_of_the_eight_layers_can_be_shared() -> None:
+    ct, pet = UNet(1, 1, channels=SMALL), UNet(1, 2, channels=SMALL)
+    own = dict(pet.layers.items())
+    for n in range(9):
+        for shared in itertools.combinations(range(1, 9), n):
+            pet.layers.update(own)
+            pet.share_layers(ct, shared)
+            same = {k for k in range(1, 9) if ct.layers[str(k)] is pet.layers[str(k)]}
+            assert same == set(shared)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_the_segmentation_of_v1_to_v3_is_the_pet_branch_whatever_the_ct(version: str) -> None:
+    method = small(version=version).eval()
+    image = batch().image
+    other = image.clone()
+    other[:, 0] = torch.rand_like(other[:, 0])
+    with torch.no_grad():
+        assert torch.equal(method(image), method(other))
+        everything = method.all_branches(image[:, :1], image[:, 1:])
+        assert torch.equal(method(image), everything["pet"])
+
+
+def test_v4_weighs_the_branches_by_theta() -> None:
+    image = batch().image
+    at = {}
+    for theta in (0.0, 0.25, 1.0):
+        with torch.no_grad():
+            at[theta] = small(version="v4", theta=theta).eval()(image)
+    torch.testing.assert_close(at[0.25], 0.75 * at[0.0] + 0.25 * at[1.0])
+    with torch.no_grad():
+        method = small(version="v4", theta=0.0).eval()
+        assert torch.equal(at[0.0], method.pet(image[:, 1:]))
+
+
+def test_a_learnable_theta_starts_in_the_middle_and_learns() -> None:
+    method = small(version="v4", theta="learnable")
+    assert torch.as_tensor(method.theta).item() == 0.5
+    method.losses(batch())["seg"].backward()
+    assert method.theta_logit is not None
+    assert method.theta_logit.grad is not None
+    assert method.theta_logit.grad.abs() > 0
+
+
+def test_the_reconstruction_target_is_the_clean_ct() -> None:
+    """With a CT branch that outputs its input, the loss is the distance between corrupted and clean CT."""
+    method = small(version="v1", corruption="noise", noise_std=0.5)
+    asked = batch()
+
+    def repeat(ct: Tensor, pet: Tensor) -> dict[str, Tensor]:
+        return {"ct": ct, "pet": torch.zeros(len(pet), 2, *pet.shape[2:])}
+
+    method.all_branches = repeat  # type: ignore[method-assign]
+    distance = method.losses(asked)["rec_ct"]
+    # The norm at 96^3 voxels of Gaussian noise with deviation 0.5, whatever the patch.
+    assert float(distance) == pytest.approx(0.5 * 96**1.5, rel=0.05)
+
+
+def test_the_class_label_speaks_of_the_volume_or_of_the_patch() -> None:
+    empty = replace(
+        batch(),
+        label=torch.zeros(2, 1, 16, 16, 16, dtype=torch.uint8),
+        has_lesion=torch.ones(2, dtype=torch.bool),
+    )
+    method = small(version="v3", corruption="none").eval()
+    logit = method.all_branches(empty.modality("CT"), empty.modality("PET"))["class"]
+    torch.testing.assert_close(method.losses(empty)["class"], -logit.sigmoid().log().mean())
+    method.class_label = "patch"
+    torch.testing.assert_close(method.losses(empty)["class"], -(1 - logit.sigmoid()).log().mean())
+
+
+def test_the_pet_only_ablation_never_looks_at_the_ct() -> None:
+    with_ct, without_ct = batch(), batch()
+    without_ct.image[:, 0] = 0
+    losses = []
+    for asked in (with_ct, without_ct):
+        method = small(version="v3", branches=("PET", "PET"))
+        torch.manual_seed(0)
+        losses.append(method.losses(asked))
+    assert all(
+        torch.equal(losses[0][name], losses[1][name]) for name in ("rec_ct", "rec_pet", "seg", "class")
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"version": "v5"}, "v1, v2, v3, v4"),
+        ({"corruption": "blur"}, "none, noise, shuffle"),
+        ({"theta": 1.5}, r"\[0, 1\]"),
+        ({"shared_layers": [9]}, "no layer"),
+        ({"n_cubes": 10_000, "version": "v1"}, "do not fit"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        small(**settings)
+
+
+def test_a_data_set_without_the_modality_is_refused_with_the_reason() -> None:
+    with pytest.raises(UnsupportedDatasetError, match="FLAIR"):
+        small(branches=("CT", "FLAIR"))
+
+
+def test_a_patch_that_does_not_halve_four_times_is_refused() -> None:
+    with pytest.raises(BenchError, match="multiples of 16"):
+        small(patch=(16, 24, 16))

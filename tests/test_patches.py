@@ -1,0 +1,88 @@
+"""The patch sampler: where patches lie, and that a step determines them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.data.patches import PatchSampler
+from benchmark.data.pipeline import ready_data
+from benchmark.data.store import PreparedCase, Store
+
+
+@pytest.fixture(scope="module")
+def cases(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
+    data = ready_data(
+        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+    )
+    return list(Store(data.store).cases.values())
+
+
+def sampler(
+    cases: list[PreparedCase], *, patch: int = 8, batch: int = 4, fraction: float = 2 / 3, seed: int = 0
+) -> PatchSampler:
+    return PatchSampler(cases, (patch, patch, patch), batch, fraction, seed=seed)
+
+
+def test_a_patch_holds_what_the_arrays_hold_at_its_place(cases: list[PreparedCase]) -> None:
+    """Every patch must occur in its case's image, with the label of the same place."""
+    batch = sampler(cases).batch(3)
+    by_id = {case.case_id: case for case in cases}
+    for i, case_id in enumerate(batch.case_ids):
+        case = by_id[case_id]
+        windows = np.lib.stride_tricks.sliding_window_view(case.image()[1], (8, 8, 8))
+        places = np.argwhere((windows == batch.image[i, 1]).all(axis=(3, 4, 5)))
+        label = np.array(case.label())[case.geometry.crop]
+        assert any((label[x : x + 8, y : y + 8, z : z + 8] == batch.label[i, 0]).all() for x, y, z in places)
+
+
+def test_an_epoch_visits_every_case_once_and_the_next_in_another_order(cases: list[PreparedCase]) -> None:
+    drawn = sampler(cases, batch=5)
+    epochs = [[c for step in (2 * e, 2 * e + 1) for c in drawn.batch(step).case_ids] for e in range(2)]
+    assert drawn.steps_per_epoch == 2
+    assert all(Counter(epoch) == Counter(case.case_id for case in cases) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(("fraction", "low", "high"), [(1.0, 1.0, 1.0), (2 / 3, 0.62, 0.95)])
+def test_patches_of_cases_with_lesions_are_centred_on_one_as_often_as_asked(
+    cases: list[PreparedCase], fraction: float, low: float, high: float
+) -> None:
+    ill = [case for case in cases if case.has_lesion]
+    drawn = sampler(ill, fraction=fraction, patch=4)
+    hits = [drawn.batch(step).label.any(axis=(1, 2, 3, 4)) for step in range(100)]
+    assert low <= float(np.mean(hits)) <= high
+
+
+def test_a_healthy_case_gives_patches_too(cases: list[PreparedCase]) -> None:
+    healthy = [case for case in cases if not case.has_lesion]
+    batch = sampler(healthy, fraction=1.0).batch(0)
+    assert not batch.label.any()
+    assert not batch.has_lesion.any()
+
+
+def test_a_small_volume_is_padded_on_both_sides(cases: list[PreparedCase]) -> None:
+    batch = sampler(cases, patch=32, batch=1).batch(0)
+    inside = np.flatnonzero(batch.image[0, 1].any(axis=(1, 2)))
+    case = next(c for c in cases if c.case_id == batch.case_ids[0])
+    n = case.geometry.crop_shape[0]
+    assert n < 32
+    assert (inside[0], inside[-1]) == ((32 - n) // 2, (32 - n) // 2 + n - 1)
+    assert batch.label.sum() == np.array(case.label())[case.geometry.crop].sum()
+
+
+def test_the_batch_of_a_step_is_the_same_alone_and_read_ahead(cases: list[PreparedCase]) -> None:
+    drawn = sampler(cases)
+    ahead = list(drawn.prefetched(5, 25, threads=3))
+    assert [batch.step for batch in ahead] == list(range(5, 25))
+    for batch in ahead:
+        alone = drawn.batch(batch.step)
+        assert batch.image.tobytes() == alone.image.tobytes()
+        assert batch.label.tobytes() == alone.label.tobytes()
+
+
+def test_another_seed_draws_other_patches(cases: list[PreparedCase]) -> None:
+    assert sampler(cases).batch(0).image.tobytes() != sampler(cases, seed=1).batch(0).image.tobytes()

@@ -1,0 +1,98 @@
+"""The preparation: what is stored, and that it finds its way back to the original grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from benchmark.data.autopet import SPEC, discover
+from benchmark.data.prepare import prepare_case
+from benchmark.vocabulary import Case, DataError
+
+UNCHANGED = replace(SPEC.preparation, spacing_mm=(4.0, 4.0, 5.0))
+
+
+def write_case(folder: Path, label: np.ndarray, affine: np.ndarray, *, pet: np.ndarray | None = None) -> Case:
+    folder.mkdir(parents=True, exist_ok=True)
+    pet = np.ones(label.shape, np.float32) if pet is None else pet
+    for name, volume in (("CTres", np.zeros(label.shape, np.float32)), ("SUV", pet), ("SEG", label)):
+        nib.save(nib.Nifti1Image(volume, affine), folder / f"{name}.nii.gz")
+    files = {"CT": folder / "CTres.nii.gz", "PET": folder / "SUV.nii.gz"}
+    return Case("case", "patient", files, folder / "SEG.nii.gz")
+
+
+def test_intensities_are_clipped_and_scaled_to_the_unit_interval(tmp_path: Path) -> None:
+    """CT -100..250 HU and PET 0..15 SUV become 0..1: 75 HU is a half, SUV 3 a fifth."""
+    pet = np.full((4, 4, 4), 3.0, np.float32)
+    pet[0, 0, 0] = 99
+    case = write_case(tmp_path, np.zeros((4, 4, 4), np.uint8), np.diag([4.0, 4.0, 5.0, 1.0]), pet=pet)
+    ct = np.full((4, 4, 4), 75.0, np.float32)
+    ct[0, 0, 0], ct[1, 0, 0] = -1000, 3000
+    nib.save(nib.Nifti1Image(ct, np.diag([4.0, 4.0, 5.0, 1.0])), case.images["CT"])
+    image = prepare_case(case, SPEC, UNCHANGED).image.astype(np.float32)
+    assert image[0, 2, 2, 2] == pytest.approx(0.5, abs=1e-3)
+    assert (image[0, 0, 0, 0], image[0, 1, 0, 0]) == (0.0, 1.0)
+    assert image[1, 2, 2, 2] == pytest.approx(0.2, abs=1e-3)
+    assert image[1, 0, 0, 0] == 1.0
+
+
+def test_the_image_is_cropped_to_the_pet_and_the_label_is_not(tmp_path: Path) -> None:
+    """A lesion outside the body's box must count as missed, so the label keeps the whole volume."""
+    pet = np.zeros((10, 11, 12), np.float32)
+    pet[2:7, 3:9, 4:10] = 1
+    label = np.zeros((10, 11, 12), np.uint8)
+    label[3, 4, 5] = label[9, 10, 11] = 1
+    prepared = prepare_case(
+        write_case(tmp_path, label, np.diag([4.0, 4.0, 5.0, 1.0]), pet=pet), SPEC, UNCHANGED
+    )
+    assert prepared.image.shape == (2, 5, 6, 6)
+    assert prepared.geometry.crop_start == (2, 3, 4)
+    assert prepared.label.shape == (10, 11, 12)
+    assert prepared.lesion.tolist() == [[1, 1, 1]]
+    assert prepared.lesion_ml == pytest.approx(2 * 0.08)
+
+
+def test_a_plane_keeps_its_place_when_the_spacing_changes(tmp_path: Path) -> None:
+    """PET = the world's x coordinate in mm / 10: linear interpolation must reproduce it at the new voxels' centres."""
+    affine = np.diag([4.0, 4.0, 5.0, 1.0])
+    x = np.arange(20) * 4.0
+    pet = np.broadcast_to((x / 10)[:, None, None], (20, 6, 6)).astype(np.float32)
+    case = write_case(tmp_path, np.zeros((20, 6, 6), np.uint8), affine, pet=pet.copy())
+    preparation = replace(SPEC.preparation, spacing_mm=(2.0, 4.0, 5.0), crop_modality=None)
+    prepared = prepare_case(case, SPEC, preparation)
+    assert prepared.image.shape[1:] == (40, 6, 6)
+    # The extent is -2 ... 78 mm, so the new centres lie at -1, 1, 3, ...
+    centres = -1 + 2.0 * np.arange(40)
+    inner = slice(2, 38)
+    np.testing.assert_allclose(prepared.image[1, inner, 3, 3] * 15, centres[inner] / 10, atol=0.01)
+
+
+@pytest.mark.parametrize("codes", ["LAS", "RPI", "PIR", "ASL"])
+def test_a_label_map_returns_to_the_original_grid_in_any_orientation(tmp_path: Path, codes: str) -> None:
+    label = np.zeros((9, 10, 11), np.uint8)
+    label[1:4, 2:7, 5:6] = 1
+    label[8, 0, 10] = 1
+    affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), label.shape)
+    affine = np.diag([4.0, 4.0, 5.0, 1.0]) @ affine
+    case = write_case(tmp_path, label, affine)
+    prepared = prepare_case(case, SPEC, replace(SPEC.preparation, spacing_mm=(2.0, 2.0, 2.5)))
+    assert prepared.label.sum() == 8 * label.sum()
+    np.testing.assert_array_equal(prepared.geometry.to_native(prepared.label), label)
+
+
+def test_preparing_twice_gives_the_same_arrays(tcia_root: Path) -> None:
+    case = discover(tcia_root)[0]
+    first, second = (prepare_case(case, SPEC, SPEC.preparation) for _ in range(2))
+    assert first.image.tobytes() == second.image.tobytes()
+    assert first.geometry == second.geometry
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    case = write_case(tmp_path, np.zeros((4, 4, 4), np.uint8), np.eye(4))
+    case.images["PET"].write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"case: cannot read .*SUV.nii.gz"):
+        prepare_case(case, SPEC, UNCHANGED)

@@ -1,0 +1,226 @@
+"""A run from its order to its folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import benchmark.run as run_module
+from baselines.mirror_unet import MirrorUNet
+from benchmark.config import Resources, run_config, run_id
+from benchmark.data.pipeline import ReadyData, ready_data
+from benchmark.data.splits import Fold, Splits, stored_splits
+from benchmark.data.store import Store
+from benchmark.execution.order import RunOrder
+from benchmark.results import RunFolder, write_json
+from benchmark.run import check_config, execute_run
+from benchmark.vocabulary import BenchError
+
+WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def data(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ReadyData:
+    return ready_data(
+        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {
+        "dataset": "autopet",
+        "spacing_mm": (4.0, 4.0, 5.0),
+        "method": "mirror_unet",
+        "method_args": {"version": "v3", "channels": [4, 8, 8, 8, 8]},
+        "loss_weights": WEIGHTS,
+        "training": {"steps": 6, "patch_size": [16, 16, 16], "validations": 1},
+        **changes,
+    }
+
+
+def order(data: ReadyData, results: Path, *, save: bool = False, **changes: Any) -> RunOrder:
+    config = run_config(settings(**changes), source="test")
+    return RunOrder(
+        results=results,
+        run_id=run_id(config, data.fingerprint),
+        config=config,
+        store=data.store,
+        splits=data.splits,
+        data_fingerprint=data.fingerprint,
+        resources=Resources(threads=1, save_predictions=save),
+    )
+
+
+def test_every_test_case_gets_a_row_for_every_metric_and_a_mask_on_its_own_grid(
+    data: ReadyData, tmp_path: Path
+) -> None:
+    asked = order(data, tmp_path, save=True)
+    record = execute_run(asked)
+    assert (record.state, record.error) == ("done", None)
+    folder = RunFolder(tmp_path, asked.run_id)
+    scores = folder.scores()
+    cases = Store(data.store).cases
+    test = stored_splits(data.splits, [c.summary for c in cases.values()]).folds[0].test
+    assert set(scores["case_id"]) == set(test)
+    assert (scores.groupby("case_id").size() == scores["metric"].nunique()).all()
+    assert {"dice", "fpv_ml", "fnv_ml", "over_ml", "under_ml", "hd95_mm"} <= set(scores["metric"])
+    dice = scores[scores["metric"] == "dice"].set_index("case_id")["value"]
+    assert {c: bool(np.isnan(dice[c])) for c in test} == {c: not cases[c].has_lesion for c in test}
+    for case_id in test:
+        mask, original = (
+            nib.load(folder.predictions / f"{case_id}.nii.gz"),
+            nib.load(cases[case_id].label_file),
+        )
+        assert mask.shape == original.shape
+        np.testing.assert_array_equal(mask.affine, original.affine)
+    assert folder.weights_file.exists()
+    assert not folder.checkpoint_file.exists()
+    weights = safetensors.torch.load_file(folder.weights_file)
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    assert record.parameters == sum(t.numel() for name, t in weights.items() if not name.endswith(buffers))
+
+
+def test_a_finished_run_is_not_run_again(data: ReadyData, tmp_path: Path) -> None:
+    asked = order(data, tmp_path)
+    execute_run(asked)
+    before = RunFolder(tmp_path, asked.run_id).weights_file.stat().st_mtime_ns
+    assert execute_run(asked).attempts == 1
+    assert RunFolder(tmp_path, asked.run_id).weights_file.stat().st_mtime_ns == before
+
+
+def test_a_run_that_is_stopped_and_continued_has_the_scores_of_an_undisturbed_one(
+    data: ReadyData, tmp_path: Path
+) -> None:
+    undisturbed = order(data, tmp_path / "a", training=settings()["training"] | {"steps": 30})
+    execute_run(undisturbed)
+    disturbed = replace(undisturbed, results=tmp_path / "b")
+    folder = RunFolder(tmp_path / "b", disturbed.run_id)
+
+    def stop_when_training() -> None:
+        while not folder.heartbeat_file.exists():
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopper = threading.Thread(target=stop_when_training)
+    stopper.start()
+    record = execute_run(disturbed)
+    stopper.join()
+    assert (record.state, record.failure) == ("failed", "interrupted")
+    assert folder.checkpoint_file.exists()
+    assert execute_run(disturbed).state == "done"
+    pairs = [RunFolder(tmp_path / x, disturbed.run_id) for x in "ab"]
+    assert pairs[0].weights_file.read_bytes() == pairs[1].weights_file.read_bytes()
+    assert pairs[0].scores().equals(pairs[1].scores())
+
+
+def test_a_run_on_another_number_of_threads_keeps_those_it_began_with(
+    data: ReadyData, tmp_path: Path
+) -> None:
+    asked = order(data, tmp_path)
+    folder = RunFolder(tmp_path, asked.run_id)
+    folder.write_record(replace(folder.record(), state="running", threads=2))
+    folder.checkpoint_file.write_bytes(b"")
+    assert run_module._threads(folder, asked) == 2
+    folder.checkpoint_file.unlink()
+    assert run_module._threads(folder, asked) == 1
+
+
+def test_out_of_memory_is_met_with_accumulation_and_recorded(
+    data: ReadyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = MirrorUNet.losses
+
+    def hungry(self: MirrorUNet, batch: Any) -> dict[str, torch.Tensor]:
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, batch)
+
+    monkeypatch.setattr(MirrorUNet, "losses", hungry)
+    record = execute_run(order(data, tmp_path, training={"steps": 2, "patch_size": [32, 32, 32], "validations": 0}))
+    assert (record.state, record.accumulation) == ("done", 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "memory"),
+        (OSError(5, "Input/output error"), "data"),
+        (RuntimeError("boom"), "code"),
+    ],
+)
+def test_a_failure_is_recorded_with_its_class(
+    data: ReadyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, failure: str
+) -> None:
+    def fails(self: MirrorUNet, batch: Any) -> dict[str, torch.Tensor]:
+        raise error
+
+    monkeypatch.setattr(MirrorUNet, "losses", fails)
+    asked = order(data, tmp_path)
+    record = execute_run(asked)
+    assert (record.state, record.failure) == ("failed", failure)
+    assert str(error) in (record.error or "")
+    assert "Traceback" in RunFolder(tmp_path, asked.run_id).log_file.read_text()
+
+
+def test_a_classifier_that_sees_one_class_only_is_a_warning(data: ReadyData, tmp_path: Path) -> None:
+    names = [f"PETCT_{i:02d}_study" for i in range(10) if i % 3 != 2]
+    splits = tmp_path / "ill.json"
+    drawn = Splits((Fold(tuple(names[:5]), (names[5],), (names[6],)),), 0, "test")
+    write_json(splits, drawn.to_json())
+    record = execute_run(replace(order(data, tmp_path), splits=splits))
+    assert record.state == "done"
+    assert record.warnings == ("All 5 training cases have a lesion: the classifier sees one class only.",)
+
+
+def test_scoring_on_the_original_grid_uses_the_original_label(data: ReadyData, tmp_path: Path) -> None:
+    record = execute_run(order(data, tmp_path, inference={"score_grid": "native"}))
+    assert record.state == "done"
+    assert set(RunFolder(tmp_path, record.run_id).scores()["grid"]) == {"native"}
+
+
+def test_a_run_that_another_process_holds_is_left_alone(data: ReadyData, tmp_path: Path) -> None:
+    asked = order(data, tmp_path)
+    with RunFolder(tmp_path, asked.run_id).claimed() as held:
+        assert held
+        assert execute_run(asked).state == "pending"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_weights": {"seg": 1.0}}, "rec_ct"),
+        ({"loss_weights": WEIGHTS | {"extra": 1.0}}, "extra"),
+        ({"method_args": {"sharedlayers": [5]}}, "Did you mean 'shared_layers'"),
+        ({"method": "mirror_net"}, "Did you mean 'mirror_unet'"),
+        ({"dataset": "autopets"}, "Did you mean 'autopet'"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused_before_it_starts(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BenchError, match=message):
+        check_config(run_config(settings(**changes), source="test"))
+
+
+def test_an_unknown_key_is_refused_by_name() -> None:
+    with pytest.raises(BenchError, match=r"grid.yaml: training.pach_size"):
+        run_config(settings(training={"pach_size": [16, 16, 16]}), source="grid.yaml")

@@ -1,0 +1,43 @@
+"""The backbone: the same network as MONAI's, and sharing by aliasing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.nets import UNet as MonaiUNet
+
+from benchmark.nn.unet import UNet
+from benchmark.vocabulary import BenchError
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_the_backbone_computes_what_monais_unet_computes() -> None:
+    channels = (4, 8, 16, 32)
+    ours = UNet(2, 3, channels=channels)
+    theirs = MonaiUNet(3, 2, 3, channels=channels, strides=(2, 2, 2), num_res_units=2, norm="batch")
+    # MONAI nests its levels, down and up around the next one: the order of its parameters is down, inner, up.
+    ordered = [ours.layers[name] for name in ("1", "2", "3", "4", "5", "6", "output")]
+    values = [value for layer in ordered for value in layer.state_dict().values()]
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), values, strict=True)))
+    image = torch.randn(2, 2, 16, 8, 24)
+    torch.testing.assert_close(ours.eval()(image), theirs.eval()(image))
+
+
+@pytest.mark.parametrize(("channels_in", "expected"), [(1, 4_808_917), (2, 4_809_781)])
+def test_the_papers_backbone_has_its_number_of_parameters(channels_in: int, expected: int) -> None:
+    assert parameters(UNet(channels_in, 2)) == expected
+
+
+def test_a_shared_layer_is_one_module_and_its_statistics_see_both_branches() -> None:
+    a, b = UNet(1, 2, channels=(4, 8, 16)), UNet(1, 2, channels=(4, 8, 16))
+    b.share_layers(a, {3})
+    assert b.layers["3"] is a.layers["3"]
+    assert b.layers["2"] is not a.layers["2"]
+
+
+def test_a_layer_that_does_not_exist_cannot_be_shared() -> None:
+    with pytest.raises(BenchError, match=r"no layer \[9\]"):
+        UNet(1, 2).share_layers(UNet(1, 2), [5, 9])
