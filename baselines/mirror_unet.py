@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -23,7 +24,7 @@ class BottleneckDecoder(nn.Sequential):
 
     def __init__(self, channels: Sequence[int]) -> None:
         widths = [2 * channels[-1], *reversed(channels[: len(channels) - 2]), 1]
-        super().__init__(*(up_layer(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        super().__init__(*(up_layer(a, b) for a, b in pairwise(widths)))
 
 
 class LesionClassifier(nn.Module):
@@ -38,7 +39,9 @@ class LesionClassifier(nn.Module):
     def __init__(self, channels_in: int) -> None:
         super().__init__()
         self.squeeze = nn.Sequential(nn.Conv3d(channels_in, 1, 1), nn.BatchNorm3d(1), nn.PReLU())
-        self.dense = nn.Sequential(nn.Linear(self.GRID**3, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 1))
+        self.dense = nn.Sequential(
+            nn.Linear(self.GRID**3, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 1)
+        )
 
     def forward(self, bottleneck: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b"]:
         grid = self.squeeze(bottleneck)
@@ -98,7 +101,7 @@ class MirrorUNet(Method):
         missing = [name for name in branches if name not in dataset.modalities]
         if len(branches) != 2 or missing:
             raise UnsupportedDatasetError(
-                f"branches = {list(branches)}; two of {dataset.name}'s modalities {list(dataset.modalities)} are needed."
+                f"branches = {list(branches)}, but two of {list(dataset.modalities)} are needed for {dataset.name}."
             )
         stride = 2 ** (len(channels) - 1)
         if any(side % stride for side in patch_size):
@@ -140,15 +143,22 @@ class MirrorUNet(Method):
             losses["rec_pet"] = reconstruction(outputs["bottleneck"], pet, norm=self.rec_norm)
         losses["seg"] = dice_ce(outputs["pet"], batch.label)
         if "class" in outputs:
-            present = batch.has_lesion if self.class_label == "volume" else (batch.label > 0).flatten(1).any(dim=1)
+            present = (
+                batch.has_lesion if self.class_label == "volume" else (batch.label > 0).flatten(1).any(dim=1)
+            )
             losses["class"] = lesion_presence(outputs["class"], present)
         return losses
 
-    def all_branches(self, ct: Float[Tensor, "b 1 x y z"], pet: Float[Tensor, "b 1 x y z"]) -> dict[str, Tensor]:
+    def all_branches(
+        self, ct: Float[Tensor, "b 1 x y z"], pet: Float[Tensor, "b 1 x y z"]
+    ) -> dict[str, Tensor]:
         """What every part of the network says: `ct`, `pet`, and where it has them `bottleneck` and `class`."""
         ct_bottleneck, ct_skips = self.ct.encode(ct)
         pet_bottleneck, pet_skips = self.pet.encode(pet)
-        outputs = {"ct": self.ct.decode(ct_bottleneck, ct_skips), "pet": self.pet.decode(pet_bottleneck, pet_skips)}
+        outputs = {
+            "ct": self.ct.decode(ct_bottleneck, ct_skips),
+            "pet": self.pet.decode(pet_bottleneck, pet_skips),
+        }
         both = torch.cat([ct_bottleneck, pet_bottleneck], dim=1)
         if self.bottleneck_decoder is not None:
             outputs["bottleneck"] = self.bottleneck_decoder(both)

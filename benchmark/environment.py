@@ -55,7 +55,9 @@ def git_commit() -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    answer = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    answer = subprocess.run(
+        ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
     return answer.stdout.strip()
 
 
@@ -64,7 +66,10 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def set_up(device: torch.device, *, threads: int, deterministic: bool) -> None:
@@ -78,7 +83,9 @@ def set_up(device: torch.device, *, threads: int, deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
     if device.type == "cuda":
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            raise BenchError(f"There is no device {device}; torch sees {torch.cuda.device_count()} CUDA devices.")
+            raise BenchError(
+                f"There is no device {device}; torch sees {torch.cuda.device_count()} CUDA devices."
+            )
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
 

@@ -74,12 +74,16 @@ def score_cases(
     return pd.DataFrame(rows), float(np.mean(seconds)) if seconds else float("nan")
 
 
-def _scores(case: PreparedCase, prediction: np.ndarray, spec: DatasetSpec, grid: str) -> Iterator[dict[str, object]]:
+def _scores(
+    case: PreparedCase, prediction: np.ndarray, spec: DatasetSpec, grid: str
+) -> Iterator[dict[str, object]]:
     reference, spacing = case.label(), case.geometry.spacing_mm
     if grid == "native":
         prediction, reference = case.geometry.to_native(prediction), case.native_label()
         spacing = case.geometry.native_spacing_mm
     for region in spec.regions:
-        values = score_masks(region_mask(prediction, region), region_mask(reference, region), spacing_mm=spacing)
+        values = score_masks(
+            region_mask(prediction, region), region_mask(reference, region), spacing_mm=spacing
+        )
         for name, value in values.items():
             yield {"region": region.name, "metric": name, "unit": METRICS[name].unit, "value": value}

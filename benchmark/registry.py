@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
@@ -37,9 +38,10 @@ def dataset(name: str) -> Dataset:
 
 def method_names() -> list[str]:
     """The files of `baselines/`. Imports none of them."""
-    import baselines
-
-    return sorted(module.name for module in pkgutil.iter_modules(baselines.__path__))
+    package = importlib.util.find_spec("baselines")
+    if package is None or package.submodule_search_locations is None:
+        raise BenchError("The package `baselines` is not installed beside `benchmark`; install the suite again.")
+    return sorted(module.name for module in pkgutil.iter_modules(package.submodule_search_locations))
 
 
 def method_class(name: str) -> type[Method]:

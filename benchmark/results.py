@@ -83,7 +83,9 @@ class StorageError(BenchError):
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"Cannot write {path}: {error.strerror or error}. Free space there or choose another folder.")
+    return StorageError(
+        f"Cannot write {path}: {error.strerror or error}. Free space there or choose another folder."
+    )
 
 
 def _umask() -> int:
@@ -191,7 +193,9 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise BenchError(f"{self.config_file} is not a run's configuration; remove the folder {self.path}.")
+            raise BenchError(
+                f"{self.config_file} is not a run's configuration; remove the folder {self.path}."
+            )
         return content
 
     def write_record(self, record: RunRecord) -> None:
@@ -204,8 +208,8 @@ class RunFolder:
         content = _read_json(self.record_file)
         known = {f.name for f in fields(RunRecord)}
         # JSON has no tuples.
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-        return RunRecord(**{key: value for key, value in plain.items() if key in known})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known}
+        return RunRecord(**plain)
 
     def write_heartbeat(self, beat: Heartbeat) -> None:
         write_json(self.heartbeat_file, asdict(beat))
@@ -218,7 +222,10 @@ class RunFolder:
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """All rows so far; columns are the union of the rows' keys, in order of appearance."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with written_whole(self.history_file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            written_whole(self.history_file) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
@@ -348,7 +355,9 @@ def read_manifest(path: Path) -> GridManifest:
         excluded = tuple(content.pop("excluded_cases", ()))
         return GridManifest(cells=cells, excluded_cases=excluded, **content)
     except (KeyError, TypeError) as error:
-        raise BenchError(f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew.") from error
+        raise BenchError(
+            f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew."
+        ) from error
 
 
 def manifests(results: Path, grid: str | None = None) -> list[GridManifest]:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -259,9 +260,9 @@ class _Beat:
         self, phase: str, done: int | None = None, total: int | None = None, **numbers: float | None
     ) -> None:
         """What is not said stays as it was."""
-        counts = {} if done is None or total is None else {"done": done, "total": total}
-        known = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
-        self._beat = replace(self._beat, phase=phase, **counts, **known)
+        told: dict[str, Any] = {"phase": phase} | ({} if done is None else {"done": done, "total": total})
+        told |= {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
+        self._beat = replace(self._beat, **told)
         if time.time() - self._beat.time >= HEARTBEAT_SECONDS:
             self._beat = replace(self._beat, time=time.time())
             self.folder.write_heartbeat(self._beat)

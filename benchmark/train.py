@@ -95,7 +95,8 @@ def train(
     """
     steps = total_steps(config, sampler)
     memory_format = torch.channels_last_3d if config.channels_last else torch.contiguous_format
-    method.to(device=device, memory_format=memory_format)
+    method.to(device)
+    method.to(memory_format=memory_format)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(
         method.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )

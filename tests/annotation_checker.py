@@ -1,4 +1,4 @@
-"""The runtime checker of annotations that `conftest.py` installs; an int may stand for a float, as in PEP 484."""
+"""Checks annotations in tests (see `conftest.py`); an int may stand for a float, as in PEP 484."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotations of tensors and arrays are checked in every test; small data sets on disk for those that need them."""
+"""Annotations are checked in every test; small data sets on disk for those that need them."""
 
 from __future__ import annotations
 

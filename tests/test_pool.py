@@ -220,7 +220,7 @@ def test_a_full_disk_stops_the_launcher_with_one_error_and_the_run_continues_lat
 
 def test_results_that_cannot_be_written_are_noticed_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BenchError, match="--results"):
+    with pytest.raises(BenchError, match="Cannot write"):
         check_writable(tmp_path / "file")
 
 

@@ -57,7 +57,7 @@ def test_the_image_is_cropped_to_the_pet_and_the_label_is_not(tmp_path: Path) ->
 
 
 def test_a_plane_keeps_its_place_when_the_spacing_changes(tmp_path: Path) -> None:
-    """PET = the world's x coordinate in mm / 10: linear interpolation must reproduce it at the new voxels' centres."""
+    """PET = the world's x coordinate in mm / 10, which linear interpolation must reproduce at new centres."""
     affine = np.diag([4.0, 4.0, 5.0, 1.0])
     x = np.arange(20) * 4.0
     pet = np.broadcast_to((x / 10)[:, None, None], (20, 6, 6)).astype(np.float32)

@@ -155,7 +155,9 @@ def test_out_of_memory_is_met_with_accumulation_and_recorded(
         return real(self, batch)
 
     monkeypatch.setattr(MirrorUNet, "losses", hungry)
-    record = execute_run(order(data, tmp_path, training={"steps": 2, "patch_size": [32, 32, 32], "validations": 0}))
+    record = execute_run(
+        order(data, tmp_path, training={"steps": 2, "patch_size": [32, 32, 32], "validations": 0})
+    )
     assert (record.state, record.accumulation) == ("done", 4)
 
 

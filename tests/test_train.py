@@ -167,7 +167,7 @@ def test_saved_weights_give_the_same_output_and_store_shared_layers_once(tmp_pat
 def test_the_learning_rate_falls_to_a_tenth_after_five_eighths(
     cases: list[PreparedCase], tmp_path: Path
 ) -> None:
-    """With the rate at zero afterwards nothing would move; with a tenth the last steps move the weights less."""
+    """The first five of eight steps are those of a constant rate; the last are not."""
     constant = run(cases, RunFolder(tmp_path, "a"), steps=8)
     stepped = run(cases, RunFolder(tmp_path, "b"), steps=8, schedule="step")
     same = [row["loss"] for row in constant.history][:5], [row["loss"] for row in stepped.history][:5]

@@ -88,7 +88,9 @@ class PatchSampler:
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.cases))
         return self.cases[order[position]]
 
-    def _read_patch(self, case: PreparedCase, rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -> None:
+    def _read_patch(
+        self, case: PreparedCase, rng: np.random.Generator, image: np.ndarray, label: np.ndarray
+    ) -> None:
         size = case.geometry.crop_shape
         lesion = case.lesion_voxels()
         if len(lesion) and rng.random() < self.lesion_fraction:

@@ -62,7 +62,11 @@ def ready_data(
     reader = dataset(name)
     cases = reader.discover(root)
     faults = check_cases(
-        cases, reader.spec, thorough=False, jobs=jobs, progress=lambda done, total: progress("check", done, total)
+        cases,
+        reader.spec,
+        thorough=False,
+        jobs=jobs,
+        progress=lambda done, total: progress("check", done, total),
     )
     broken = {fault.case_id for fault in faults}
     if broken and not skip_bad_cases:
@@ -100,7 +104,12 @@ def ready_data(
 
 
 def _prepare(
-    cases: list[Case], folder: Path, spec: DatasetSpec, preparation: Preparation, jobs: int, progress: Progress
+    cases: list[Case],
+    folder: Path,
+    spec: DatasetSpec,
+    preparation: Preparation,
+    jobs: int,
+    progress: Progress,
 ) -> dict[str, str]:
     identity = preparation_identity(spec, preparation)
     stale = {}
@@ -118,7 +127,9 @@ def _prepare(
     else:
         with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
             running = [
-                pool.submit(store_case, case, folder / "cases" / case.case_id, spec=spec, preparation=preparation)
+                pool.submit(
+                    store_case, case, folder / "cases" / case.case_id, spec=spec, preparation=preparation
+                )
                 for case in todo
             ]
             for done, future in enumerate(as_completed(running)):

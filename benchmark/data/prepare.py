@@ -92,12 +92,16 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
     for name in spec.modalities:
         image = nib.as_closest_canonical(_load(case.images[name], case.case_id))
         if image.shape != reference.shape:
-            raise DataError(f"{case.case_id}: {case.images[name]} has shape {image.shape}, the label {reference.shape}.")
+            raise DataError(
+                f"{case.case_id}: {case.images[name]} has shape {image.shape}, the label {reference.shape}."
+            )
         channels[name] = _resample(_voxels(image, np.float32, case.images[name]), shape, grid_shape, order=1)
 
     start, crop_shape = _crop_box(channels, preparation, grid_shape)
     box = tuple(slice(a, a + n) for a, n in zip(start, crop_shape, strict=True))
-    image = np.stack([_windowed(channels[name][box], preparation.windows.get(name)) for name in spec.modalities])
+    image = np.stack(
+        [_windowed(channels[name][box], preparation.windows.get(name)) for name in spec.modalities]
+    )
     geometry = Geometry(
         native_shape=_size3(label_image.shape, case.label),
         native_affine=tuple(tuple(float(v) for v in row) for row in label_image.affine),
@@ -124,7 +128,9 @@ def _load(path: Path, case_id: str) -> nib.Nifti1Image:
     try:
         return nib.load(path)
     except (OSError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{case_id}: cannot read {path} ({error}). `bench data check` lists all faults.") from error
+        raise DataError(
+            f"{case_id}: cannot read {path} ({error}). `bench data check` lists all faults."
+        ) from error
 
 
 def _voxels(image: nib.Nifti1Image, dtype: type, path: Path) -> np.ndarray:
@@ -159,11 +165,19 @@ def _resample(volume: np.ndarray, shape: Size3, new_shape: Size3, *, order: int)
         return volume
     ratio = np.array(shape) / np.array(new_shape)
     return ndimage.affine_transform(
-        volume, ratio, offset=0.5 * ratio - 0.5, output_shape=new_shape, order=order, mode="nearest", prefilter=False
+        volume,
+        ratio,
+        offset=0.5 * ratio - 0.5,
+        output_shape=new_shape,
+        order=order,
+        mode="nearest",
+        prefilter=False,
     )
 
 
-def _crop_box(channels: Mapping[str, np.ndarray], preparation: Preparation, shape: Size3) -> tuple[Size3, Size3]:
+def _crop_box(
+    channels: Mapping[str, np.ndarray], preparation: Preparation, shape: Size3
+) -> tuple[Size3, Size3]:
     if preparation.crop_modality is None:
         return (0, 0, 0), shape
     inside = channels[preparation.crop_modality] > preparation.crop_above
@@ -178,4 +192,6 @@ def _crop_box(channels: Mapping[str, np.ndarray], preparation: Preparation, shap
 def _windowed(volume: Float[np.ndarray, "x y z"], window: Window | None) -> Float16[np.ndarray, "x y z"]:
     if window is None:
         return volume.astype(np.float16)
-    return ((np.clip(volume, window.low, window.high) - window.low) / (window.high - window.low)).astype(np.float16)
+    return ((np.clip(volume, window.low, window.high) - window.low) / (window.high - window.low)).astype(
+        np.float16
+    )

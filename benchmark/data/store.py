@@ -24,7 +24,7 @@ import nibabel as nib
 import numpy as np
 
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
-from benchmark.results import written_whole, write_json
+from benchmark.results import write_json, written_whole
 from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
 
 ARRAYS = ("image", "label", "lesion")
@@ -115,7 +115,9 @@ class Store:
         self.root = root
         path = root / "store.json"
         if not path.exists():
-            raise DataError(f"There is no prepared data in {root}. `bench data prepare` or `bench run` makes it.")
+            raise DataError(
+                f"There is no prepared data in {root}. `bench data prepare` or `bench run` makes it."
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
         self.identity: dict[str, Any] = content["identity"]
         self.case_ids: tuple[str, ...] = tuple(content["cases"])
@@ -158,7 +160,9 @@ def read_case(folder: Path) -> PreparedCase:
             inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{folder} is not a prepared case ({error}). Start again to have it rebuilt.") from error
+        raise DataError(
+            f"{folder} is not a prepared case ({error}). Start again to have it rebuilt."
+        ) from error
 
 
 def _three(values: list[int]) -> Size3:

@@ -301,7 +301,7 @@ def _stopping(count: int, killed: bool) -> str:
     runs = f"{count} run{'s' if count != 1 else ''}"
     if killed:
         return f"Killing {runs}; the next start continues from the last checkpoints."
-    return f"Stopping: {runs} save a checkpoint. Press Ctrl-C again to kill them."
+    return f"Stopping {runs} with a checkpoint. Press Ctrl-C again to kill them."
 
 
 class Preparation:

@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmark.execution.order import RunOrder
 
-PRELOAD = ("torch", "benchmark.registry", "benchmark.run")
-"""Imported once by the fork server."""
+PRELOAD = ("torch", "torch._inductor", "benchmark.registry", "benchmark.run", "baselines.mirror_unet")
+"""Imported once by the fork server. Asking torch for deterministic algorithms imports its compiler."""
 
 
 def run_order(order: RunOrder) -> None:

@@ -23,8 +23,19 @@ def down_layer(channels_in: int, channels_out: int, *, stride: int = 2) -> Resid
 def up_layer(channels_in: int, channels_out: int, *, linear_end: bool = False) -> nn.Sequential:
     """A transposed convolution of stride 2, then one residual unit; `linear_end`: no norm or activation last."""
     return nn.Sequential(
-        Convolution(3, channels_in, channels_out, strides=2, kernel_size=3, norm="BATCH", act="PRELU", is_transposed=True),
-        ResidualUnit(3, channels_out, channels_out, kernel_size=3, subunits=1, norm="BATCH", last_conv_only=linear_end),
+        Convolution(
+            3,
+            channels_in,
+            channels_out,
+            strides=2,
+            kernel_size=3,
+            norm="BATCH",
+            act="PRELU",
+            is_transposed=True,
+        ),
+        ResidualUnit(
+            3, channels_out, channels_out, kernel_size=3, subunits=1, norm="BATCH", last_conv_only=linear_end
+        ),
     )
 
 
@@ -60,7 +71,9 @@ class UNet(nn.Module):
         wanted = sorted(set(numbers))
         unknown = [n for n in wanted if n not in self.numbers]
         if unknown:
-            raise BenchError(f"There is no layer {unknown} to share; shared_layers takes numbers of {list(self.numbers)}.")
+            raise BenchError(
+                f"There is no layer {unknown} to share; shared_layers takes numbers of {list(self.numbers)}."
+            )
         for number in wanted:
             self.layers[str(number)] = other.layers[str(number)]
 
