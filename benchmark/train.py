@@ -128,7 +128,10 @@ def train(
 
     started, saved_at = time.monotonic() - progress.seconds, time.monotonic()
     method.train()
-    for patches in sampler.prefetched(progress.step, steps, threads=loader_threads):
+    pin = device.type == "cuda"
+    for patches in sampler.prefetched(
+        progress.step, steps, threads=loader_threads, finish=lambda patches: _HostBatch.of(patches, pin=pin)
+    ):
         seed = step_seed(sampler.seed, patches.step)
         torch.manual_seed(seed)
         generator.manual_seed(seed)
@@ -248,22 +251,36 @@ def _resume(
     return Progress(**content["progress"])
 
 
+@dataclass(frozen=True)
+class _HostBatch:
+    """A batch as tensors in the host's memory, pinned by the loader's threads where it travels to a GPU."""
+
+    image: Tensor
+    label: Tensor
+    has_lesion: Tensor
+    case_ids: tuple[str, ...]
+    step: int
+
+    @classmethod
+    def of(cls, patches: PatchArrays, *, pin: bool) -> _HostBatch:
+        tensors = [torch.from_numpy(array) for array in (patches.image, patches.label, patches.has_lesion)]
+        image, label, has_lesion = (tensor.pin_memory() if pin else tensor for tensor in tensors)
+        return cls(image, label, has_lesion, patches.case_ids, patches.step)
+
+
 def _to_device(
-    patches: PatchArrays,
+    patches: _HostBatch,
     method: Method,
     device: torch.device,
     memory_format: torch.memory_format,
     generator: torch.Generator,
 ) -> Batch:
     # Half-precision values travel and are cast on the device: half the bytes over the bus.
-    image, label = torch.from_numpy(patches.image), torch.from_numpy(patches.label)
-    has_lesion = torch.from_numpy(patches.has_lesion)
-    if device.type == "cuda":
-        image, label, has_lesion = image.pin_memory(), label.pin_memory(), has_lesion.pin_memory()
+    image = patches.image.to(device, non_blocking=True).float()
     return Batch(
-        image=image.to(device, non_blocking=True).float().contiguous(memory_format=memory_format),
-        label=label.to(device, non_blocking=True),
-        has_lesion=has_lesion.to(device, non_blocking=True),
+        image=image.contiguous(memory_format=memory_format),
+        label=patches.label.to(device, non_blocking=True),
+        has_lesion=patches.has_lesion.to(device, non_blocking=True),
         modalities=method.dataset.modalities,
         case_ids=patches.case_ids,
         step=patches.step,

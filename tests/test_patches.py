@@ -76,7 +76,7 @@ def test_a_small_volume_is_padded_on_both_sides(cases: list[PreparedCase]) -> No
 
 def test_the_batch_of_a_step_is_the_same_alone_and_read_ahead(cases: list[PreparedCase]) -> None:
     drawn = sampler(cases)
-    ahead = list(drawn.prefetched(5, 25, threads=3))
+    ahead = list(drawn.prefetched(5, 25, threads=3, finish=lambda batch: batch))
     assert [batch.step for batch in ahead] == list(range(5, 25))
     for batch in ahead:
         alone = drawn.batch(batch.step)

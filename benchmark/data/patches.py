@@ -7,15 +7,18 @@ needs no sampler state to see what it would have seen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float16, UInt8
 
 from benchmark.data.store import PreparedCase
 from benchmark.vocabulary import BenchError, Size3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,15 @@ class PatchSampler:
             step=step,
         )
 
-    def prefetched(self, start: int, stop: int, *, threads: int) -> Iterator[PatchArrays]:
-        """The batches [start, stop) in order, read ahead by `threads` threads."""
+    def prefetched(
+        self, start: int, stop: int, *, threads: int, finish: Callable[[PatchArrays], T]
+    ) -> Iterator[T]:
+        """The batches [start, stop) in order, read ahead and passed through `finish` by `threads` threads."""
         with ThreadPoolExecutor(threads, thread_name_prefix="patches") as pool:
-            ahead: deque[Future[PatchArrays]] = deque()
+            ahead: deque[Future[T]] = deque()
             try:
                 for step in range(start, stop):
-                    ahead.append(pool.submit(self.batch, step))
+                    ahead.append(pool.submit(lambda step: finish(self.batch(step)), step))
                     if len(ahead) > 2 * threads:
                         yield ahead.popleft().result()
                 while ahead:

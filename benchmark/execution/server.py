@@ -62,12 +62,7 @@ class ForkServer:
                 stdout=self._errors,
                 stderr=self._errors,
                 start_new_session=True,
-                # One BLAS pool of all cores for each of several workers only costs memory.
-                env={
-                    "OPENBLAS_NUM_THREADS": "1",
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                },
+                env=_environment(),
             )
         self._send(("preload", tuple(preload)))
 
@@ -137,9 +132,16 @@ class ForkServer:
         return self._errors.read().decode(errors="replace")[-2000:]
 
 
-def _search_path() -> str:
-    """The launcher's module search path, so that workers find the same modules."""
-    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+def _environment() -> dict[str, str]:
+    """The server's environment: it finds the same modules as the launcher, and stays fit for forking."""
+    return {
+        # One BLAS pool of all cores for each of several workers only costs memory.
+        "OPENBLAS_NUM_THREADS": "1",
+        # A library that asks for GPUs when imported must not touch the driver: forks do not survive that.
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }
 
 
 def _answer(order: tuple[Callable[[Any], object], object, str]) -> None:
