@@ -7,7 +7,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["benchmark", "baselines"], "annotation_checker.checked")
+WITH_TENSORS = ("nn", "protocols", "train", "inference", "evaluate", "metrics", "run", "results", "data.patches")
+CHECKED = ["baselines", *(f"benchmark.{name}" for name in (*WITH_TENSORS, "data.prepare", "data.store"))]
+install_import_hook(CHECKED, "annotation_checker.checked")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -25,7 +25,9 @@ def test_the_method_in_the_readme_trains_and_predicts(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     method = module.EarlyFusion(SPEC, (16, 16, 16), channels=(4, 8, 8, 8, 8))
     image, label = torch.rand(2, 2, 16, 16, 16), torch.ones(2, 1, 16, 16, 16, dtype=torch.uint8)
-    batch = Batch(image, label, torch.ones(2, dtype=torch.bool), SPEC.modalities, ("a", "b"), 0, torch.Generator())
+    batch = Batch(
+        image, label, torch.ones(2, dtype=torch.bool), SPEC.modalities, ("a", "b"), 0, torch.Generator()
+    )
     losses = method.losses(batch)
     assert set(losses) == set(method.loss_names)
     losses["seg"].backward()

@@ -130,7 +130,7 @@ def test_a_grid_is_a_parent_and_its_runs_are_children_with_everything_the_folder
     assert "not finite at step 3" in failed.data.tags["mlflow.note.content"]
     assert done.data.tags["factor.version"] == "v3"
     assert done.data.tags["mlflow.source.git.commit"] == "abc123"
-    assert done.info.run_name == "shared_layers=5 version=v3 fold=1 seed=7"
+    assert done.info.run_name == "version=v3 shared_layers=5 fold=1 seed=7"
     assert done.data.params["training.patch_size"] == "[8, 8, 8]"
     assert done.data.params["seed"] == "7"
     assert curve(results, done, "train/seg") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]

@@ -133,7 +133,7 @@ def tube(points: Sequence[Sequence[float]], radii: Sequence[float], *, pieces: i
         knots, fine = np.linspace(0, 1, len(path)), np.linspace(0, 1, pieces + 1)
         path, width = CubicSpline(knots, path)(fine), np.interp(fine, knots, width)
     steps = zip(path[:-1], path[1:], width[:-1], width[1:], strict=True)
-    return tuple(cone(a, b, ra, rb) for a, b, ra, rb in steps)
+    return tuple(cone(a.tolist(), b.tolist(), float(ra), float(rb)) for a, b, ra, rb in steps)
 
 
 def column(

@@ -49,7 +49,7 @@ def without_password(uri: str) -> str:
 def reason(error: BaseException, uri: str) -> str:
     """The first line of an error, without the address's user and password."""
     text = str(error).strip() or type(error).__name__
-    return shortened(text.splitlines()[0].replace(_credentials(uri), ""), 300)
+    return shortened(text.splitlines()[0].replace(_credentials(uri), ""), 1000)
 
 
 def _credentials(uri: str) -> str:

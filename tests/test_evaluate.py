@@ -1,0 +1,95 @@
+"""Inference and scoring: a known predictor gives known scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.mirror_unet import MirrorUNet
+from benchmark.config import InferenceConfig, run_config
+from benchmark.data.autopet import SPEC
+from benchmark.data.pipeline import ready_data
+from benchmark.data.store import PreparedCase, Store
+from benchmark.evaluate import mean_dice, score_cases
+from benchmark.inference import predict
+
+CONFIG = run_config(
+    {"dataset": "autopet", "method": "mirror_unet", "loss_weights": {"seg": 1}, "fold": 3, "seed": 7},
+    source="test",
+)
+
+
+@pytest.fixture(scope="module")
+def cases(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
+    data = ready_data(
+        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+    )
+    return list(Store(data.store).cases.values())
+
+
+def test_a_predictor_that_knows_the_truth_scores_one_and_nothing_false(cases: list[PreparedCase]) -> None:
+    scores, _ = score_cases(lambda case: np.array(case.label()), cases, spec=SPEC, config=CONFIG, run_id="r")
+    wide = scores.pivot_table(index="case_id", columns="metric", values="value", dropna=False)
+    ill = [case.case_id for case in cases if case.has_lesion]
+    assert (wide.loc[ill, "dice"] == 1).all()
+    assert (wide[["fpv_ml", "over_ml", "under_ml"]].fillna(0) == 0).all(axis=None)
+    assert (scores["fold"].unique().tolist(), scores["seed"].unique().tolist()) == ([3], [7])
+
+
+def test_a_predictor_that_finds_nothing_misses_every_lesion_s_volume(cases: list[PreparedCase]) -> None:
+    """Each lesion is 4 x 4 x 4 voxels of 80 mm^3: 5.12 ml."""
+    nothing = lambda case: np.zeros(case.geometry.grid_shape, np.uint8)  # noqa: E731
+    scores, _ = score_cases(nothing, cases, spec=SPEC, config=CONFIG, run_id="r")
+    ill = {case.case_id for case in cases if case.has_lesion}
+    missed = scores[(scores["metric"] == "fnv_ml") & scores["case_id"].isin(ill)]["value"]
+    assert missed.tolist() == pytest.approx([5.12] * len(ill))
+    assert mean_dice(nothing, cases, spec=SPEC) == 0
+
+
+def test_mean_dice_is_over_the_cases_that_have_one(cases: list[PreparedCase]) -> None:
+    assert mean_dice(lambda case: np.array(case.label()), cases, spec=SPEC) == 1
+    healthy = [case for case in cases if not case.has_lesion]
+    assert np.isnan(mean_dice(lambda case: np.array(case.label()), healthy, spec=SPEC))
+
+
+class Threshold(MirrorUNet):
+    """A "network" whose logit is PET above 0.3 of its window: SUV 4.5."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        hot = (self.modality(image, "PET") > 0.3).float()
+        return torch.cat([1 - hot, hot], dim=1)
+
+
+@pytest.mark.parametrize("patch", [16, 32])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_windows_are_stitched_into_the_right_place_whether_smaller_or_larger_than_the_volume(
+    cases: list[PreparedCase], patch: int, precision: str
+) -> None:
+    method = Threshold(SPEC, (patch, patch, patch), version="v1", channels=(2, 2, 2, 2, 2))
+    for case in cases:
+        labels = predict(
+            method,
+            case,
+            config=InferenceConfig(),
+            precision=precision,
+            device=torch.device("cpu"),  # type: ignore[arg-type]
+        )
+        np.testing.assert_array_equal(labels, case.label())
+
+
+def test_inference_runs_no_branch_but_the_pet_s(
+    cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = MirrorUNet(SPEC, (16, 16, 16), version="v3", channels=(2, 2, 2, 2, 2))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("this branch is not needed")
+
+    for part in (method.ct, method.bottleneck_decoder, method.classifier):
+        assert part is not None
+        monkeypatch.setattr(part, "forward", refuse)
+    monkeypatch.setattr(method.ct, "encode", refuse)
+    predict(method, cases[0], config=InferenceConfig(), precision="float32", device=torch.device("cpu"))
