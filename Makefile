@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench install clean
+.PHONY: demo test check bench endure install clean
 
 install: .venv/installed
 
@@ -28,6 +28,9 @@ check: install
 
 bench: install
 	$(BIN)/python -W ignore -m tests.performance
+
+endure: install
+	$(BIN)/python -m tests.endurance
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -21,6 +21,7 @@ from benchmark.vocabulary import BenchError, Spacing
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.config import Resources
     from benchmark.data.pipeline import ReadyData
     from benchmark.execution.devices import Slot
     from benchmark.execution.monitor import Monitor, Preparation
@@ -123,10 +124,14 @@ def run(
     ] = None,
     score_grid: Annotated[ScoreGrid, typer.Option(help="Grid to score on.")] = ScoreGrid.DATASET,
     save_predictions: Annotated[bool, typer.Option("--save-predictions", help="Write NIfTI masks.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between checkpoints: what a kill costs at most.")
+    ] = 120.0,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror the runs to MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a grid. The same command again continues; several at once share the work."""
+    from benchmark.config import Resources
     from benchmark.execution.monitor import console
     from benchmark.execution.pool import Pool, check_writable
     from studies.grid import load_profile, load_study
@@ -178,7 +183,8 @@ def run(
                 jobs=None,
                 quiet=as_json,
             )
-            work.append(_announce(study, size, part, ready, roots[part.dataset], results, save_predictions))
+            resources = Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds)
+            work.append(_announce(study, size, part, ready, roots[part.dataset], results, resources))
         code = _execute(
             pool,
             work,
@@ -351,10 +357,9 @@ def _announce(
     located: tuple[Path, ReadyData],
     given_root: Path | None,
     results: Path,
-    save_predictions: bool,
+    resources: Resources,
 ) -> tuple[GridManifest, list[CellRun], dict[str, RunOrder]]:
     """Write the part's manifest, and say how its chosen runs are executed."""
-    from benchmark.config import Resources
     from benchmark.execution.order import RunOrder
     from benchmark.results import write_manifest
     from studies.launch import manifest
@@ -379,7 +384,7 @@ def _announce(
             store=ready.store.resolve(),
             splits=ready.splits.resolve(),
             data_fingerprint=fingerprint,
-            resources=Resources(save_predictions=save_predictions),
+            resources=resources,
             excluded_cases=ready.excluded_cases,
         )
     chosen = [cell for planned, cell in zip(part.runs, listed.cells, strict=True) if planned.chosen]

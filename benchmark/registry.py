@@ -40,7 +40,9 @@ def method_names() -> list[str]:
     """The files of `baselines/`. Imports none of them."""
     package = importlib.util.find_spec("baselines")
     if package is None or package.submodule_search_locations is None:
-        raise BenchError("The package `baselines` is not installed beside `benchmark`; install the suite again.")
+        raise BenchError(
+            "The package `baselines` is not installed beside `benchmark`; install the suite again."
+        )
     return sorted(module.name for module in pkgutil.iter_modules(package.submodule_search_locations))
 
 

@@ -208,7 +208,9 @@ class RunFolder:
         content = _read_json(self.record_file)
         known = {f.name for f in fields(RunRecord)}
         # JSON has no tuples.
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known}
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known
+        }
         return RunRecord(**plain)
 
     def write_heartbeat(self, beat: Heartbeat) -> None:

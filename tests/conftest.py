@@ -7,7 +7,17 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-WITH_TENSORS = ("nn", "protocols", "train", "inference", "evaluate", "metrics", "run", "results", "data.patches")
+WITH_TENSORS = (
+    "nn",
+    "protocols",
+    "train",
+    "inference",
+    "evaluate",
+    "metrics",
+    "run",
+    "results",
+    "data.patches",
+)
 CHECKED = ["baselines", *(f"benchmark.{name}" for name in (*WITH_TENSORS, "data.prepare", "data.store"))]
 install_import_hook(CHECKED, "annotation_checker.checked")
 

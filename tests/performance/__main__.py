@@ -14,7 +14,7 @@ import sys
 import traceback
 from pathlib import Path
 
-FIGURES = ("false_volumes", "patches", "training_step", "inference", "runner", "command_line")
+FIGURES = ("false_volumes", "patches", "training_step", "inference", "runner", "command_line", "gpu_step")
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""Long trials that are not part of the test suite."""

@@ -1,0 +1,133 @@
+"""`python -m tests.endurance [--kills N] [--seed S] [--folder DIR]`: a grid that is killed again and again.
+
+Runs some cells of Table 2 on phantoms twice: once undisturbed, once with `kill -9` at random moments (in turn
+the launcher, and one of its processes), started again each time. Then compares all scores and weights, byte for
+byte. The exit code is 1 if they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmark.results import RunFolder, manifests, state_of
+
+PROFILE = """
+config:
+  spacing_mm: [6, 6, 6]
+  training: {patch_size: [32, 32, 32], batch_size: 4, steps: 120, precision: float32, validations: 3}
+  inference: {windows_per_batch: 16}
+method_args:
+  mirror_unet: {channels: [4, 8, 16, 32, 64]}
+folds: [0]
+seeds: [0]
+n_folds: 5
+phantom: {cases: 12, seed: 0, spacing_mm: [6, 6, 6]}
+"""
+CELLS = ("--only", "shared_layers=5")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="keep everything here")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-endurance-") as temporary:
+        return endure(chosen.folder or Path(temporary), chosen.kills, random.Random(chosen.seed))
+
+
+def endure(folder: Path, kills: int, chance: random.Random) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "profile.yaml").write_text(PROFILE, encoding="utf-8")
+    started = time.monotonic()
+    launch(folder, "undisturbed").wait()
+    whole = time.monotonic() - started
+    print(f"undisturbed: {whole:.0f} s", flush=True)
+
+    for kill in range(kills):
+        launcher = launch(folder, "disturbed")
+        # Late enough that some step was taken; start-up alone takes several seconds.
+        pause = chance.uniform(0.05 * whole, 0.45 * whole)
+        try:
+            launcher.wait(pause)
+            print(f"kill {kill + 1}: came too late, the grid was done", flush=True)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+        victim = psutil.Process(launcher.pid)
+        if kill % 2:
+            # The deepest processes are the workers.
+            victim = chance.choice(victim.children(recursive=True) or [victim])
+        name = "launcher" if victim.pid == launcher.pid else "one of its processes"
+        victim.send_signal(signal.SIGKILL)
+        time.sleep(1.0)
+        if victim.pid != launcher.pid:
+            launcher.kill()
+        launcher.wait()
+        print(f"kill {kill + 1}: {name} after {pause:.0f} s; {states(folder / 'disturbed')}", flush=True)
+    code = launch(folder, "disturbed").wait()
+    print(f"the last start ended with {code}; {states(folder / 'disturbed')}", flush=True)
+    return compare(folder)
+
+
+def launch(folder: Path, results: str) -> subprocess.Popen[bytes]:
+    command = [
+        "run",
+        "--grid",
+        "table2",
+        "--data",
+        "phantom",
+        "--profile",
+        "profile.yaml",
+        *CELLS,
+        "--jobs",
+        "2",
+    ]
+    options = ["--results", results, "--checkpoint-seconds", "1", "--no-mlflow"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmark.cli", *command, *options],
+        cwd=folder,
+        stdout=(folder / f"{results}.log").open("ab"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+def states(results: Path) -> str:
+    counts: dict[str, int] = {}
+    for path in (results / "runs").glob("*"):
+        state, failure = state_of(RunFolder(results, path.name))
+        counts[failure or state] = counts.get(failure or state, 0) + 1
+    return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+
+
+def compare(folder: Path) -> int:
+    """Print how many runs are equal; 1 if not all are."""
+    (manifest,) = manifests(folder / "undisturbed")
+    run_ids = [
+        c.run_id for c in manifest.cells if RunFolder(folder / "undisturbed", c.run_id).scores_file.exists()
+    ]
+    different = []
+    attempts = 0
+    for run_id in run_ids:
+        one, two = (RunFolder(folder / side, run_id) for side in ("undisturbed", "disturbed"))
+        attempts += two.record().attempts
+        scores = two.scores_file.exists() and one.scores().equals(two.scores())
+        if not scores or one.weights_file.read_bytes() != two.weights_file.read_bytes():
+            different.append(run_id)
+    print(
+        f"{len(run_ids) - len(different)} of {len(run_ids)} runs have the same scores and weights; {attempts} attempts"
+    )
+    return int(bool(different) or not run_ids)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
