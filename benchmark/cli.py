@@ -239,7 +239,9 @@ def _devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str]
     from benchmark.execution.worker import cuda_devices
 
     names = [name.strip() for name in asked.split(",")] if asked else []
-    if names == ["cpu"] or (not names and (jobs is not None or not devices.cuda_is_likely())):
+    if not names and jobs is not None and devices.cuda_is_likely():
+        raise BenchError("--jobs is for the CPU: add --devices cpu, or say --jobs-per-device for the GPUs.")
+    if names == ["cpu"] or (not names and not devices.cuda_is_likely()):
         return ["cpu"], devices.cpu_has_bfloat16()
     found = {device["name"]: bool(device["bfloat16"]) for device in pool.warm_up().call(cuda_devices, None)}
     if not names:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from benchmark.vocabulary import BenchError
 
@@ -45,6 +45,12 @@ class TrainingConfig(_Strict):
     checkpoint: Literal["last", "best"] = "last"
     """Which weights are evaluated; `best` is chosen by mean Dice on the validation part."""
 
+    @model_validator(mode="after")
+    def _best_needs_validations(self) -> TrainingConfig:
+        if self.checkpoint == "best" and self.validations == 0:
+            raise ValueError("checkpoint: best needs validations > 0")
+        return self
+
 
 class InferenceConfig(_Strict):
     overlap: float = Field(0.25, ge=0, lt=1)
@@ -81,7 +87,7 @@ class RunConfig(_Strict):
 
 
 class Resources(_Strict):
-    """How a run is executed. Nothing here may change a score."""
+    """How a run is executed. Not part of its identity: at most the last bits of a score depend on it."""
 
     device: str = "cpu"
     threads: int = Field(1, gt=0)

@@ -31,10 +31,10 @@ def predict(
 ) -> UInt8[np.ndarray, "x y z"]:
     """The predicted labels on the full volume at the data set's spacing; outside the body they are background."""
     method.eval()
-    image = torch.from_numpy(np.array(case.image())).unsqueeze(0).to(device)
+    # Windows are added up in the image's type, so it must not be the store's float16.
+    image = torch.from_numpy(case.image().astype(np.float32)).unsqueeze(0).to(device)
 
     def window(patch: torch.Tensor) -> torch.Tensor:
-        patch = patch.float()
         if channels_last:
             patch = patch.contiguous(memory_format=torch.channels_last_3d)
         with autocast(device, precision):

@@ -260,13 +260,22 @@ class RunFolder:
         """Whether some process works on this run right now."""
         if not (self.path / ".lock").exists():
             return False
-        with exclusive(self.path / ".lock") as held:
+        # A shared lock: those who only look do not see one another.
+        with exclusive(self.path / ".lock", shared=True) as held:
             return not held
+
+    def remove_leftovers(self) -> None:
+        """Temporary files of a process that was killed while it wrote; only for who holds the claim."""
+        for path in self.path.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """An advisory lock on a file, between processes; yields whether it was obtained."""
+def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[bool]:
+    """An advisory lock on a file, between processes; yields whether it was obtained.
+
+    `shared` locks exclude exclusive ones, but not one another.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
@@ -274,10 +283,15 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[bool]:
         raise _cannot_write(path, error) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            raise BenchError(
+                f"{path}: this file system has no locks ({error.strerror}); use another folder."
+            ) from error
         yield True
 
 

@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 
 from benchmark import environment
-from benchmark.config import RunConfig
+from benchmark.config import InferenceConfig, RunConfig
 from benchmark.data.patches import PatchSampler
 from benchmark.data.splits import stored_splits
-from benchmark.data.store import PreparedCase, Store
+from benchmark.data.store import PreparedCase, Store, data_fingerprint
 from benchmark.evaluate import mean_dice, score_cases
 from benchmark.execution.order import RunOrder
 from benchmark.inference import predict
@@ -73,6 +73,7 @@ def execute_run(order: RunOrder) -> RunRecord:
             excluded_cases=order.excluded_cases,
             threads=_threads(folder, order),
         )
+        folder.remove_leftovers()
         folder.write_config(order.config.model_dump(mode="json"))
         folder.write_record(record)
         with _log_to(folder), _stop_flag() as stopped:
@@ -85,6 +86,9 @@ def execute_run(order: RunOrder) -> RunRecord:
                 record = replace(folder.record(), state="failed", failure=failure, error=_one_line(error))
         folder.write_record(record)
         folder.heartbeat_file.unlink(missing_ok=True)
+        if record.state == "done":
+            # The moments are of no use to a finished run, and twice as large as its weights.
+            folder.checkpoint_file.unlink(missing_ok=True)
     return record
 
 
@@ -122,6 +126,10 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
     store = Store(order.store)
     cases = store.cases
     splits = stored_splits(order.splits, [case.summary for case in cases.values()])
+    if data_fingerprint(store, splits.fingerprint) != order.data_fingerprint:
+        raise DataError(
+            f"The data in {order.store} has changed since this run was planned; start the grid again."
+        )
     if config.fold >= len(splits.folds):
         raise BenchError(f"There is no fold {config.fold} in {order.splits}; it has {len(splits.folds)}.")
     fold = splits.folds[config.fold]
@@ -153,18 +161,27 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
     )
     folder.write_record(record)
     beat = _Beat(folder, device)
+    beat.tell("train", 0, total_steps(training, sampler))
 
-    def predictor(case: PreparedCase) -> np.ndarray:
+    def predict_with(case: PreparedCase, inference: InferenceConfig) -> np.ndarray:
         return predict(
             method,
             case,
-            config=config.inference,
+            config=inference,
             precision=training.precision,
             device=device,
             channels_last=training.channels_last,
         )
 
-    def validate(_: Method) -> float:
+    def predictor(case: PreparedCase) -> np.ndarray:
+        try:
+            return predict_with(case, config.inference)
+        except torch.OutOfMemoryError:
+            log.warning("out of memory predicting %s; trying again window by window", case.case_id)
+        torch.cuda.empty_cache()
+        return predict_with(case, config.inference.model_copy(update={"windows_per_batch": 1}))
+
+    def validate() -> float:
         def telling(case: PreparedCase) -> np.ndarray:
             beat.tell("validate")
             return predictor(case)
@@ -205,7 +222,11 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
 
     record = replace(record, train_seconds=progress.seconds)
     folder.write_record(record)
-    if training.checkpoint == "best" and folder.best_weights_file.exists():
+    if training.checkpoint == "best":
+        if not folder.best_weights_file.exists():
+            raise DataError(
+                f"No validation case of fold {config.fold} has a lesion, so no checkpoint is the best."
+            )
         load_weights(method, folder.best_weights_file)
     # Only here, when nothing can be chosen any more, are the test cases opened.
     test_cases = [cases[case_id] for case_id in fold.test]
@@ -225,8 +246,6 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
         on_case=on_case,
     )
     folder.write_scores(scores)
-    # The moments are of no use to a finished run, and twice as large as its weights.
-    folder.checkpoint_file.unlink(missing_ok=True)
     log.info("done: %s", _summary(scores))
     return replace(
         record,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable
@@ -80,7 +82,7 @@ def train(
     loss_weights: dict[str, float],
     device: torch.device,
     folder: RunFolder,
-    validate: Callable[[Method], float],
+    validate: Callable[[], float],
     accumulation: int = 1,
     loader_threads: int = 2,
     checkpoint_seconds: float = 120.0,
@@ -175,11 +177,11 @@ def train(
             check_losses()
         progress.seconds = time.monotonic() - started
         if row_due or validation_due or last:
-            _add_row(progress, sampler.steps_per_epoch, validate(method) if validation_due else None)
+            _add_row(progress, sampler.steps_per_epoch, validate() if validation_due else None)
             method.train()
             folder.write_history(progress.history)
             if validation_due and config.checkpoint == "best":
-                _keep_best(progress, method, folder.best_weights_file)
+                save_due |= _keep_best(progress, method, folder.best_weights_file)
         on_step(progress, steps)
         if save_due or stop or last:
             _save_checkpoint(folder.checkpoint_file, progress, method, optimiser, scaler)
@@ -188,6 +190,9 @@ def train(
             raise InterruptedRunError(
                 f"Stopped at step {progress.step} of {steps}; the same command continues it."
             )
+    broken = [name for name, parameter in method.named_parameters() if not parameter.isfinite().all()]
+    if broken:
+        raise DivergedError(f"Diverged at the last step: {', '.join(broken[:3])} are not finite after it.")
     save_weights(method, folder.weights_file)
     return progress
 
@@ -233,8 +238,11 @@ def _save_checkpoint(
         "optimiser": optimiser.state_dict(),
         "scaler": scaler.state_dict(),
     }
-    with written_whole(path) as temporary:
-        torch.save(content, temporary)
+    # Through a file of our own: torch hides a full disk behind an error of its archive format.
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _resume(
@@ -244,7 +252,12 @@ def _resume(
     scaler: torch.amp.GradScaler,
     device: torch.device,
 ) -> Progress:
-    content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        log.warning("the checkpoint is damaged (%s); starting from the first step", error)
+        path.replace(path.with_suffix(".damaged"))
+        return Progress()
     _copy_tensors(content["weights"], method, source=path)
     optimiser.load_state_dict(content["optimiser"])
     scaler.load_state_dict(content["scaler"])
@@ -319,8 +332,11 @@ def _add_row(progress: Progress, steps_per_epoch: int, val_dice: float | None) -
     progress.loss_sums, progress.summed_steps = {}, 0
 
 
-def _keep_best(progress: Progress, method: Method, path: Path) -> None:
+def _keep_best(progress: Progress, method: Method, path: Path) -> bool:
+    """Keep the weights if they are the best so far; the checkpoint must then follow them."""
     dice = progress.val_dice
-    if dice is not None and dice > progress.best_dice:
-        progress.best_dice, progress.best_step = dice, progress.step
-        save_weights(method, path)
+    if dice is None or not dice > progress.best_dice:
+        return False
+    progress.best_dice, progress.best_step = dice, progress.step
+    save_weights(method, path)
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -96,6 +97,37 @@ def test_a_broken_case_is_refused_by_name_or_left_out_and_recorded(root: Path, t
     assert data.excluded_cases == ("PETCT_05_study",)
     assert data.n_cases == 9
     assert "PETCT_05_study" not in Store(data.store).case_ids
+
+
+def flip_a_bit(path: Path) -> None:
+    """Damage in the middle of a gzip stream that leaves its length as it was."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(bytes(content))
+
+
+def with_value(path: Path, value: float) -> None:
+    image = nib.load(path)
+    voxels = np.array(image.dataobj)
+    voxels[4, 4, 4] = value
+    nib.save(nib.Nifti1Image(voxels, image.affine), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("SUV", flip_a_bit, "damaged"),
+        ("SEG", lambda path: with_value(path, 255), "values \\[255\\]"),
+        ("CTres", lambda path: with_value(path, np.nan), "NaN"),
+    ],
+)
+def test_what_only_the_voxels_show_is_found_by_the_preparation(
+    root: Path, tmp_path: Path, name: str, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(root / "PETCT_05" / "study" / f"{name}.nii.gz")
+    with pytest.raises(DataError, match=rf"(?s)PETCT_05_study: .*{message}.*1 of 10 cases.*--skip-bad-cases"):
+        ready(root, tmp_path)
+    assert ready(root, tmp_path, skip_bad_cases=True).excluded_cases == ("PETCT_05_study",)
 
 
 def test_a_user_s_splits_are_used_and_change_the_fingerprint(root: Path, tmp_path: Path) -> None:

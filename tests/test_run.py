@@ -22,9 +22,9 @@ from baselines.mirror_unet import MirrorUNet
 from benchmark.config import Resources, run_config, run_id
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import Fold, Splits, stored_splits
-from benchmark.data.store import Store
+from benchmark.data.store import Store, data_fingerprint
 from benchmark.execution.order import RunOrder
-from benchmark.results import RunFolder, write_json
+from benchmark.results import RunFolder, StorageError, write_json
 from benchmark.run import check_config, execute_run
 from benchmark.vocabulary import BenchError
 
@@ -188,9 +188,51 @@ def test_a_classifier_that_sees_one_class_only_is_a_warning(data: ReadyData, tmp
     splits = tmp_path / "ill.json"
     drawn = Splits((Fold(tuple(names[:5]), (names[5],), (names[6],)),), 0, "test")
     write_json(splits, drawn.to_json())
-    record = execute_run(replace(order(data, tmp_path), splits=splits))
+    fingerprint = data_fingerprint(Store(data.store), drawn.fingerprint)
+    record = execute_run(replace(order(data, tmp_path), splits=splits, data_fingerprint=fingerprint))
     assert record.state == "done"
     assert record.warnings == ("All 5 training cases have a lesion: the classifier sees one class only.",)
+
+
+def test_a_run_whose_data_changed_since_it_was_planned_is_refused(data: ReadyData, tmp_path: Path) -> None:
+    record = execute_run(replace(order(data, tmp_path), data_fingerprint="another"))
+    assert (record.state, record.failure) == ("failed", "data")
+    assert "changed since this run was planned" in (record.error or "")
+
+
+def test_the_best_checkpoint_needs_a_validation_that_can_be_scored(data: ReadyData, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="validations > 0"):
+        order(data, tmp_path, training=settings()["training"] | {"checkpoint": "best", "validations": 0})
+
+
+def test_a_run_that_cannot_write_its_last_record_does_not_lose_its_checkpoint(
+    data: ReadyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = order(data, tmp_path)
+    real = RunFolder.write_record
+
+    def full(self: RunFolder, record: Any) -> None:
+        if record.state == "done":
+            raise StorageError("Cannot write run.json: No space left on device.")
+        real(self, record)
+
+    monkeypatch.setattr(RunFolder, "write_record", full)
+    with pytest.raises(StorageError):
+        execute_run(asked)
+    monkeypatch.undo()
+    assert RunFolder(tmp_path, asked.run_id).checkpoint_file.exists()
+    record = execute_run(asked)
+    assert record.state == "done"
+    assert "continuing at step 6 of 6" in RunFolder(tmp_path, asked.run_id).log_file.read_text()
+
+
+def test_a_damaged_checkpoint_starts_the_training_over(data: ReadyData, tmp_path: Path) -> None:
+    asked = order(data, tmp_path)
+    folder = RunFolder(tmp_path, asked.run_id)
+    folder.path.mkdir(parents=True)
+    folder.checkpoint_file.write_bytes(b"")
+    assert execute_run(asked).state == "done"
+    assert "checkpoint is damaged" in folder.log_file.read_text()
 
 
 def test_scoring_on_the_original_grid_uses_the_original_label(data: ReadyData, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def run(
         config=config,
         device=CPU,
         folder=folder,
-        **{"loss_weights": WEIGHTS, "validate": lambda _: 0.5, **passed},
+        **{"loss_weights": WEIGHTS, "validate": lambda: 0.5, **passed},
     )
 
 
@@ -140,11 +140,13 @@ def test_the_best_weights_are_those_of_the_best_validation(cases: list[PreparedC
     dice = iter([0.2, 0.9, 0.4])
     seen: list[dict[str, torch.Tensor]] = []
 
-    def validate(network: Method) -> float:
+    network = method()
+
+    def validate() -> float:
         seen.append({name: p.detach().clone() for name, p in network.named_parameters()})
         return next(dice)
 
-    progress = run(cases, folder, validate=validate, checkpoint="best")
+    progress = run(cases, folder, network, validate=validate, checkpoint="best")
     assert (progress.best_step, progress.best_dice) == (8, 0.9)
     best = safetensors.torch.load_file(folder.best_weights_file)
     assert all(torch.equal(best[name], value) for name, value in seen[1].items())

@@ -9,26 +9,19 @@ move a dozen sound cases further, or with more gain, than that one.)
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import itertools
 import json
-import math
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.spatialimages import HeaderDataError
 
+from benchmark.data.nifti import CONVERT, UnreadableError, Volume, open_volume, read_voxels, shape_text
 from benchmark.vocabulary import Case, DatasetSpec
 
 AFFINE_TOLERANCE = 0.25
@@ -50,7 +43,6 @@ HU_LIMIT = 40_000.0
 """Beyond what 16 bits hold, with metal or without."""
 _SAMPLE = 1_000_000
 """Voxels for the shares and percentiles above, at equal distances."""
-_HEADER_BYTES = 348
 _HASHED_AT_ONCE = 1 << 22
 
 Progress = Callable[[int, int], None]
@@ -141,147 +133,18 @@ def faults_json(faults: Iterable[Fault]) -> str:
     return json.dumps(rows, indent=1)
 
 
-class _Unreadable(Exception):
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.remedy = remedy
-
-
-_AGAIN = "Copy or download the file again."
-_CONVERT = "Convert the image again, to a 3D NIfTI file."
-
-
-@dataclass(frozen=True)
-class _Image:
-    """What a header says. `nbytes` is the uncompressed file's length, `offset` where the voxels begin."""
-
-    path: Path
-    shape: tuple[int, ...]
-    affine: np.ndarray
-    dtype: np.dtype
-    offset: int
-    slope: float
-    inter: float
-
-    @property
-    def nbytes(self) -> int:
-        return self.offset + math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def is_scaled(self) -> bool:
-        return (self.slope, self.inter) != (1.0, 0.0)
-
-    @property
-    def voxel_ml(self) -> float:
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
-
-
-def _open(path: Path) -> io.BufferedIOBase:
-    return gzip.GzipFile(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-
-
-def _image(path: Path) -> _Image:
-    """The header, after a look at the file's length that costs no decompression unless it is suspicious."""
-    with _reading(path):
-        if not path.exists():
-            raise _Unreadable(f"{path.name} is missing", f"Put the file there: {path}.")
-        if not path.is_file():
-            raise _Unreadable(f"{path.name} is not a file", f"Put the image there: {path}.")
-        if path.stat().st_size == 0:
-            raise _Unreadable(f"{path.name} is empty", _AGAIN)
-        with _open(path) as file:
-            # nibabel would call whatever fails here an unknown file type.
-            if len(file.read(_HEADER_BYTES)) < _HEADER_BYTES:
-                raise EOFError("it ends within the header")
-        loaded = nib.load(path)
-        proxy = loaded.dataobj
-        image = _Image(
-            path=path,
-            shape=tuple(int(length) for length in loaded.shape),
-            affine=loaded.affine,
-            dtype=np.dtype(loaded.header.get_data_dtype()),
-            offset=int(proxy.offset),
-            slope=float(proxy.slope),
-            inter=float(proxy.inter),
-        )
-    if image.dtype.kind not in "iuf":
-        raise _Unreadable(f"{path.name} stores {image.dtype} instead of one number per voxel", _CONVERT)
-    if min(image.shape, default=0) < 1:
-        raise _Unreadable(f"{path.name} holds no voxels: its shape is {_shape(image)}", _CONVERT)
-    if _length_at_the_end(path) != image.nbytes % 2**32:
-        # Several gzip members in one file are sound, and end with the length of the last one only.
-        _refuse_short(image, sum(len(block) for block in _blocks(path)))
-    return image
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turns what decompression and nibabel raise about a file into _Unreadable."""
-    name = path.name
-    try:
-        yield
-    except PermissionError as error:
-        raise _Unreadable(f"{name} may not be read", "Change its permissions.") from error
-    except (EOFError, zlib.error) as error:
-        raise _Unreadable(f"{name} is truncated or damaged ({error})", _AGAIN) from error
-    except gzip.BadGzipFile as error:
-        checksum = "CRC" in str(error) or "length" in str(error)
-        what = "is damaged: its checksum is wrong" if checksum else "is not compressed with gzip"
-        raise _Unreadable(f"{name} {what}", _AGAIN) from error
-    except (ImageFileError, HeaderDataError, ValueError, OverflowError) as error:
-        raise _Unreadable(f"{name} is not a NIfTI image ({error})", _CONVERT) from error
-    except OSError as error:
-        raise _Unreadable(f"{name} cannot be read ({error.strerror or error})", _AGAIN) from error
-
-
-def _length_at_the_end(path: Path) -> int:
-    """The uncompressed length modulo 2^32: what gzip's last four bytes say, or the file's own."""
-    if not path.name.endswith(".gz"):
-        return path.stat().st_size % 2**32
-    with _reading(path), path.open("rb") as file:
-        file.seek(-4, 2)
-        return int.from_bytes(file.read(4), "little")
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The uncompressed content in pieces; verifies gzip's checksum at the end."""
-    with _reading(path), _open(path) as file:
-        while block := file.read(1 << 20):
-            yield block
-
-
-def _refuse_short(image: _Image, length: int) -> None:
-    if length < image.nbytes:
-        problem = (
-            f"{image.path.name} ends after {length:,} of the {image.nbytes:,} bytes that its header promises"
-        )
-        raise _Unreadable(problem, _AGAIN)
-
-
-def _voxels(image: _Image) -> np.ndarray:
-    """All values in the image's unit, as stored if unscaled, else as float32; verifies checksums."""
-    content = b"".join(_blocks(image.path))
-    _refuse_short(image, len(content))
-    with _reading(image.path):
-        voxels = np.frombuffer(content, image.dtype, count=math.prod(image.shape), offset=image.offset)
-    if image.is_scaled:
-        voxels = voxels.astype(np.float32) * np.float32(image.slope) + np.float32(image.inter)
-    return voxels.reshape(image.shape, order="F")
-
-
 def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> tuple[list[Fault], dict[str, str]]:
     """The case's faults, and hashes of its images by modality."""
     faults: list[Fault] = []
-    images: dict[str, _Image] = {}
+    images: dict[str, Volume] = {}
 
     def report(problem: str, remedy: str, roles: Iterable[str]) -> None:
         faults.append(Fault(case.case_id, problem, remedy, tuple(case.files[role] for role in roles)))
 
     for role, path in case.files.items():
         try:
-            images[role] = _image(path)
-        except _Unreadable as error:
+            images[role] = open_volume(path)
+        except UnreadableError as error:
             report(error.problem, error.remedy, [role])
     _check_geometry(images, report)
     if "label" in images:
@@ -289,8 +152,8 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> tuple[list[
     hashes: dict[str, str] = {}
     for role, image in images.items() if thorough else ():
         try:
-            voxels = _voxels(image)
-        except _Unreadable as error:
+            voxels = read_voxels(image)
+        except UnreadableError as error:
             report(error.problem, error.remedy, [role])
             continue
         except MemoryError:
@@ -309,19 +172,19 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> tuple[list[
     return faults, hashes
 
 
-def _check_geometry(images: Mapping[str, _Image], report: _Report) -> None:
+def _check_geometry(images: Mapping[str, Volume], report: _Report) -> None:
     for role, image in images.items():
         if len(image.shape) != 3:
-            report(f"{image.path.name} is not a volume: its shape is {_shape(image)}", _CONVERT, [role])
+            report(f"{image.path.name} is not a volume: its shape is {shape_text(image)}", CONVERT, [role])
     if len({image.shape for image in images.values()}) > 1:
-        shapes = ", ".join(f"{role} {_shape(image)}" for role, image in images.items())
+        shapes = ", ".join(f"{role} {shape_text(image)}" for role, image in images.items())
         report(f"the shapes differ: {shapes}", "Resample all images to the grid of the PET.", images)
     volumes = {role: image for role, image in images.items() if len(image.shape) == 3}
     placed = {}
     for role, image in volumes.items():
         edges = np.linalg.norm(image.affine[:3, :3], axis=0)
         if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
-            report(f"{image.path.name} has no usable affine", _CONVERT, [role])
+            report(f"{image.path.name} has no usable affine", CONVERT, [role])
         elif edges.min() < VOXEL_EDGE_MM[0] or edges.max() > VOXEL_EDGE_MM[1]:
             size = " x ".join(f"{edge:.3g}" for edge in edges)
             report(
@@ -340,13 +203,13 @@ def _check_geometry(images: Mapping[str, _Image], report: _Report) -> None:
             )
 
 
-def _corners_apart_mm(first: _Image, second: _Image) -> float:
+def _corners_apart_mm(first: Volume, second: Volume) -> float:
     corners = np.array(list(itertools.product(*((0, length - 1) for length in first.shape), (1,))), float)
     difference = corners @ (first.affine - second.affine).T
     return float(np.linalg.norm(difference[:, :3], axis=1).max())
 
 
-def _check_label_type(image: _Image, report: _Report) -> None:
+def _check_label_type(image: Volume, report: _Report) -> None:
     if image.dtype.kind == "f" or image.is_scaled:
         how = f"as {image.dtype}" if image.dtype.kind == "f" else "with a scale factor"
         report(
@@ -354,7 +217,7 @@ def _check_label_type(image: _Image, report: _Report) -> None:
         )
 
 
-def _check_label(voxels: np.ndarray, image: _Image, case: Case, spec: DatasetSpec, report: _Report) -> None:
+def _check_label(voxels: np.ndarray, image: Volume, case: Case, spec: DatasetSpec, report: _Report) -> None:
     allowed = sorted({0, *spec.labels.values()})
     if voxels.size and (voxels.min() < 0 or voxels.max() > max(allowed) or voxels.dtype.kind == "f"):
         other = [value for value in np.unique(voxels).tolist() if value not in allowed]
@@ -469,10 +332,6 @@ def _same_images(hashes: Mapping[tuple[str, str], Sequence[Case]]) -> list[Fault
                 )
             )
     return faults
-
-
-def _shape(image: _Image) -> str:
-    return " x ".join(map(str, image.shape)) or "empty"
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import contextlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from benchmark.data.splits import load_or_make_splits
 from benchmark.data.splits import splits_file as splits_path_in
 from benchmark.data.store import (
     Store,
+    data_fingerprint,
     preparation_identity,
     preparation_key,
-    read_case,
     store_case,
     why_stale,
 )
@@ -24,6 +25,7 @@ from benchmark.registry import dataset
 from benchmark.results import exclusive, write_json
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Spacing
 
+_WAY_OUT = "Mend them, or go on without them with --skip-bad-cases."
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many cases are finished and how many there are."""
 
@@ -71,8 +73,7 @@ def ready_data(
     broken = {fault.case_id for fault in faults}
     if broken and not skip_bad_cases:
         raise DataError(
-            f"{report_faults(faults)}\n{len(broken)} of {len(cases)} cases in {root} cannot be used. "
-            "Mend them, or go on without them with --skip-bad-cases."
+            f"{report_faults(faults)}\n{len(broken)} of {len(cases)} cases in {root} cannot be used. {_WAY_OUT}"
         )
     sound = [case for case in cases if case.case_id not in broken]
     if not sound:
@@ -83,19 +84,29 @@ def ready_data(
         preparation = replace(preparation, spacing_mm=spacing_mm)
     folder = results / "stores" / f"{name}-{preparation_key(reader.spec, preparation, root)}"
     with exclusive(folder / ".lock", wait=True):
-        rebuilt = _prepare(sound, folder, reader.spec, preparation, jobs, progress)
-    store = Store(folder)
+        rebuilt, failed = _prepare(sound, folder, reader.spec, preparation, jobs, progress)
+        if failed and not skip_bad_cases:
+            listed = "\n".join(failed.values())
+            raise DataError(
+                f"{listed}\n{len(failed)} of {len(cases)} cases in {root} cannot be prepared. {_WAY_OUT}"
+            )
+        broken |= set(failed)
+        prepared = sorted(case.case_id for case in sound if case.case_id not in failed)
+        if not prepared:
+            raise DataError(f"No case in {root} can be prepared. {next(iter(failed.values()))}")
+        identity = preparation_identity(reader.spec, preparation)
+        write_json(folder / "store.json", {"identity": identity, "cases": prepared})
+        store = Store(folder)
+        summaries = [case.summary for case in store.cases.values()]
 
-    summaries = [case.summary for case in store.cases.values()]
     splits_path = splits_path_in(folder, n_folds=n_folds, user_file=splits_file)
     splits = load_or_make_splits(
         splits_path, summaries, n_folds=n_folds, user_file=splits_file, left_out=tuple(broken)
     )
-    fingerprint = hashlib.sha256(f"{store.fingerprint} {splits.fingerprint}".encode()).hexdigest()[:16]
     return ReadyData(
         store=folder,
         splits=splits_path,
-        fingerprint=fingerprint,
+        fingerprint=data_fingerprint(store, splits.fingerprint),
         excluded_cases=tuple(sorted(broken)),
         n_cases=len(summaries),
         n_folds=len(splits.folds),
@@ -110,7 +121,8 @@ def _prepare(
     preparation: Preparation,
     jobs: int,
     progress: Progress,
-) -> dict[str, str]:
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Prepare what is stale; returns the reasons, and the faults of the cases that could not be prepared."""
     identity = preparation_identity(spec, preparation)
     stale = {}
     for done, case in enumerate(cases):
@@ -119,27 +131,25 @@ def _prepare(
             stale[case.case_id] = reason
         progress("look at the store", done + 1, len(cases))
     todo = [case for case in cases if case.case_id in stale]
-    jobs = min(jobs, len(todo))
-    if jobs <= 1:
-        for done, case in enumerate(todo):
-            store_case(case, folder / "cases" / case.case_id, spec=spec, preparation=preparation)
+    prepare = partial(_store_or_fault, folder=folder / "cases", spec=spec, preparation=preparation)
+    failed = {}
+    with contextlib.ExitStack() as stack:
+        if min(jobs, len(todo)) <= 1:
+            outcomes: Iterable[str | None] = map(prepare, todo)
+        else:
+            pool = stack.enter_context(ProcessPoolExecutor(min(jobs, len(todo)), get_context("forkserver")))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            outcomes = pool.map(prepare, todo)
+        for done, (case, fault) in enumerate(zip(todo, outcomes, strict=True)):
+            if fault is not None:
+                failed[case.case_id] = fault
             progress("prepare", done + 1, len(todo))
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
-            running = [
-                pool.submit(
-                    store_case, case, folder / "cases" / case.case_id, spec=spec, preparation=preparation
-                )
-                for case in todo
-            ]
-            for done, future in enumerate(as_completed(running)):
-                try:
-                    future.result()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-                progress("prepare", done + 1, len(todo))
-    for case in todo:
-        read_case(folder / "cases" / case.case_id)
-    write_json(folder / "store.json", {"identity": identity, "cases": sorted(case.case_id for case in cases)})
-    return stale
+    return {case_id: reason for case_id, reason in stale.items() if case_id not in failed}, failed
+
+
+def _store_or_fault(case: Case, *, folder: Path, spec: DatasetSpec, preparation: Preparation) -> str | None:
+    try:
+        store_case(case, folder / case.case_id, spec=spec, preparation=preparation)
+    except DataError as error:
+        return str(error)
+    return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +17,7 @@ from jaxtyping import Float, Float16, Int16, UInt8
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
+from benchmark.data.nifti import UnreadableError, open_volume, read_voxels
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Size3, Spacing, Window
 
 FORMAT = 1
@@ -38,22 +40,9 @@ class Geometry:
     crop_shape: Size3
 
     @property
-    def _from_native(self) -> np.ndarray:
-        return ornt_transform(io_orientation(np.array(self.native_affine)), axcodes2ornt("RAS"))
-
-    @property
-    def canonical_shape(self) -> Size3:
-        """The native shape with its axes turned to right-anterior-superior."""
-        axes = self._from_native[:, 0].astype(int)
-        shape = [0, 0, 0]
-        for native_axis, axis in enumerate(axes):
-            shape[axis] = self.native_shape[native_axis]
-        return shape[0], shape[1], shape[2]
-
-    @property
     def native_spacing_mm(self) -> Spacing:
         """Voxel size in the native order of axes."""
-        return _column_norms(np.array(self.native_affine))
+        return _spacing_of(np.array(self.native_affine))
 
     @property
     def crop(self) -> tuple[slice, slice, slice]:
@@ -63,9 +52,10 @@ class Geometry:
 
     def to_native(self, grid: UInt8[np.ndarray, "x y z"]) -> UInt8[np.ndarray, "i j k"]:
         """A label map on the full grid, brought back to the original file's voxels."""
-        canonical = _resample(grid, self.grid_shape, self.canonical_shape, order=0)
-        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(np.array(self.native_affine)))
-        return np.ascontiguousarray(nib.apply_orientation(canonical, back))
+        affine = np.array(self.native_affine)
+        turned = _resample(grid, self.grid_shape, _in_ras_order(self.native_shape, affine), order=0)
+        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(affine))
+        return np.ascontiguousarray(nib.apply_orientation(turned, back))
 
 
 @dataclass(frozen=True)
@@ -81,21 +71,34 @@ class PreparedArrays:
 
 def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> PreparedArrays:
     """Read and prepare one case. Raises DataError naming case and file when it cannot be read."""
-    label_image = _load(case.label, case.case_id)
-    reference = nib.as_closest_canonical(label_image)
-    spacing = _column_norms(reference.affine)
-    shape = _size3(reference.shape, case.label)
+    native = _read(case, "label")
+    native_affine = native.affine
+    label_voxels = native.voxels
+    unknown = sorted(set(np.unique(label_voxels).tolist()) - {0, *spec.labels.values()})
+    if unknown:
+        raise DataError(
+            f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows 0 and "
+            f"{dict(spec.labels)}. `bench data check` lists all faults."
+        )
+    label = _to_ras(label_voxels.astype(np.uint8), native_affine)
+    shape = _size3(label.shape)
+    spacing = _in_ras_order(_spacing_of(native_affine), native_affine)
     grid_shape = _grid_shape(shape, spacing, preparation.spacing_mm)
-    label = _resample(_voxels(reference, np.uint8, case.label), shape, grid_shape, order=0)
+    label = _resample(label, shape, grid_shape, order=0)
 
     channels = {}
     for name in spec.modalities:
-        image = nib.as_closest_canonical(_load(case.images[name], case.case_id))
-        if image.shape != reference.shape:
+        read = _read(case, name)
+        if read.voxels.shape != label_voxels.shape:
             raise DataError(
-                f"{case.case_id}: {case.images[name]} has shape {image.shape}, the label {reference.shape}."
+                f"{case.case_id}: {case.images[name]} has shape {read.voxels.shape}, the label {label_voxels.shape}."
             )
-        channels[name] = _resample(_voxels(image, np.float32, case.images[name]), shape, grid_shape, order=1)
+        if not np.isfinite(read.voxels).all():
+            raise DataError(
+                f"{case.case_id}: {case.images[name]} holds NaN or infinity. Mend or leave out the case."
+            )
+        volume = _to_ras(read.voxels.astype(np.float32), read.affine)
+        channels[name] = _resample(volume, shape, grid_shape, order=1)
 
     start, crop_shape = _crop_box(channels, preparation, grid_shape)
     box = tuple(slice(a, a + n) for a, n in zip(start, crop_shape, strict=True))
@@ -103,8 +106,8 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
         [_windowed(channels[name][box], preparation.windows.get(name)) for name in spec.modalities]
     )
     geometry = Geometry(
-        native_shape=_size3(label_image.shape, case.label),
-        native_affine=tuple(tuple(float(v) for v in row) for row in label_image.affine),
+        native_shape=_size3(label_voxels.shape),
+        native_affine=tuple(tuple(float(v) for v in row) for row in native_affine),
         grid_shape=grid_shape,
         spacing_mm=preparation.spacing_mm,
         crop_start=start,
@@ -119,39 +122,55 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
     )
 
 
-def read_native_label(path: Path, case_id: str) -> UInt8[np.ndarray, "i j k"]:
+def read_native_label(path: Path) -> UInt8[np.ndarray, "i j k"]:
     """The label file's voxels as they are on disk."""
-    return _voxels(_load(path, case_id), np.uint8, path)
+    return read_voxels(open_volume(path)).astype(np.uint8)
 
 
-def _load(path: Path, case_id: str) -> nib.Nifti1Image:
+@dataclass(frozen=True)
+class _Native:
+    voxels: np.ndarray
+    affine: np.ndarray
+
+
+def _read(case: Case, role: str) -> _Native:
+    """A file of the case in its own orientation; every byte is read, so that no damage goes unnoticed."""
     try:
-        return nib.load(path)
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
+        volume = open_volume(case.files[role])
+        voxels = read_voxels(volume)
+    except UnreadableError as error:
+        raise DataError(f"{case.case_id}: {error}") from error
+    if voxels.ndim != 3:
         raise DataError(
-            f"{case_id}: cannot read {path} ({error}). `bench data check` lists all faults."
-        ) from error
+            f"{case.case_id}: {case.files[role]} has {voxels.ndim} axes; a volume with three is needed."
+        )
+    return _Native(voxels, volume.affine)
 
 
-def _voxels(image: nib.Nifti1Image, dtype: type, path: Path) -> np.ndarray:
-    try:
-        values = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}). `bench data check` lists all faults.") from error
-    if dtype is np.uint8:
-        values = np.rint(values)
-    return np.ascontiguousarray(values, dtype=dtype)
+def _from_native(affine: np.ndarray) -> np.ndarray:
+    return ornt_transform(io_orientation(affine), axcodes2ornt("RAS"))
 
 
-def _size3(shape: tuple[int, ...], path: Path) -> Size3:
-    if len(shape) != 3:
-        raise DataError(f"{path} has {len(shape)} axes; a volume with three is needed.")
+def _to_ras(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(nib.apply_orientation(volume, _from_native(affine)))
+
+
+def _size3(shape: tuple[int, ...]) -> Size3:
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
-def _column_norms(affine: np.ndarray) -> Spacing:
+def _spacing_of(affine: np.ndarray) -> Spacing:
+    """Voxel edges in mm, in the file's order of axes."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return float(x), float(y), float(z)
+
+
+def _in_ras_order(values: tuple[Any, Any, Any], affine: np.ndarray) -> tuple[Any, Any, Any]:
+    """A triple that belongs to the file's axes, put into the order right, anterior, superior."""
+    ordered = list(values)
+    for native_axis, axis in enumerate(_from_native(affine)[:, 0].astype(int)):
+        ordered[axis] = values[native_axis]
+    return ordered[0], ordered[1], ordered[2]
 
 
 def _grid_shape(shape: Size3, spacing: Spacing, new_spacing: Spacing) -> Size3:

@@ -86,7 +86,9 @@ class PreparedCase:
 
     def native_label(self) -> np.ndarray:
         """uint8: the label as it is in the original file."""
-        return read_native_label(self.label_file, self.case_id)
+        if _file_hash(self.label_file) != self.inputs["label"]:
+            raise DataError(f"{self.label_file} has changed since it was prepared. Start again.")
+        return read_native_label(self.label_file)
 
     def write_nifti(self, path: Path, label_map: np.ndarray) -> None:
         """Write a label map of the full grid on the original grid; it lies on the original images in any viewer."""
@@ -130,6 +132,11 @@ class Store:
     def fingerprint(self) -> str:
         """Hash of parameters, library versions and the contents of all input files."""
         return store_fingerprint(self.identity, self.cases.values())
+
+
+def data_fingerprint(store: Store, splits_fingerprint: str) -> str:
+    """What a run's identity says of its data: the store's content and the membership of the folds."""
+    return hashlib.sha256(f"{store.fingerprint} {splits_fingerprint}".encode()).hexdigest()[:16]
 
 
 def store_fingerprint(identity: Mapping[str, Any], cases: Iterable[PreparedCase]) -> str:

@@ -274,6 +274,8 @@ class Pool:
         while True:
             with folder.claimed() as held:
                 if held:
+                    if folder.record().state == "done":
+                        return folder.record()
                     error = cause + _tail(folder.log_file, worker.log_size)
                     record = replace(folder.record(), state="failed", failure=failure, error=error)
                     record = replace(record, data_fingerprint=worker.order.data_fingerprint)

@@ -169,7 +169,8 @@ def serve(descriptor: int) -> None:
             if bell in ready:
                 bell.recv(4096)
                 for pid, status in _reap():
-                    launcher.send(("ended", workers.pop(pid), os.waitstatus_to_exitcode(status)))
+                    if pid in workers:
+                        launcher.send(("ended", workers.pop(pid), os.waitstatus_to_exitcode(status)))
             if launcher not in ready:
                 continue
             try:

@@ -66,7 +66,7 @@ def milliseconds(settings: dict[str, object]) -> float:
             loss_weights=LOSS_WEIGHTS,
             device=device,
             folder=RunFolder(Path(folder), "run"),
-            validate=lambda _: float("nan"),
+            validate=lambda: float("nan"),
             loader_threads=8,
             checkpoint_seconds=float("inf"),
             on_step=note,

@@ -150,7 +150,7 @@ def side_by_side(
             loss_weights=LOSS_WEIGHTS,
             device=torch.device("cpu"),
             folder=RunFolder(Path(folder), "run"),
-            validate=lambda _: float("nan"),
+            validate=lambda: float("nan"),
             checkpoint_seconds=float("inf"),
             on_step=in_turns,
         )
