@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -71,6 +71,9 @@ class MirrorUNet(Method):
       a lesion; `class_label="patch"` asks the patch instead.
     * A learnable theta starts at 0.5 and passes a sigmoid, which keeps it in (0, 1).
     * Inference sees the clean image.
+
+    Defaults, where the version uses the argument: corruption "shuffle", theta 0.2, rec_norm "l2", noise_std 0.3,
+    class_label "volume". An argument that the version does not use is refused.
     """
 
     paper: ClassVar[str] = "Marinov et al., Mirror U-Net, ICCV Workshops 2023"
@@ -82,20 +85,29 @@ class MirrorUNet(Method):
         *,
         version: str = "v3",
         shared_layers: Sequence[int] = (5,),
-        corruption: str = "shuffle",
-        theta: float | Literal["learnable"] = 0.2,
+        corruption: str | None = None,
+        theta: float | Literal["learnable"] | None = None,
         branches: Sequence[str] = ("CT", "PET"),
         channels: Sequence[int] = CHANNELS,
-        rec_norm: RecNorm = "l2",
+        rec_norm: RecNorm | None = None,
         n_cubes: int | None = None,
-        noise_std: float = 0.3,
-        class_label: Literal["volume", "patch"] = "volume",
+        noise_std: float | None = None,
+        class_label: Literal["volume", "patch"] | None = None,
     ) -> None:
         super().__init__(dataset, patch_size)
         _check_choice("version", version, VERSIONS)
+        given = {"corruption": corruption, "theta": theta, "rec_norm": rec_norm, "class_label": class_label}
+        given |= {"n_cubes": n_cubes, "noise_std": noise_std}
+        corruption = "none" if version == "v4" else corruption or "shuffle"
+        _refuse_unused(given, version=version, corruption=corruption)
+        theta = 0.2 if theta is None else theta
+        noise_std = 0.3 if noise_std is None else noise_std
+        rec_norm, class_label = rec_norm or "l2", class_label or "volume"
         _check_choice("corruption", corruption, CORRUPTIONS)
         _check_choice("rec_norm", rec_norm, ("l2", "mse"))
         _check_choice("class_label", class_label, ("volume", "patch"))
+        if noise_std <= 0:
+            raise BenchError(f"noise_std is {noise_std}; it must be positive, or corruption 'none'.")
         if theta != "learnable" and not (isinstance(theta, int | float) and 0 <= theta <= 1):
             raise BenchError(f"theta is {theta!r}; it must lie in [0, 1] or be 'learnable'.")
         missing = [name for name in branches if name not in dataset.modalities]
@@ -186,3 +198,19 @@ class MirrorUNet(Method):
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         raise BenchError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+
+
+def _refuse_unused(given: Mapping[str, object], *, version: str, corruption: str) -> None:
+    used = {
+        "corruption": version != "v4",
+        "rec_norm": version != "v4",
+        "theta": version == "v4",
+        "class_label": version == "v3",
+        "n_cubes": corruption == "shuffle",
+        "noise_std": corruption == "noise",
+    }
+    idle = [name for name, value in given.items() if value is not None and not used[name]]
+    if idle:
+        raise BenchError(
+            f"{', '.join(idle)} turns nothing in {version} with corruption {corruption!r}; leave it out."
+        )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from benchmark.execution.monitor import Monitor, Preparation
     from benchmark.execution.order import RunOrder
     from benchmark.execution.pool import Pool
-    from benchmark.results import CellRun, GridManifest
+    from benchmark.results import CellRun, GridManifest, RunFolder
     from studies.grid import Profile, Study
     from studies.launch import Part, PlannedRun
 
@@ -113,7 +113,8 @@ def run(
     devices: Annotated[str | None, typer.Option(help="E.g. cuda:0,cuda:1 or cpu; default: all GPUs.")] = None,
     jobs_per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU.")] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, list the runs, start none.")
+        bool,
+        typer.Option("--dry-run", help="Check the study, list the runs, start none; the data is not read."),
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
     on_error: Annotated[OnError, typer.Option(help="After a failed run.")] = OnError.CONTINUE,
@@ -157,7 +158,7 @@ def run(
             study,
             size,
             datasets=list(roots),
-            folds=_numbers(folds, "--folds", size.folds, everything=range(size.n_folds)),
+            folds=_numbers(folds, "--folds", size.folds, everything=range(_n_folds(size, splits))),
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),
             overrides={"inference": {"score_grid": score_grid.value}}
@@ -215,6 +216,14 @@ def _data_roots(data: Sequence[str]) -> dict[str, Path | None]:
             raise BenchError(f"--data {text}: there is no folder {folder!r}.")
         roots[name] = Path(folder) if equals else None
     return roots
+
+
+def _n_folds(size: Profile, splits: Path | None) -> int:
+    if splits is None:
+        return size.n_folds
+    from benchmark.data.splits import n_folds_in
+
+    return n_folds_in(splits)
 
 
 def _numbers(
@@ -363,7 +372,7 @@ def _announce(
 ) -> tuple[GridManifest, list[CellRun], dict[str, RunOrder]]:
     """Write the part's manifest, and say how its chosen runs are executed."""
     from benchmark.execution.order import RunOrder
-    from benchmark.results import write_manifest
+    from benchmark.results import RunFolder, write_manifest
     from studies.launch import manifest
 
     root, ready = located
@@ -390,7 +399,18 @@ def _announce(
             excluded_cases=ready.excluded_cases,
         )
     chosen = [cell for planned, cell in zip(part.runs, listed.cells, strict=True) if planned.chosen]
+    without = [cell.run_id for cell in chosen if _has_scores_only(RunFolder(results, cell.run_id))]
+    if resources.save_predictions and without:
+        print(
+            f"{len(without)} finished runs have no masks, since they ran without --save-predictions; to get them, "
+            f"remove their folders in {results / 'runs'}: {', '.join(without[:5])}",
+            file=sys.stderr,
+        )
     return listed, chosen, orders
+
+
+def _has_scores_only(folder: RunFolder) -> bool:
+    return folder.scores_file.exists() and not folder.predictions.exists()
 
 
 def _execute(
@@ -613,7 +633,7 @@ def report(
         from benchmark.tracking import log_report
 
         try:
-            log_report(results, manifest or grid, written.files)
+            log_report(results, written.manifest or grid, written.files)
         except BenchError as error:
             print(f"bench: {error}", file=sys.stderr)
 

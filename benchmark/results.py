@@ -69,6 +69,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        # Else a power cut could leave an empty file under the new name.
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         # mkstemp makes files private; results are shared as the user's umask says.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)

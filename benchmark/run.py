@@ -113,7 +113,7 @@ def _one_line(error: BaseException) -> str:
 def _threads(folder: RunFolder, order: RunOrder) -> int:
     """A deterministic run keeps the number of threads it began with: sums depend on it in their last bits."""
     earlier = folder.record().threads
-    if order.config.training.deterministic and folder.checkpoint_file.exists() and earlier:
+    if order.config.training.deterministic and earlier:
         return earlier
     return order.resources.threads
 
@@ -133,6 +133,8 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
     if config.fold >= len(splits.folds):
         raise BenchError(f"There is no fold {config.fold} in {order.splits}; it has {len(splits.folds)}.")
     fold = splits.folds[config.fold]
+    if empty := [name for name, ids in fold.parts().items() if not ids]:
+        raise DataError(f"Fold {config.fold} of {order.splits} has no case left in {' and '.join(empty)}.")
     train_cases = [cases[case_id] for case_id in fold.train]
     validation_cases = [cases[case_id] for case_id in fold.validation]
     warnings = _warnings(config, train_cases)

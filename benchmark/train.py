@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import pickle
 import time
 from collections import deque
@@ -241,8 +240,6 @@ def _save_checkpoint(
     # Through a file of our own: torch hides a full disk behind an error of its archive format.
     with written_whole(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _resume(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -46,6 +46,8 @@ class ReportFiles:
     title: str
     summary: tuple[str, ...]
     files: tuple[Path, ...]
+    manifest: str | None = None
+    """The name of the launch whose runs are shown."""
 
 
 def write_report(
@@ -80,7 +82,8 @@ def write_report(
             "Own numbers need a folder with results: name it with --results, or use --source paper."
         )
     chosen, others = _choose(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
-    return REPORTS[grid](results, chosen, source=source, out=out, summary=[_which(chosen, others)])
+    written = REPORTS[grid](results, chosen, source=source, out=out, summary=[_which(chosen, others)])
+    return replace(written, manifest=chosen.name)
 
 
 def _choose(

@@ -152,7 +152,10 @@ def test_the_pet_only_ablation_never_looks_at_the_ct() -> None:
     [
         ({"version": "v5"}, "v1, v2, v3, v4"),
         ({"corruption": "blur"}, "none, noise, shuffle"),
-        ({"theta": 1.5}, r"\[0, 1\]"),
+        ({"theta": 1.5, "version": "v4"}, r"\[0, 1\]"),
+        ({"theta": 0.2, "version": "v1"}, "theta turns nothing in v1"),
+        ({"corruption": "noise", "version": "v4"}, "corruption turns nothing in v4"),
+        ({"corruption": "shuffle", "noise_std": 0.1}, "noise_std turns nothing"),
         ({"shared_layers": [9]}, "no layer"),
         ({"n_cubes": 10_000, "version": "v1"}, "do not fit"),
     ],

@@ -259,8 +259,8 @@ def test_cases_that_are_gone_are_dropped_and_the_file_stays(tmp_path: Path) -> N
     assert all(gone not in ids for fold in fewer.folds for ids in fold.parts().values())
     assert fewer.fingerprint != drawn.fingerprint
     assert path.read_bytes() == before
-    with pytest.raises(DataError, match="no case is left in test"):
-        load_or_make_splits(path, [case for case in cases if case.case_id not in drawn.folds[0].test])
+    kept = [case for case in cases if case.case_id not in drawn.folds[0].test]
+    assert load_or_make_splits(path, kept).folds[0].test == ()
 
 
 def test_new_cases_are_refused_with_what_to_do(tmp_path: Path) -> None:

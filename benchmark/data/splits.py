@@ -179,6 +179,13 @@ def _digest(user_file: Path) -> str:
         raise DataError(f"Cannot read the splits {user_file}: {error.strerror}. Check --splits.") from error
 
 
+def n_folds_in(path: Path) -> int:
+    """How many folds a user's splits file holds."""
+    content = _read_json(path)
+    folds = content.get("folds", []) if isinstance(content, dict) else content
+    return len(folds) if isinstance(folds, list) else 0
+
+
 def load_or_make_splits(
     path: Path,
     cases: Sequence[CaseSummary],
@@ -212,7 +219,7 @@ def load_or_make_splits(
 def stored_splits(path: Path, cases: Sequence[CaseSummary]) -> Splits:
     """The splits that were written to `path`, without the cases that are no longer among `cases`.
 
-    The file stays as it is. Raises DataError when a part is empty then, when a patient is on both sides
+    The file stays as it is, and a part may be empty then. Raises DataError when a patient is on both sides
     because patients were renamed, and when the file was edited.
     """
     stored = _read_stored(path)
@@ -220,7 +227,8 @@ def stored_splits(path: Path, cases: Sequence[CaseSummary]) -> Splits:
     folds = []
     for number, fold in enumerate(stored.folds):
         present = {name: tuple(i for i in ids if i in by_id) for name, ids in fold.parts().items()}
-        _check_fold(present, by_id, where=f"{path}, fold {number}, without the cases that are gone")
+        where = f"{path}, fold {number}, without the cases that are gone"
+        _check_fold(present, by_id, where=where, may_be_empty=True)
         folds.append(Fold(present["train"], present["validation"], present["test"]))
     return Splits(tuple(folds), stored.seed, stored.source)
 
@@ -386,10 +394,14 @@ def _resolved(
 
 
 def _check_fold(
-    parts: Mapping[str, tuple[str, ...]], by_id: Mapping[str, CaseSummary], *, where: str
+    parts: Mapping[str, tuple[str, ...]],
+    by_id: Mapping[str, CaseSummary],
+    *,
+    where: str,
+    may_be_empty: bool = False,
 ) -> None:
     empty = [name for name, ids in parts.items() if not ids]
-    if empty:
+    if empty and not may_be_empty:
         raise DataError(f"{where}: no case is left in {' and '.join(empty)}. Put cases there.")
     times = Counter(case_id for ids in parts.values() for case_id in ids)
     repeated = sorted(case_id for case_id, n in times.items() if n > 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -51,27 +52,38 @@ def shuffle_cubes(image: Float[Tensor, "b 1 x y z"], *, n_cubes: int, generator:
     The cubes lie on a lattice whose offset is random, so no two overlap; a patch thinner than a cube
     gets cubes as thin as itself.
     """
-    b = len(image)
-    size = torch.tensor(image.shape[2:])
-    edge, cells = map(torch.tensor, lattice(image.shape[2:], n_cubes))
-    slack = size - cells * edge
-    device = image.device
-    n_cells, volume = int(cells.prod()), int(edge.prod())
-    strides = torch.tensor([image.shape[3] * image.shape[4], image.shape[4], 1])
+    b, device = len(image), image.device
+    cell_start, inside, slack, strides = _places(tuple(image.shape[2:]), n_cubes, device)
+    n_cells, volume = len(cell_start), len(inside)
 
     # Draw.
     offsets = torch.rand((b, 3), generator=generator, device=device)
     chosen = torch.rand((b, n_cells), generator=generator, device=device).argsort(dim=1)[:, :n_cubes]
     order = torch.rand((b, n_cubes, volume), generator=generator, device=device).argsort(dim=2)
 
-    # Apply. A voxel's flat index is linear in its coordinates, so corners and offsets inside a cube add up.
-    corner = (offsets * (slack + 1).to(device)).long()
-    cell = torch.cartesian_prod(*(torch.arange(int(c)) for c in cells)).reshape(-1, 3)
-    inside = torch.cartesian_prod(*(torch.arange(int(e)) for e in edge)).reshape(-1, 3)
-    cell_start = ((cell * edge) @ strides).to(device)
-    inside_index = (inside @ strides).to(device)
-    start = (corner @ strides.to(device).unsqueeze(1)) + cell_start[chosen]
-    index = (start.unsqueeze(2) + inside_index).flatten(1)
-    source = (start.unsqueeze(2) + inside_index[order]).flatten(1)
+    # Apply.
+    # Integers have no matrix product on CUDA.
+    moved = ((offsets * (slack + 1)).long() * strides).sum(dim=1, keepdim=True)
+    start = (moved + cell_start[chosen]).unsqueeze(2)
+    index, source = (start + inside).flatten(1), (start + inside[order]).flatten(1)
     flat = image.flatten(1)
     return flat.scatter(1, index, flat.gather(1, source)).reshape(image.shape)
+
+
+@lru_cache(maxsize=16)
+def _places(
+    size: tuple[int, ...], n_cubes: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What does not change from step to step, on the device.
+
+    A voxel's flat index is linear in its coordinates, so those of a cell's corner, of a voxel inside a cube and of
+    the lattice's offset add up. Returns the first two, the room the lattice has along each axis, and the strides.
+    """
+    edge, cells = lattice(size, n_cubes)
+    strides = torch.tensor([size[1] * size[2], size[2], 1])
+    cell = torch.cartesian_prod(*(torch.arange(n) * e for n, e in zip(cells, edge, strict=True))).reshape(
+        -1, 3
+    )
+    voxel = torch.cartesian_prod(*(torch.arange(e) for e in edge)).reshape(-1, 3)
+    slack = torch.tensor([n - c * e for n, c, e in zip(size, cells, edge, strict=True)])
+    return (cell @ strides).to(device), (voxel @ strides).to(device), slack.to(device), strides.to(device)

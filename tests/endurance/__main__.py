@@ -32,7 +32,8 @@ seeds: [0]
 n_folds: 5
 phantom: {cases: 12, seed: 0, spacing_mm: [6, 6, 6]}
 """
-CELLS = ("--only", "shared_layers=5")
+SHARED_LAYERS = "5"
+CELLS = ("--only", f"shared_layers={SHARED_LAYERS}")
 
 
 def main() -> int:
@@ -59,8 +60,8 @@ def endure(folder: Path, kills: int, chance: random.Random) -> int:
         pause = chance.uniform(0.05 * whole, 0.45 * whole)
         try:
             launcher.wait(pause)
-            print(f"kill {kill + 1}: came too late, the grid was done", flush=True)
-            break
+            print(f"kill {kill + 1}: came too late, the grid was done: a failed trial", flush=True)
+            return 1
         except subprocess.TimeoutExpired:
             pass
         victim = psutil.Process(launcher.pid)
@@ -112,21 +113,23 @@ def states(results: Path) -> str:
 def compare(folder: Path) -> int:
     """Print how many runs are equal; 1 if not all are."""
     (manifest,) = manifests(folder / "undisturbed")
-    run_ids = [
-        c.run_id for c in manifest.cells if RunFolder(folder / "undisturbed", c.run_id).scores_file.exists()
-    ]
+    run_ids = [c.run_id for c in manifest.cells if c.factors["shared_layers"] == SHARED_LAYERS]
     different = []
     attempts = 0
     for run_id in run_ids:
         one, two = (RunFolder(folder / side, run_id) for side in ("undisturbed", "disturbed"))
         attempts += two.record().attempts
-        scores = two.scores_file.exists() and one.scores().equals(two.scores())
-        if not scores or one.weights_file.read_bytes() != two.weights_file.read_bytes():
+        done = one.record().state == two.record().state == "done"
+        if not (done and one.scores().equals(two.scores()) and _weights(one) == _weights(two)):
             different.append(run_id)
     print(
         f"{len(run_ids) - len(different)} of {len(run_ids)} runs have the same scores and weights; {attempts} attempts"
     )
     return int(bool(different) or not run_ids)
+
+
+def _weights(folder: RunFolder) -> bytes:
+    return folder.weights_file.read_bytes()
 
 
 if __name__ == "__main__":
