@@ -208,10 +208,13 @@ def _best_lines(own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[st
         if frame is None:
             continue
         best = frame[best_mask(frame, ["version"])]
-        cells = [
-            f"{version} {DECIMALS.format(value)} ({level_label(factor, level)}, {layers_label(layers)})"
-            for version, factor, level, layers, value in best[[*CELL, "value"]].to_numpy()
-        ]
+        cells = []
+        for _, ties in best.groupby("version", sort=False):
+            version, factor, level, layers, value = ties[[*CELL, "value"]].to_numpy()[0]
+            more = f", and {len(ties) - 1} equal" if len(ties) > 1 else ""
+            cells.append(
+                f"{version} {DECIMALS.format(value)} ({level_label(factor, level)}, {layers_label(layers)}{more})"
+            )
         lines.append(f"{whose} best Dice [%]: {'; '.join(cells) or 'none yet'}.")
     return lines
 

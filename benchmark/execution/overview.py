@@ -71,12 +71,13 @@ def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, 
 def _summary_table(
     names: tuple[str, ...], cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[str, float]
 ) -> Table:
-    table = Table(title="Dice [%] on the test part", title_justify="left", header_style="")
+    by = f" by {names[-1].replace('_', ' ')}" if names else ""
+    table = Table(title=f"Dice [%] on the test part{by}", title_justify="left", header_style="")
     across = list(dict.fromkeys(cell.factors[names[-1]] for cell in cells)) if names else ["all"]
     for name in names[:-1]:
-        table.add_column(name)
+        table.add_column(name.replace("_", " "))
     for value in across:
-        table.add_column(f"{names[-1]}\n{value}" if names else value, justify="right")
+        table.add_column(value, justify="right")
     rows: dict[tuple[str, ...], dict[str, list[CellRun]]] = {}
     for cell in cells:
         values = tuple(cell.factors.values())
