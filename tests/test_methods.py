@@ -122,6 +122,11 @@ def test_odd_patches_and_odd_batches_work_and_decode_gives_labels(name: str, var
     assert set(labels.unique().tolist()) <= set(range(SPEC.n_classes))
 
 
+def test_decoding_is_argmax() -> None:
+    output = torch.randn(2, 5, 6, 7, 8).round()
+    assert torch.equal(build("mirror_unet", {}).decode(output).long(), output.argmax(dim=1, keepdim=True))
+
+
 @each_variant
 def test_saved_weights_predict_the_same(name: str, variant: dict[str, Any], tmp_path: Any) -> None:
     saved, loaded = build(name, variant).eval(), build(name, variant).eval()
