@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.networks.nets import UNet as MonaiUNet
 
-from benchmark.nn.unet import UNet
+from benchmark.nn.unet import UNet, _PReLU
 from benchmark.vocabulary import BenchError
 
 
@@ -41,6 +41,20 @@ def test_a_shared_layer_is_one_module_and_its_statistics_see_both_branches() -> 
 def test_a_layer_that_does_not_exist_cannot_be_shared() -> None:
     with pytest.raises(BenchError, match=r"no layer \[9\]"):
         UNet(1, 2).share_layers(UNet(1, 2), [5, 9])
+
+
+def test_prelu_and_its_gradients_are_torch_s() -> None:
+    torch.manual_seed(0)
+    ours, theirs = _PReLU(init=0.3), torch.nn.PReLU(init=0.3)
+    x = torch.randn(2, 3, 4, 5, 6)
+    results = []
+    for module in (ours, theirs):
+        asked = x.clone().requires_grad_()
+        y = module(asked)
+        y.square().sum().backward()
+        results.append((y, asked.grad, module.weight.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("side", [32, 48])

@@ -129,7 +129,8 @@ def measure(setting: Setting) -> Iterator[Comparison]:
         figure="training_step",
         what=f"a step of v3 at {BATCH} x {SIDE}^3, {'bfloat16, channels-last' if bfloat16 else 'float32'}, "
         "with patch loading",
-        peer_is="the network plainly from MONAI blocks and losses, float32, eager, contiguous, no loading, in a process of its own",
+        peer_is="the network plainly from MONAI blocks and losses, float32, eager, contiguous, no loading, "
+        "in a process of its own",
         goal="faster",
         unit="s",
         # Without bfloat16 both do the same arithmetic: not slower, but for the noise of a clock.
