@@ -56,8 +56,9 @@ def endure(folder: Path, kills: int, chance: random.Random) -> int:
 
     for kill in range(kills):
         launcher = launch(folder, "disturbed")
-        # Late enough that some step was taken; start-up alone takes several seconds.
-        pause = chance.uniform(0.05 * whole, 0.45 * whole)
+        # Mostly late enough that some steps were taken (start-up alone takes several seconds), and early enough that
+        # all kills together do not outlast the grid.
+        pause = chance.uniform(0.07 * whole, 0.2 * whole)
         try:
             launcher.wait(pause)
             print(f"kill {kill + 1}: came too late, the grid was done: a failed trial", flush=True)
