@@ -247,6 +247,20 @@ def test_a_run_that_another_process_holds_is_left_alone(data: ReadyData, tmp_pat
         assert execute_run(asked).state == "pending"
 
 
+@pytest.mark.real_data
+def test_real_cases_without_a_healthy_one_and_smaller_than_the_patch_simply_work(
+    real_root: Path, tmp_path: Path
+) -> None:
+    data = ready_data("autopet", real_root, results=tmp_path, spacing_mm=(6.0, 6.0, 6.0))
+    smallest = min(min(case.geometry.crop_shape) for case in Store(data.store).cases.values())
+    assert smallest < 64
+    training = {"steps": 2, "patch_size": [64, 64, 64], "validations": 0}
+    record = execute_run(order(data, tmp_path, spacing_mm=(6.0, 6.0, 6.0), training=training))
+    assert (record.state, len(record.warnings)) == ("done", 1)
+    scores = RunFolder(tmp_path, record.run_id).scores()
+    assert scores[scores["metric"] == "dice"]["value"].notna().sum() >= 10
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -12,7 +12,13 @@ import os
 import platform
 import sys
 import traceback
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
+
+from benchmark.results import write_json
+from tests.performance.measure import Comparison, NotMeasured, Setting
 
 FIGURES = ("false_volumes", "patches", "training_step", "inference", "runner", "command_line", "gpu_step")
 
@@ -29,24 +35,20 @@ def main() -> int:
     if min(chosen.repeats, chosen.threads) < 1:
         parser.error("--repeats and --threads are at least 1")
 
-    # Read by OpenMP and BLAS when they are loaded, so before torch and numpy are imported.
+    # Read by OpenMP and BLAS when the figures' processes load them.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(chosen.threads)
-    import torch
-
-    from benchmark.results import write_json
-    from tests.performance.measure import Comparison, NotMeasured, Setting
-
-    torch.set_num_threads(chosen.threads)
-    machine = f"{_processor()}, {os.cpu_count()} CPUs, {chosen.threads} threads, torch {torch.__version__}"
+    machine = f"{_processor()}, {os.cpu_count()} CPUs, {chosen.threads} threads, torch {version('torch')}"
     print(f"{machine}; median (smallest to largest in {chosen.repeats} repetitions)", flush=True)
 
     measured: list[Comparison] = []
     absent: dict[str, str] = {}
     for name in chosen.only:
         try:
-            figure = importlib.import_module(f"tests.performance.{name}")
-            for comparison in figure.measure(Setting(chosen.repeats, chosen.threads)):
+            # In a process of its own: what one figure sets up (threads, allocator) must not serve another's peer.
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                compared = process.submit(_measured, name, Setting(chosen.repeats, chosen.threads)).result()
+            for comparison in compared:
                 measured.append(comparison)
                 print(comparison.line(), flush=True)
                 for text, holds in comparison.conditions:
@@ -76,6 +78,13 @@ def main() -> int:
             },
         )
     return int("crashed" in absent.values())
+
+
+def _measured(name: str, setting: Setting) -> list[Comparison]:
+    import torch
+
+    torch.set_num_threads(setting.threads)
+    return list(importlib.import_module(f"tests.performance.{name}").measure(setting))
 
 
 def _processor() -> str:
