@@ -7,7 +7,6 @@ read by people, on machines that may be busy.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 import sys
@@ -18,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmark.results import write_json
-from tests.performance.measure import Comparison, NotMeasured, Setting
+from tests.performance.measure import Comparison, NotMeasured, Setting, measured_alone
 
 FIGURES = ("false_volumes", "patches", "training_step", "inference", "runner", "command_line", "gpu_step")
 
@@ -47,7 +46,9 @@ def main() -> int:
         try:
             # In a process of its own: what one figure sets up (threads, allocator) must not serve another's peer.
             with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                compared = process.submit(_measured, name, Setting(chosen.repeats, chosen.threads)).result()
+                compared = process.submit(
+                    measured_alone, name, Setting(chosen.repeats, chosen.threads)
+                ).result()
             for comparison in compared:
                 measured.append(comparison)
                 print(comparison.line(), flush=True)
@@ -78,13 +79,6 @@ def main() -> int:
             },
         )
     return int("crashed" in absent.values())
-
-
-def _measured(name: str, setting: Setting) -> list[Comparison]:
-    import torch
-
-    torch.set_num_threads(setting.threads)
-    return list(importlib.import_module(f"tests.performance.{name}").measure(setting))
 
 
 def _processor() -> str:

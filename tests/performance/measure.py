@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -17,6 +18,14 @@ class Setting:
 
     repeats: int
     threads: int
+
+
+def measured_alone(name: str, setting: Setting) -> list[Comparison]:
+    """All comparisons of a figure; to be called in a process that does nothing else."""
+    import torch
+
+    torch.set_num_threads(setting.threads)
+    return list(importlib.import_module(f"tests.performance.{name}").measure(setting))
 
 
 @dataclass(frozen=True)
