@@ -101,7 +101,7 @@ def run(
         typer.Option(metavar="NAME=DIR", help="A data set and its folder, or `phantom`. Repeatable."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="Size of the experiment: demo, paper, or a YAML file.")
+        str | None, typer.Option(help="Size of the experiment: demo, small, paper, or a YAML file.")
     ] = None,
     only: Annotated[
         list[str] | None,
