@@ -57,20 +57,23 @@ def test_prelu_and_its_gradients_are_torch_s() -> None:
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("side", [32, 48])
+@pytest.mark.parametrize("side", [16, 32, 48])
 def test_bfloat16_weight_gradients_are_those_of_float32_whatever_the_size_of_the_bottleneck(
     side: int,
 ) -> None:
-    """The bottleneck of a 32^3 patch is 2 voxels wide, where torch's own bfloat16 gradients are wrong on CPUs."""
+    """Where a feature map is 2 voxels wide, torch's own bfloat16 gradients are wrong on CPUs."""
     torch.manual_seed(0)
-    network = UNet(1, 2, channels=(4, 8, 8, 16, 16))
-    image = torch.randn(2, 1, side, side, side)
+    network = UNet(1, 2, channels=(4, 8, 8, 16, 16)).to(memory_format=torch.channels_last_3d)
+    # Enough patches for the statistics of a bottleneck of one voxel.
+    image = torch.randn(16 if side == 16 else 2, 1, side, side, side)
+    image = image.contiguous(memory_format=torch.channels_last_3d)
     gradients = []
     for enabled in (False, True):
         network.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             network(image).float().square().mean().backward()
-        weights = [p.grad for n, p in network.layers["5"].named_parameters() if p.ndim == 5]
-        gradients.append(torch.cat([g.flatten() for g in weights if g is not None]))
-    exact, rounded = gradients
-    assert (exact - rounded).norm() < 0.2 * exact.norm()
+        gradients.append(
+            {n: p.grad for n, p in network.named_parameters() if p.ndim == 5 and p.grad is not None}
+        )
+    for name, exact in gradients[0].items():
+        assert (exact - gradients[1][name]).norm() < 0.3 * exact.norm() + 1e-6, name

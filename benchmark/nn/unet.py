@@ -55,7 +55,7 @@ def _with_prelu(block: Block) -> Block:
     return block
 
 
-class _DownLayer(ResidualUnit):
+class _ResidualUnit(ResidualUnit):
     """Computes tiny feature maps in float32 on a CPU, whatever the autocast.
 
     With torch 2.13 the bfloat16 weight gradient of a 3^3 convolution is wrong on CPUs where the first side of
@@ -71,7 +71,9 @@ class _DownLayer(ResidualUnit):
 
 def down_layer(channels_in: int, channels_out: int, *, stride: int = 2) -> ResidualUnit:
     """Two residual units with batch normalisation and PReLU, the first with a stride."""
-    layer = _DownLayer(3, channels_in, channels_out, strides=stride, kernel_size=3, subunits=2, norm="BATCH")
+    layer = _ResidualUnit(
+        3, channels_in, channels_out, strides=stride, kernel_size=3, subunits=2, norm="BATCH"
+    )
     return _with_prelu(layer)
 
 
@@ -79,7 +81,7 @@ def up_layer(channels_in: int, channels_out: int, *, linear_end: bool = False) -
     """A transposed convolution of stride 2, then one residual unit; `linear_end`: no norm or activation last."""
     settings = {"kernel_size": 3, "norm": "BATCH", "act": "PRELU"}
     up = Convolution(3, channels_in, channels_out, strides=2, is_transposed=True, **settings)
-    unit = ResidualUnit(3, channels_out, channels_out, subunits=1, last_conv_only=linear_end, **settings)
+    unit = _ResidualUnit(3, channels_out, channels_out, subunits=1, last_conv_only=linear_end, **settings)
     return _with_prelu(nn.Sequential(up, unit))
 
 
