@@ -146,7 +146,7 @@ def run(
         )
     roots = _data_roots(data or [PHANTOM])
     study = load_study(grid)
-    size = load_profile(profile or ("paper" if data else "demo"))
+    size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
     if not dry_run:
         check_writable(results)
 
