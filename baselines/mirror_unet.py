@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.nn.corruption import CORRUPTIONS, add_noise, default_cubes, lattice, shuffle_cubes
 from benchmark.nn.losses import RecNorm, dice_ce, lesion_presence, reconstruction
-from benchmark.nn.unet import CHANNELS, UNet, up_layer
+from benchmark.nn.unet import CHANNELS, UNet, check_patch_size, up_layer
 from benchmark.protocols import Batch, DatasetSpec, Method, Size3, UnsupportedDatasetError
 from benchmark.vocabulary import BenchError
 
@@ -77,6 +77,25 @@ class MirrorUNet(Method):
     """
 
     paper: ClassVar[str] = "Marinov et al., Mirror U-Net, ICCV Workshops 2023"
+    examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "v1": {"version": "v1"},
+        "v1, noise": {"version": "v1", "corruption": "noise"},
+        "v1, no corruption": {"version": "v1", "corruption": "none"},
+        "v2": {"version": "v2"},
+        "v2, noise": {"version": "v2", "corruption": "noise"},
+        "v2, no corruption": {"version": "v2", "corruption": "none"},
+        "v3, noise": {"version": "v3", "corruption": "noise"},
+        "v3, no corruption": {"version": "v3", "corruption": "none"},
+        "v4": {"version": "v4"},
+        "v4, learnable theta": {"version": "v4", "theta": "learnable"},
+        "v3, CT only": {"version": "v3", "branches": ["CT", "CT"]},
+        "v3, PET only": {"version": "v3", "branches": ["PET", "PET"]},
+        "v3, all layers shared": {"version": "v3", "shared_layers": [1, 2, 3, 4, 5, 6, 7, 8]},
+        "v3, no layer shared": {"version": "v3", "shared_layers": []},
+        "v3, T1gd and FLAIR": {"version": "v3", "branches": ["T1gd", "FLAIR"]},
+        "v4, T1gd and FLAIR": {"version": "v4", "branches": ["T1gd", "FLAIR"]},
+    }
+    small: ClassVar[Mapping[str, Any]] = {"channels": [4, 8, 8, 8, 8]}
 
     def __init__(
         self,
@@ -115,9 +134,7 @@ class MirrorUNet(Method):
             raise UnsupportedDatasetError(
                 f"branches = {list(branches)}, but two of {list(dataset.modalities)} are needed for {dataset.name}."
             )
-        stride = 2 ** (len(channels) - 1)
-        if any(side % stride for side in patch_size):
-            raise BenchError(f"The sides of patch_size {tuple(patch_size)} must be multiples of {stride}.")
+        check_patch_size(patch_size, channels)
 
         self.version = version
         self.ct_modality, self.pet_modality = branches
@@ -138,6 +155,15 @@ class MirrorUNet(Method):
 
         names = {"v1": ("rec_ct", "seg"), "v2": ("rec_ct", "rec_pet", "seg"), "v4": ("seg",)}
         self.loss_names = names.get(version, ("rec_ct", "rec_pet", "seg", "class"))
+        tasks = {"v3": ("Seg", "Rec", "Class"), "v4": ("Seg",)}
+        self.tasks = tasks.get(version, ("Seg", "Rec"))
+        self.fusion = "single" if self.ct_modality == self.pet_modality else "fission"
+
+    def default_loss_weights(self) -> dict[str, float]:
+        if self.version == "v4":
+            return {"seg": 1.0}
+        paper = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
+        return {name: paper[name] for name in self.loss_names}
 
     @property
     def theta(self) -> Tensor | float:
@@ -184,6 +210,9 @@ class MirrorUNet(Method):
             return pet_logits
         ct_logits = self.ct(self.modality(image, self.ct_modality))
         return (1 - self.theta) * pet_logits + self.theta * ct_logits
+
+    def watched(self) -> dict[str, Tensor]:
+        return {} if self.theta_logit is None else {"theta": self.theta_logit.sigmoid()}
 
     # The cubes' places and orders come from a generator, which a compiled graph cannot hold.
     @torch.compiler.disable

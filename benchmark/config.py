@@ -31,10 +31,16 @@ class TrainingConfig(_Strict):
     """Optimiser steps in all; None: `epochs` passes over the training cases, one patch a case and pass."""
     lesion_fraction: float = Field(2 / 3, ge=0, le=1)
     """Probability that a patch of a case with lesions is centred on a lesion voxel."""
+    optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-6, ge=0)
-    schedule: Literal["constant", "step", "cosine"] = "constant"
-    """`step`: a tenth of the learning rate after 62.5 % of the steps, as the authors' code (250 of 400 epochs)."""
+    """Added to the gradient (coupled), with either optimiser."""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Of `sgd`."""
+    nesterov: bool = False
+    schedule: Literal["constant", "step", "cosine", "polynomial"] = "constant"
+    """`step`: a tenth of the learning rate after 62.5 % of the steps, as the authors' code (250 of 400 epochs);
+    `polynomial`: times (1 - step / steps) ** 0.9, as nnU-Net."""
     precision: Precision = "float32"
     compile: bool = False
     channels_last: bool = False
@@ -49,6 +55,14 @@ class TrainingConfig(_Strict):
     def _best_needs_validations(self) -> TrainingConfig:
         if self.checkpoint == "best" and self.validations == 0:
             raise ValueError("checkpoint: best needs validations > 0")
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> TrainingConfig:
+        if self.optimiser == "adam" and (self.momentum or self.nesterov):
+            raise ValueError("momentum and nesterov turn nothing with optimiser: adam; leave them out")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum > 0")
         return self
 
 
@@ -69,6 +83,8 @@ class RunConfig(_Strict):
     seed: int = Field(0, ge=0)
     method: str
     method_args: dict[str, Any] = {}
+    method_digest: str | None = None
+    """Names the source of a method from outside the suite, so that an edited file is another run."""
     loss_weights: dict[str, float]
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()

@@ -1,21 +1,43 @@
-"""Cases to scores: one row per case, region and metric."""
+"""Label maps to scores: one row per case, reading, region and metric."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
 
 from benchmark.config import RunConfig
+from benchmark.data.prepare import Geometry
 from benchmark.data.store import PreparedCase
 from benchmark.metrics import METRICS, dice, score_masks
 from benchmark.vocabulary import DatasetSpec, Region
 
-Predictor = Callable[[PreparedCase], np.ndarray]
-"""From a case to its label map on the full volume at the data set's spacing."""
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Labels on the full grid of a preparation, or (`native`) on the original file's voxels."""
+
+    voxels: UInt8[np.ndarray, "x y z"]
+    geometry: Geometry
+    native: bool = False
+
+    def on_grid(self, geometry: Geometry) -> UInt8[np.ndarray, "X Y Z"]:
+        """By nearest voxel on the full grid of a preparation of the same case."""
+        if self.native:
+            return geometry.from_native(self.voxels)
+        return self.geometry.to_grid(self.voxels, geometry)
+
+    def on_native(self) -> UInt8[np.ndarray, "i j k"]:
+        """By nearest voxel on the original file's voxels."""
+        return self.voxels if self.native else self.geometry.to_native(self.voxels)
+
+
+Predicted = tuple[str, Mapping[str, LabelMap]]
+"""A case's id, and its label map for every reading."""
 
 
 def region_mask(label_map: np.ndarray, region: Region) -> np.ndarray:
@@ -24,8 +46,13 @@ def region_mask(label_map: np.ndarray, region: Region) -> np.ndarray:
     return mask
 
 
-def mean_dice(predictor: Predictor, cases: Sequence[PreparedCase], *, spec: DatasetSpec) -> float:
-    """Mean Dice over cases and regions with a reference; NaN if there are none. Steers training, is never reported."""
+def mean_dice(
+    predictor: Callable[[PreparedCase], np.ndarray], cases: Sequence[PreparedCase], *, spec: DatasetSpec
+) -> float:
+    """Mean Dice over cases and regions with a reference; NaN if there are none. Steers training, is never reported.
+
+    `predictor` gives a case's labels on the full grid of its own preparation.
+    """
     values = []
     for case in cases:
         if case.has_lesion:
@@ -36,51 +63,52 @@ def mean_dice(predictor: Predictor, cases: Sequence[PreparedCase], *, spec: Data
 
 
 def score_cases(
-    predictor: Predictor,
-    cases: Sequence[PreparedCase],
+    predicted: Iterable[Predicted],
+    references: Mapping[str, PreparedCase],
     *,
     spec: DatasetSpec,
     config: RunConfig,
     run_id: str,
     predictions: Path | None = None,
-    on_case: Callable[[int], None] = lambda done: None,
-) -> tuple[pd.DataFrame, float]:
-    """Score every case of the test part; returns the rows of `scores.parquet` and the mean seconds a prediction took.
+) -> pd.DataFrame:
+    """The rows of `scores.parquet` for the test part.
 
-    `predictions`: a folder that gets each case's label map as NIfTI on the original grid.
+    `references` hold the usual preparation of every case: whatever grid a method works on, it is scored on theirs (or
+    on the original files'). `predictions`: a folder that gets the label maps as NIfTI on the original grid, in a
+    subfolder a reading where there are several.
     """
     rows: list[dict[str, object]] = []
-    seconds = []
-    for done, case in enumerate(cases):
-        started = time.perf_counter()
-        prediction = predictor(case)
-        seconds.append(time.perf_counter() - started)
-        if predictions is not None:
-            case.write_nifti(predictions / f"{case.case_id}.nii.gz", prediction)
-        facts = {
-            "run_id": run_id,
-            "method": config.method,
-            "dataset": config.dataset,
-            "fold": config.fold,
-            "seed": config.seed,
-            "split": "test",
-            "checkpoint": config.training.checkpoint,
-            "grid": config.inference.score_grid,
-            "case_id": case.case_id,
-            "patient": case.patient,
-        }
-        rows += [facts | score for score in _scores(case, prediction, spec, config.inference.score_grid)]
-        on_case(done + 1)
-    return pd.DataFrame(rows), float(np.mean(seconds)) if seconds else float("nan")
+    for case_id, label_maps in predicted:
+        case = references[case_id]
+        for reading, label_map in label_maps.items():
+            if predictions is not None:
+                case.write_nifti(predictions / reading / f"{case_id}.nii.gz", label_map.on_native())
+            facts = {
+                "run_id": run_id,
+                "method": config.method,
+                "dataset": config.dataset,
+                "fold": config.fold,
+                "seed": config.seed,
+                "split": "test",
+                "checkpoint": config.training.checkpoint,
+                "grid": config.inference.score_grid,
+                "reading": reading,
+                "case_id": case_id,
+                "patient": case.patient,
+            }
+            rows += [facts | score for score in _scores(case, label_map, spec, config.inference.score_grid)]
+    return pd.DataFrame(rows)
 
 
 def _scores(
-    case: PreparedCase, prediction: np.ndarray, spec: DatasetSpec, grid: str
+    case: PreparedCase, label_map: LabelMap, spec: DatasetSpec, grid: str
 ) -> Iterator[dict[str, object]]:
-    reference, spacing = case.label(), case.geometry.spacing_mm
     if grid == "native":
-        prediction, reference = case.geometry.to_native(prediction), case.native_label()
+        prediction, reference = label_map.on_native(), case.native_label()
         spacing = case.geometry.native_spacing_mm
+    else:
+        prediction, reference = label_map.on_grid(case.geometry), case.label()
+        spacing = case.geometry.spacing_mm
     for region in spec.regions:
         values = score_masks(
             region_mask(prediction, region), region_mask(reference, region), spacing_mm=spacing

@@ -1,6 +1,8 @@
-"""A case's label map: sliding windows over the prepared image, then decode, then back into the full volume."""
+"""A case's label maps: sliding windows over the prepared image, then decode, then back into the full volume."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,8 +30,12 @@ def predict(
     precision: Precision,
     device: torch.device,
     channels_last: bool = False,
-) -> UInt8[np.ndarray, "x y z"]:
-    """The predicted labels on the full volume at the data set's spacing; outside the body they are background."""
+    readings: Sequence[str] | None = None,
+) -> dict[str, UInt8[np.ndarray, "x y z"]]:
+    """The labels of every reading (None: all of the method's) on the full volume at the preparation's spacing.
+
+    The network runs once, however many readings there are. Outside the body the labels are background.
+    """
     method.eval()
     # Windows are added up in the image's type, so it must not be the store's float16.
     image = torch.from_numpy(case.image().astype(np.float32)).unsqueeze(0).to(device)
@@ -44,7 +50,9 @@ def predict(
     output = sliding_window_inference(
         image, method.patch_size, config.windows_per_batch, window, overlap=config.overlap, mode="constant"
     )
-    labels = method.decode(output)[0, 0].to(torch.uint8).cpu().numpy()
-    full = np.zeros(case.geometry.grid_shape, np.uint8)
-    full[case.geometry.crop] = labels
+    full = {}
+    for reading in method.readings if readings is None else readings:
+        labels = method.decode(output, reading)[0, 0].to(torch.uint8).cpu().numpy()
+        full[reading] = np.zeros(case.geometry.grid_shape, np.uint8)
+        full[reading][case.geometry.crop] = labels
     return full

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from benchmark.vocabulary import BenchError, DatasetSpec, Size3, UnsupportedDatasetError
+from benchmark.vocabulary import (
+    BenchError,
+    Case,
+    DatasetSpec,
+    MissingPackageError,
+    Percentiles,
+    Preparation,
+    Size3,
+    UnsupportedDatasetError,
+    Window,
+    ZScore,
+)
 
-__all__ = ["Batch", "DatasetSpec", "Method", "Size3", "UnsupportedDatasetError", "modality_index"]
+__all__ = [
+    "Batch",
+    "BenchError",
+    "Case",
+    "DatasetSpec",
+    "Entrant",
+    "ExternalJob",
+    "ExternalMethod",
+    "ExternalTraining",
+    "Method",
+    "MissingPackageError",
+    "Percentiles",
+    "Preparation",
+    "Size3",
+    "UnsupportedDatasetError",
+    "Window",
+    "ZScore",
+    "modality_index",
+]
 
 
 def modality_index(modalities: tuple[str, ...], name: str) -> int:
@@ -58,20 +89,45 @@ class Batch:
         return len(self.image)
 
 
-class Method(nn.Module, ABC):
-    """A segmentation method: what it minimises, what it predicts, how a prediction becomes a label map.
+class Entrant(ABC):
+    """What every method says of itself.
 
-    A subclass takes `dataset` and `patch_size` first and its own arguments keyword-only; its class
-    docstring says what it is, cites the paper, and lists under "Decisions" what the paper leaves open.
+    A subclass takes `dataset` and `patch_size` first and its own arguments keyword-only, with defaults; its class
+    docstring says what it is, and lists under "Decisions" what the paper leaves open. A file that defines several
+    entrants tells them apart by `variant`, the first being the default.
     """
 
     paper: ClassVar[str] = ""
     """Reference of the method."""
+    variant: ClassVar[str] = ""
+    examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of arguments that are worth listing and testing besides the defaults."""
+    small: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that make the network small, for tests on patches of 32 voxels."""
+
+    tasks: tuple[str, ...] = ("Seg",)
+    """What is learned, in the words of Table 4: Seg, Rec, Class."""
+    fusion: str = "early"
+    """Where modalities meet: single, early, middle, late or fission."""
+    loss_names: tuple[str, ...] = ()
+    """The keys of `losses`, fixed by the constructor; a run's `loss_weights` must have the same."""
+    readings: tuple[str, ...] = ("",)
+    """The ways one trained network is read as a label map; the first steers validation."""
 
     dataset: DatasetSpec
     patch_size: Size3
-    loss_names: tuple[str, ...]
-    """The keys of `losses`, fixed by the constructor; a run's `loss_weights` must have the same."""
+
+    def default_loss_weights(self) -> dict[str, float]:
+        """The paper's weights, where it states any; used where no study says otherwise."""
+        return dict.fromkeys(self.loss_names, 1.0)
+
+    def preparation(self, usual: Preparation) -> Preparation:
+        """How the method wants the data prepared; `usual` is what the data set and the study say."""
+        return usual
+
+
+class Method(nn.Module, Entrant):
+    """A segmentation method in our training loop: what it minimises, what it predicts, how that becomes a label map."""
 
     def __init__(self, dataset: DatasetSpec, patch_size: Size3) -> None:
         super().__init__()
@@ -86,8 +142,8 @@ class Method(nn.Module, ABC):
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         """What is averaged over sliding windows; skips every branch it does not need."""
 
-    def decode(self, output: Float[Tensor, "b c x y z"]) -> Integer[Tensor, "b 1 x y z"]:
-        """The stitched output as a label map: the largest channel, the first of equal ones.
+    def decode(self, output: Float[Tensor, "b c x y z"], reading: str = "") -> Integer[Tensor, "b 1 x y z"]:
+        """The stitched output as a label map, for one of `readings`: the largest channel, the first of equal ones.
 
         Channel by channel, which on a CPU takes a twentieth of `argmax` over a strided dimension.
         """
@@ -99,6 +155,10 @@ class Method(nn.Module, ABC):
             best = torch.maximum(best, challenger)
         return label
 
+    def only(self, reading: str) -> Method:
+        """What this reading needs of the network, for its costs. Default: all of it."""
+        return self
+
     def modality(self, image: Float[Tensor, "b m x y z"], name: str) -> Float[Tensor, "b 1 x y z"]:
         """One modality's channel of a whole image."""
         index = modality_index(self.dataset.modalities, name)
@@ -107,3 +167,78 @@ class Method(nn.Module, ABC):
     def unused_parameters(self) -> dict[str, str]:
         """Parameters that no loss reaches, with the reason. Empty for most methods."""
         return {}
+
+    def watched(self) -> dict[str, Tensor]:
+        """Learned scalars worth following; they stand in the history beside the losses."""
+        return {}
+
+
+@runtime_checkable
+class Tell(Protocol):
+    """Where an external training is: `phase` is prepare, train, validate or evaluate."""
+
+    def __call__(
+        self, phase: str, done: int, total: int, *, loss: float | None = None, val_dice: float | None = None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class ExternalJob:
+    """What a run hands to a method that trains itself.
+
+    `work` belongs to the run: what is needed to continue lies there. `shared` belongs to all runs of the results
+    folder: what does not depend on the seed may be kept there, under a name that says what it depends on, and under
+    a lock. `steps` is the budget in optimiser steps. When `asked_to_stop` turns true, `train` and `predict` save
+    what they need to continue and raise `InterruptedError`.
+    """
+
+    train: Sequence[Case]
+    validation: Sequence[Case]
+    work: Path
+    shared: Path
+    steps: int
+    seed: int
+    checkpoint: Literal["last", "best"]
+    device: str
+    threads: int
+    checkpoint_seconds: float
+    tell: Tell
+    log: Callable[[str], None]
+    asked_to_stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class ExternalTraining:
+    """What came of it. `flops`: of one forward pass over one patch; `seconds`: of the training steps alone, over
+    all attempts; `history`: rows with `step`, `seconds` and the losses, as in `history.csv`."""
+
+    parameters: int
+    flops: float
+    patch_size: Size3
+    seconds: float
+    peak_memory_mb: float
+    history: Sequence[Mapping[str, float]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ExternalMethod(Entrant):
+    """A method that brings its own preparation, training and prediction, in processes of its own.
+
+    It is scored like every other: its masks are read back from files on the cases' original grids.
+    """
+
+    def __init__(self, dataset: DatasetSpec, patch_size: Size3) -> None:
+        self.dataset = dataset
+        self.patch_size = patch_size
+
+    @abstractmethod
+    def check_installed(self) -> None:
+        """MissingPackageError with the command that installs what is missing."""
+
+    @abstractmethod
+    def train(self, job: ExternalJob) -> ExternalTraining:
+        """Train, or go on with the training in `job.work`; returns at once where it is finished."""
+
+    @abstractmethod
+    def predict(self, job: ExternalJob, cases: Sequence[Case], out: Path) -> float:
+        """Write `<out>/<case_id>.nii.gz` for every case, on its original grid; returns the mean seconds a case took."""

@@ -1,23 +1,34 @@
-"""From a name to a method's class or a data set's reader."""
+"""From a name to a method's class or a data set's reader.
+
+Methods are the files of `baselines/`, the files named with `--method-file`, and what installed packages offer under
+the entry point group `mirror_bench.methods`.
+"""
 
 from __future__ import annotations
 
-import difflib
+import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from benchmark.vocabulary import BenchError, Case, DatasetSpec
+from benchmark.vocabulary import BenchError, Case, DatasetSpec, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.protocols import Method
+    from benchmark.protocols import Entrant, ExternalMethod, Method
 
 DATASETS = ("autopet", "phantom")
+ENTRY_POINTS = "mirror_bench.methods"
+METHOD_FILES = "BENCH_METHOD_FILES"
+"""Environment variable through which worker processes learn of `--method-file`."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +47,140 @@ def dataset(name: str) -> Dataset:
     return Dataset(module.SPEC, module.discover)
 
 
+def use_method_files(paths: Sequence[Path]) -> list[str]:
+    """Make the methods of these files known to this process and to those it starts; returns their names.
+
+    Replaces what was named before. A file is a method's name: `my_net.py` is `my_net`.
+    """
+    for path in paths:
+        if path.suffix != ".py" or not path.is_file():
+            raise BenchError(f"--method-file {path}: there is no such Python file.")
+        if not path.stem.isidentifier():
+            raise BenchError(
+                f"--method-file {path}: the name must be that of a Python module, like my_net.py."
+            )
+        if path.stem in _built_in():
+            raise BenchError(
+                f"--method-file {path}: {path.stem!r} is the name of one of the suite's methods; rename the file."
+            )
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        raise BenchError("Two of the files given with --method-file have the same name; rename one.")
+    os.environ[METHOD_FILES] = os.pathsep.join(str(path.resolve()) for path in paths)
+    return names
+
+
 def method_names() -> list[str]:
-    """The files of `baselines/`. Imports none of them."""
+    """All methods that are known here. Imports none of them."""
+    return sorted({*_built_in(), *_files(), *_offered()})
+
+
+def _built_in() -> list[str]:
     package = importlib.util.find_spec("baselines")
     if package is None or package.submodule_search_locations is None:
         raise BenchError(
             "The package `baselines` is not installed beside `benchmark`; install the suite again."
         )
-    return sorted(module.name for module in pkgutil.iter_modules(package.submodule_search_locations))
+    return [module.name for module in pkgutil.iter_modules(package.submodule_search_locations)]
 
 
-def method_class(name: str) -> type[Method]:
-    """The one Method that `baselines/<name>.py` defines."""
-    from benchmark.protocols import Method
+def _files() -> dict[str, Path]:
+    named = os.environ.get(METHOD_FILES, "")
+    return {Path(text).stem: Path(text) for text in named.split(os.pathsep) if text}
 
-    names = method_names()
-    if name not in names:
-        raise BenchError(f"There is no baselines/{name}.py. {did_you_mean(name, names)}")
-    module = importlib.import_module(f"baselines.{name}")
+
+def _offered() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def method_module(name: str) -> ModuleType:
+    """The module that defines a method."""
+    if name in _built_in():
+        return importlib.import_module(f"baselines.{name}")
+    if name in (files := _files()):
+        return _module_of(files[name])
+    if name in (offered := _offered()):
+        try:
+            return importlib.import_module(offered[name].module)
+        except ImportError as error:
+            raise BenchError(f"The installed method {name!r} cannot be imported: {error}.") from error
+    raise BenchError(f"There is no method {name!r}. {did_you_mean(name, method_names())}")
+
+
+def _module_of(path: Path) -> ModuleType:
+    module_name = f"method_file_{path.stem}_{_digest(path)}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise BenchError(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
+    return module
+
+
+def method_digest(name: str) -> str | None:
+    """A hash of the source of a method from outside this repository; part of a run's identity.
+
+    None for the suite's own methods, which the recorded commit describes.
+    """
+    if name in _built_in():
+        return None
+    if (path := _files().get(name)) is not None:
+        return _digest(path)
+    offered = _offered()
+    if name not in offered:
+        return None
+    found = importlib.util.find_spec(offered[name].module)
+    return _digest(Path(found.origin)) if found and found.origin else None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def entrants(name: str) -> dict[str, type[Entrant]]:
+    """The methods that a file defines, by `variant`, the default first."""
+    from benchmark.protocols import Entrant
+
+    module = method_module(name)
     found = [
         member
         for member in vars(module).values()
-        if inspect.isclass(member) and issubclass(member, Method) and member.__module__ == module.__name__
+        if inspect.isclass(member)
+        and issubclass(member, Entrant)
+        and member.__module__ == module.__name__
+        and not inspect.isabstract(member)
     ]
-    if len(found) != 1:
-        raise BenchError(f"baselines/{name}.py must define one subclass of Method; it defines {len(found)}.")
-    return found[0]
+    where = module.__file__ or name
+    if not found:
+        raise BenchError(f"{where} must define a subclass of Method; it defines none that is complete.")
+    by_variant = {kind.variant: kind for kind in found}
+    if len(by_variant) < len(found):
+        raise BenchError(f"{where} defines {len(found)} methods; each needs a `variant` of its own.")
+    return by_variant
+
+
+def method_class(name: str, method_args: Mapping[str, Any] | None = None) -> type[Entrant]:
+    """The class that these arguments choose; `variant` does where a file defines several."""
+    return _chosen(name, method_args or {})[0]
+
+
+def _chosen(name: str, method_args: Mapping[str, Any]) -> tuple[type[Entrant], dict[str, Any]]:
+    """The class, and the arguments that are left for its constructor."""
+    kinds = entrants(name)
+    left = dict(method_args)
+    if len(kinds) == 1:
+        return next(iter(kinds.values())), left
+    variant = left.pop("variant", next(iter(kinds)))
+    if variant not in kinds:
+        raise BenchError(f"{name} has no variant {variant!r}. {did_you_mean(str(variant), kinds)}")
+    return kinds[variant], left
 
 
 def build_method(
@@ -70,25 +189,22 @@ def build_method(
     *,
     spec: DatasetSpec,
     patch_size: tuple[int, int, int],
-    loss_weights: Mapping[str, float],
-) -> Method:
-    """A method with its arguments and the names of its losses checked: a knob that turns nothing is an error."""
-    kind = method_class(name)
+    loss_weights: Mapping[str, float] | None,
+) -> Method | ExternalMethod:
+    """A method with its arguments and the names of its losses checked: a knob that turns nothing is an error.
+
+    `loss_weights` None: they are the method's own, and need no check.
+    """
+    kind, arguments = _chosen(name, method_args)
     known = [p for p in inspect.signature(kind).parameters if p not in ("dataset", "patch_size")]
-    for argument in method_args:
+    for argument in arguments:
         if argument not in known:
             raise BenchError(f"{name} has no argument {argument!r}. {did_you_mean(argument, known)}")
-    method = kind(spec, patch_size, **method_args)
-    if set(method.loss_names) != set(loss_weights):
+    method: Any = kind(spec, patch_size, **arguments)  # type: ignore[call-arg]
+    if loss_weights is not None and set(method.loss_names) != set(loss_weights):
         raise BenchError(
             f"{name} with {dict(method_args)} has the losses {sorted(method.loss_names)}, "
             f"but loss_weights names {sorted(loss_weights)}; they must be the same."
         )
-    return method
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name, or all of them."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
+    built: Method | ExternalMethod = method
+    return built

@@ -34,7 +34,8 @@ import yaml
 from benchmark.vocabulary import BenchError
 
 State = Literal["pending", "running", "done", "failed"]
-FailureClass = Literal["data", "memory", "diverged", "interrupted", "code"]
+FailureClass = Literal["data", "memory", "diverged", "interrupted", "unsupported", "code"]
+"""`unsupported`: the method cannot serve the data set, or its package is not installed; the error says which."""
 STALE_AFTER_SECONDS = 60.0
 """A running run whose heartbeat is older than this, and whose lock is free, was interrupted."""
 
@@ -47,6 +48,7 @@ SCORE_COLUMNS = {
     "split": "string",
     "checkpoint": "string",
     "grid": "string",
+    "reading": "string",
     "case_id": "string",
     "patient": "string",
     "region": "string",
@@ -54,7 +56,9 @@ SCORE_COLUMNS = {
     "unit": "string",
     "value": "float64",
 }
-"""NaN in `value` means undefined (Dice without a reference, say), never missing."""
+"""`reading` says how the network's output was read, where there are several ways (see `Entrant.readings`).
+
+NaN in `value` means undefined (Dice without a reference, say), never missing."""
 
 
 @contextlib.contextmanager
@@ -108,7 +112,11 @@ def write_json(path: Path, content: object) -> None:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known of a run besides its configuration. `facts` holds versions, device, git commit."""
+    """What is known of a run besides its configuration. `facts` holds versions, device, git commit.
+
+    `costs` has one entry a reading: `parameters`, `gflops` of one forward pass over one patch (2 a multiply-add),
+    `patch_size`, `inference_seconds_per_case`, and over how many cases that was timed (`timed_cases`).
+    """
 
     run_id: str
     state: State = "pending"
@@ -122,6 +130,7 @@ class RunRecord:
     train_seconds: float | None = None
     inference_seconds_per_case: float | None = None
     peak_memory_mb: float | None = None
+    costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accumulation: int = 1
     excluded_cases: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -322,18 +331,32 @@ class CellRun:
     """One run of a grid: where it stands in the table, and which run it is.
 
     `factors` are the table's coordinates as strings, e.g. {"version": "v3", "level": "shuffle",
-    "shared_layers": "5"}.
+    "shared_layers": "5"}. Cells that differ in `reading` alone share a run. `data_fingerprint` is that of the
+    prepared data the run sees.
     """
 
     factors: Mapping[str, str]
     fold: int
     seed: int
     run_id: str
+    reading: str = ""
+    data_fingerprint: str = ""
+
+
+def one_a_run(cells: Iterable[CellRun]) -> list[CellRun]:
+    """Of the cells that share a run, the first; the others in their order."""
+    first: dict[str, CellRun] = {}
+    for cell in cells:
+        first.setdefault(cell.run_id, cell)
+    return list(first.values())
 
 
 @dataclass(frozen=True)
 class GridManifest:
-    """Which runs make up a grid. Written by the launcher; all that a report needs to find its scores."""
+    """Which runs make up a grid. Written by the launcher; all that a report needs to find its scores.
+
+    `data_fingerprint` stands for all prepared copies of the data set that the runs see.
+    """
 
     grid: str
     key: str
@@ -360,8 +383,8 @@ def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
     with exclusive(path.with_suffix(".lock"), wait=True):
         if path.exists():
             earlier = read_manifest(path)
-            known = {cell.run_id for cell in manifest.cells}
-            kept = tuple(cell for cell in earlier.cells if cell.run_id not in known)
+            known = {(cell.run_id, cell.reading) for cell in manifest.cells}
+            kept = tuple(cell for cell in earlier.cells if (cell.run_id, cell.reading) not in known)
             manifest = replace(manifest, cells=kept + manifest.cells)
         write_json(path, asdict(manifest))
     return manifest

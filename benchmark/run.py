@@ -10,8 +10,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -21,31 +21,41 @@ import torch
 
 from benchmark import environment
 from benchmark.config import InferenceConfig, RunConfig
+from benchmark.costs import network_costs, parameters
 from benchmark.data.patches import PatchSampler
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import PreparedCase, Store, data_fingerprint
-from benchmark.evaluate import mean_dice, score_cases
+from benchmark.evaluate import LabelMap, Predicted, mean_dice, score_cases
 from benchmark.execution.order import RunOrder
+from benchmark.external import execute_external
 from benchmark.inference import predict
-from benchmark.protocols import Method
+from benchmark.protocols import ExternalMethod, Method
 from benchmark.registry import build_method, dataset
 from benchmark.results import FailureClass, Heartbeat, RunFolder, RunRecord
 from benchmark.train import DivergedError, InterruptedRunError, Progress, load_weights, total_steps, train
-from benchmark.vocabulary import BenchError, DataError
+from benchmark.vocabulary import (
+    BenchError,
+    DataError,
+    DatasetSpec,
+    MissingPackageError,
+    UnsupportedDatasetError,
+)
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 
 
-def check_config(config: RunConfig) -> None:
-    """Build the method without memory; BenchError for arguments, loss weights or patch sizes that cannot work."""
-    spec = dataset(config.dataset).spec
+def planned_method(config: RunConfig) -> Method | ExternalMethod:
+    """The run's method, built without memory.
+
+    BenchError for arguments, loss weights or patch sizes that cannot work.
+    """
     with torch.device("meta"):
-        build_method(
+        return build_method(
             config.method,
             config.method_args,
-            spec=spec,
+            spec=dataset(config.dataset).spec,
             patch_size=config.training.patch_size,
             loss_weights=config.loss_weights,
         )
@@ -94,8 +104,10 @@ def execute_run(order: RunOrder) -> RunRecord:
 
 def failure_class(error: BaseException) -> FailureClass:
     """Which kind of failure an exception is."""
-    if isinstance(error, InterruptedRunError | KeyboardInterrupt):
+    if isinstance(error, InterruptedRunError | InterruptedError | KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, UnsupportedDatasetError | MissingPackageError):
+        return "unsupported"
     if isinstance(error, DivergedError):
         return "diverged"
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
@@ -118,15 +130,24 @@ def _threads(folder: RunFolder, order: RunOrder) -> int:
     return order.resources.threads
 
 
-def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: threading.Event) -> RunRecord:
-    config, training = order.config, order.config.training
-    device = torch.device(order.resources.device)
-    environment.set_up(device, threads=record.threads or 1, deterministic=training.deterministic)
-    spec = dataset(config.dataset).spec
-    store = Store(order.store)
-    cases = store.cases
+@dataclass(frozen=True)
+class RunData:
+    """The cases of a run's fold in the method's preparation, and in the usual one for scoring (`references`)."""
+
+    spec: DatasetSpec
+    train: Sequence[PreparedCase]
+    validation: Sequence[PreparedCase]
+    test: Sequence[PreparedCase]
+    references: Mapping[str, PreparedCase]
+
+
+def _open_data(order: RunOrder) -> RunData:
+    config = order.config
+    store, scored_on = Store(order.store), Store(order.scored_on)
+    references = scored_on.cases
+    cases = {case_id: case for case_id, case in store.cases.items() if case_id in references}
     splits = stored_splits(order.splits, [case.summary for case in cases.values()])
-    if data_fingerprint(store, splits.fingerprint) != order.data_fingerprint:
+    if data_fingerprint(store, splits.fingerprint, scored_on=scored_on) != order.data_fingerprint:
         raise DataError(
             f"The data in {order.store} has changed since this run was planned; start the grid again."
         )
@@ -135,68 +156,102 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
     fold = splits.folds[config.fold]
     if empty := [name for name, ids in fold.parts().items() if not ids]:
         raise DataError(f"Fold {config.fold} of {order.splits} has no case left in {' and '.join(empty)}.")
-    train_cases = [cases[case_id] for case_id in fold.train]
-    validation_cases = [cases[case_id] for case_id in fold.validation]
-    warnings = _warnings(config, train_cases)
+    train, validation, test = ([cases[case_id] for case_id in ids] for ids in fold.parts().values())
+    return RunData(dataset(config.dataset).spec, train, validation, test, references)
+
+
+def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: threading.Event) -> RunRecord:
+    config, training = order.config, order.config.training
+    device = torch.device(order.resources.device)
+    environment.set_up(device, threads=record.threads or 1, deterministic=training.deterministic)
+    data = _open_data(order)
+    warnings = _warnings(config, data.train)
     for warning in warnings:
         log.warning(warning)
     record = replace(record, warnings=warnings, facts=environment.facts(device, threads=record.threads or 1))
 
-    def new_method() -> Method:
+    def new_method() -> Method | ExternalMethod:
         torch.manual_seed(config.seed)
         return build_method(
             config.method,
             config.method_args,
-            spec=spec,
+            spec=data.spec,
             patch_size=training.patch_size,
             loss_weights=config.loss_weights,
         )
 
+    beat = Beat(folder, device)
     method = new_method()
     sampler = PatchSampler(
-        train_cases, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
+        data.train, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
     )
+    steps = total_steps(training, sampler)
+    record = replace(record, steps=steps)
+    folder.write_record(record)
+    beat.tell("train", 0, steps)
+
+    def score(predicted: Iterable[Predicted]) -> None:
+        scores = score_cases(
+            predicted,
+            data.references,
+            spec=data.spec,
+            config=config,
+            run_id=order.run_id,
+            predictions=folder.predictions if order.resources.save_predictions else None,
+        )
+        folder.write_scores(scores)
+        log.info("done: %s", _summary(scores))
+
+    if isinstance(method, ExternalMethod):
+        return execute_external(method, order, folder, record, data, beat, score, stopped.is_set)
+
     record = replace(
         record,
-        parameters=sum(p.numel() for p in method.parameters()),
-        steps=total_steps(training, sampler),
+        parameters=parameters(method),
+        costs=network_costs(
+            config.method, config.method_args, spec=data.spec, patch_size=training.patch_size
+        ),
     )
     folder.write_record(record)
-    beat = _Beat(folder, device)
-    beat.tell("train", 0, total_steps(training, sampler))
 
-    def predict_with(case: PreparedCase, inference: InferenceConfig) -> np.ndarray:
-        return predict(
-            method,
-            case,
-            config=inference,
-            precision=training.precision,
-            device=device,
-            channels_last=training.channels_last,
-        )
+    def labels_of(
+        case: PreparedCase, *, network: Method | None = None, readings: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        def attempt(inference: InferenceConfig) -> dict[str, np.ndarray]:
+            return predict(
+                network or current,
+                case,
+                config=inference,
+                precision=training.precision,
+                device=device,
+                channels_last=training.channels_last,
+                readings=readings,
+            )
 
-    def predictor(case: PreparedCase) -> np.ndarray:
         try:
-            return predict_with(case, config.inference)
+            return attempt(config.inference)
         except torch.OutOfMemoryError:
             log.warning("out of memory predicting %s; trying again window by window", case.case_id)
         torch.cuda.empty_cache()
-        return predict_with(case, config.inference.model_copy(update={"windows_per_batch": 1}))
+        return attempt(config.inference.model_copy(update={"windows_per_batch": 1}))
 
     def validate() -> float:
+        first = current.readings[0]
+
         def telling(case: PreparedCase) -> np.ndarray:
             beat.tell("validate")
-            return predictor(case)
+            return labels_of(case, readings=[first])[first]
 
-        return mean_dice(telling, validation_cases, spec=spec)
+        return mean_dice(telling, data.validation, spec=data.spec)
 
     def on_step(progress: Progress, steps: int) -> None:
         beat.tell("train", progress.step, steps, loss=progress.loss, val_dice=progress.val_dice)
 
+    current = method
     while True:
         try:
             progress = train(
-                method,
+                current,
                 sampler,
                 config=training,
                 loss_weights=config.loss_weights,
@@ -217,10 +272,12 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
             log.warning("out of memory; trying again with %d accumulated parts a step", record.accumulation)
         # Outside the handler, whose traceback keeps the failed step's tensors alive.
         folder.write_record(record)
-        del method
+        del method, current
         if device.type == "cuda":
             torch.cuda.empty_cache()
         method = new_method()
+        assert isinstance(method, Method)
+        current = method
 
     record = replace(record, train_seconds=progress.seconds)
     folder.write_record(record)
@@ -229,37 +286,65 @@ def _execute(order: RunOrder, folder: RunFolder, record: RunRecord, stopped: thr
             raise DataError(
                 f"No validation case of fold {config.fold} has a lesion, so no checkpoint is the best."
             )
-        load_weights(method, folder.best_weights_file)
+        load_weights(current, folder.best_weights_file)
+
     # Only here, when nothing can be chosen any more, are the test cases opened.
-    test_cases = [cases[case_id] for case_id in fold.test]
+    seconds: list[float] = []
 
-    def on_case(done: int) -> None:
-        if stopped.is_set():
-            raise InterruptedRunError(f"Stopped while scoring case {done} of {len(test_cases)}.")
-        beat.tell("evaluate", done, len(test_cases), loss=progress.loss, val_dice=progress.val_dice)
+    def predicted() -> Iterator[Predicted]:
+        for done, case in enumerate(data.test):
+            if stopped.is_set():
+                raise InterruptedRunError(f"Stopped while scoring case {done} of {len(data.test)}.")
+            started = time.perf_counter()
+            labels = labels_of(case)
+            seconds.append(time.perf_counter() - started)
+            yield case.case_id, {name: LabelMap(own, case.geometry) for name, own in labels.items()}
+            beat.tell("evaluate", done + 1, len(data.test), loss=progress.loss, val_dice=progress.val_dice)
 
-    scores, seconds_per_case = score_cases(
-        predictor,
-        test_cases,
-        spec=spec,
-        config=config,
-        run_id=order.run_id,
-        predictions=folder.predictions if order.resources.save_predictions else None,
-        on_case=on_case,
-    )
-    folder.write_scores(scores)
-    log.info("done: %s", _summary(scores))
+    score(predicted())
+    per_case = float(np.mean(seconds))
+    costs = {
+        reading: {**cost, **_timed(current, reading, data.test, per_case, labels_of)}
+        for reading, cost in record.costs.items()
+    }
     return replace(
         record,
         state="done",
-        inference_seconds_per_case=seconds_per_case,
+        costs=costs,
+        inference_seconds_per_case=per_case,
         peak_memory_mb=environment.peak_memory_mb(device),
     )
 
 
+TIMED_CASES = 3
+
+
+def _timed(
+    method: Method,
+    reading: str,
+    cases: Sequence[PreparedCase],
+    all_readings: float,
+    labels_of: Callable[..., dict[str, np.ndarray]],
+) -> dict[str, Any]:
+    """The seconds a case takes where this reading alone is asked for; timed anew where it needs less of the network."""
+    part = method.only(reading)
+    if part is method:
+        return {"inference_seconds_per_case": all_readings, "timed_cases": len(cases)}
+    some = cases[:TIMED_CASES]
+    started = time.perf_counter()
+    for case in some:
+        labels_of(case, network=part)
+    return {
+        "inference_seconds_per_case": (time.perf_counter() - started) / len(some),
+        "timed_cases": len(some),
+    }
+
+
 def _summary(scores: pd.DataFrame) -> str:
-    means = scores.groupby(["region", "metric"], as_index=False)["value"].mean()
-    return ", ".join(f"{row.region} {row.metric} {row.value:.4g}" for row in means.itertuples())
+    means = scores.groupby(["reading", "region", "metric"], as_index=False)["value"].mean()
+    return ", ".join(
+        f"{row.reading} {row.region} {row.metric} {row.value:.4g}".strip() for row in means.itertuples()
+    )
 
 
 def _warnings(config: RunConfig, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:
@@ -270,7 +355,7 @@ def _warnings(config: RunConfig, train_cases: Sequence[PreparedCase]) -> tuple[s
     return ()
 
 
-class _Beat:
+class Beat:
     """Writes the heartbeat, about once a second."""
 
     def __init__(self, folder: RunFolder, device: torch.device) -> None:

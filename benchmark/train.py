@@ -12,7 +12,7 @@ import math
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,7 @@ def train(
     memory_format = torch.channels_last_3d if config.channels_last else torch.contiguous_format
     method.to(device)
     method.to(memory_format=memory_format)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(
-        method.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimiser = _optimiser(config, method)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
     progress = Progress()
     if folder.checkpoint_file.exists():
@@ -176,7 +174,8 @@ def train(
             check_losses()
         progress.seconds = time.monotonic() - started
         if row_due or validation_due or last:
-            _add_row(progress, sampler.steps_per_epoch, validate() if validation_due else None)
+            val_dice = validate() if validation_due else None
+            _add_row(progress, sampler.steps_per_epoch, method.watched(), val_dice)
             method.train()
             folder.write_history(progress.history)
             if validation_due and config.checkpoint == "best":
@@ -303,7 +302,24 @@ def _lr_factor(schedule: str, step: int, steps: int) -> float:
         return 0.1 if step >= 0.625 * steps else 1.0
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / steps))
+    if schedule == "polynomial":
+        return (1 - step / steps) ** 0.9
     return 1.0
+
+
+def _optimiser(config: TrainingConfig, method: Method) -> torch.optim.Optimizer:
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(
+            method.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
+            fused=True,
+        )
+    return torch.optim.Adam(
+        method.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
 
 
 def _row_steps(steps: int, steps_per_epoch: int) -> int:
@@ -315,7 +331,9 @@ def _validation_steps(steps: int, validations: int) -> set[int]:
     return {round(steps * (i + 1) / validations) for i in range(validations)} - {0}
 
 
-def _add_row(progress: Progress, steps_per_epoch: int, val_dice: float | None) -> None:
+def _add_row(
+    progress: Progress, steps_per_epoch: int, watched: Mapping[str, Tensor], val_dice: float | None
+) -> None:
     row: dict[str, float] = {
         "step": progress.step,
         "epoch": progress.step / steps_per_epoch,
@@ -323,6 +341,7 @@ def _add_row(progress: Progress, steps_per_epoch: int, val_dice: float | None) -
     }
     if progress.summed_steps:
         row |= {name: total / progress.summed_steps for name, total in progress.loss_sums.items()}
+    row |= {name: float(value.detach()) for name, value in watched.items()}
     if val_dice is not None:
         row["val_dice"] = val_dice
     progress.history.append(row)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 Size3 = tuple[int, int, int]
@@ -23,6 +24,17 @@ class UnsupportedDatasetError(BenchError):
     """A method cannot serve a data set; the message is the reason printed in tables."""
 
 
+class MissingPackageError(BenchError):
+    """A method needs a package that is not installed; the message holds the command that installs it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name, or all of them, as a sentence."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
+
+
 @dataclass(frozen=True)
 class Region:
     """A named union of labels that is scored as one mask."""
@@ -40,24 +52,47 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Percentiles:
+    """Clip to these percentiles of the image's own voxels (the cropped volume), then scale linearly to [0, 1]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ZScore:
+    """Subtract the image's own mean and divide by its standard deviation.
+
+    `nonzero`: both are those of the voxels that are not zero, and zeros stay zero.
+    """
+
+    nonzero: bool = False
+
+
+Intensity = Window | Percentiles | ZScore
+"""What is done to one modality's values; every rule looks at one image alone."""
+
+
+@dataclass(frozen=True)
 class Preparation:
     """Everything that is decided between the files on disk and the stored arrays.
 
-    `crop_modality`: the volume is cropped to the bounding box of the voxels where this modality,
-    before windowing, is above `crop_above` (its own unit). None: no crop.
+    `spacing_mm` None keeps each file's own voxels. `crop_modality`: the volume is cropped to the bounding box of
+    the voxels where this modality, before its values are changed, is above `crop_above` (its own unit). None: no crop.
     """
 
-    spacing_mm: Spacing
-    windows: Mapping[str, Window]
+    spacing_mm: Spacing | None
+    intensities: Mapping[str, Intensity]
     crop_modality: str | None = None
     crop_above: float = 0.0
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Facts about a data set, and the preparation its literature uses.
+    """Facts about a data set, and its usual preparation.
 
-    `modalities` is the channel order of every image array; `labels` maps names to voxel values.
+    That is the one its literature uses; all methods are scored on its grid, whatever their own. `modalities` is the
+    channel order of every image array; `labels` maps names to voxel values.
     """
 
     name: str
@@ -71,10 +106,14 @@ class DatasetSpec:
         """Background and all labels."""
         return 1 + max(self.labels.values())
 
+    def preparation_at(self, spacing_mm: Spacing | None) -> Preparation:
+        """The usual preparation, at another spacing where one is given."""
+        return replace(self.preparation, spacing_mm=spacing_mm) if spacing_mm else self.preparation
+
 
 @dataclass(frozen=True)
 class Case:
-    """One examination on disk.
+    """One examination on disk, in its original files.
 
     `has_lesion` is what the data set's metadata says (None: it says nothing); the label decides.
     """

@@ -12,16 +12,18 @@
             values:                              without a path every value is a nested setting
               v1: {method_args: {version: v1}, loss_weights: {seg: 1}}
 
+Besides the settings of RunConfig a cell may say `reading`: which of a method's ways to read its output it shows. Cells
+that differ in nothing else share one run.
+
 A profile is merged over `set` and gives way to the factors: it decides how large an experiment is, the
 factors what it asks.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +31,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.config import InferenceConfig, Millimetres, RunConfig, TrainingConfig, merge
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import BenchError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -69,7 +71,10 @@ class PhantomSettings(_Strict):
 
 
 class Profile(_Strict):
-    """How large an experiment is: `config` for every run, `method_args` for the runs of one method."""
+    """How large an experiment is: `config` for every run, `method_args` for the runs of one method.
+
+    `method_args` are named by method, and by `method/variant` for those of a variant that is not the default.
+    """
 
     name: str
     config: dict[str, Any] = {}
@@ -104,11 +109,20 @@ class Cell:
     common: Mapping[str, Any]
     question: Mapping[str, Any]
 
+    @property
+    def reading(self) -> str:
+        """How the trained network is read for this cell; empty: in the method's first way."""
+        return str({**self.common, **self.question}.get("reading", ""))
+
     def settings(self, profile: Profile) -> dict[str, Any]:
         """The nested settings of the cell's runs, without data set, fold and seed."""
         merged = merge(dict(self.common), profile.config, dict(self.question))
-        arguments = profile.method_args.get(str(merged.get("method")), {})
-        return merge(merged, {"method_args": arguments}, dict(self.question))
+        name = str(merged.get("method"))
+        variant = merged.get("method_args", {}).get("variant")
+        arguments = profile.method_args.get(f"{name}/{variant}" if variant else name, {})
+        merged = merge(merged, {"method_args": arguments}, dict(self.question))
+        merged.pop("reading", None)
+        return merged
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,28 @@ def load_study(grid: str) -> Study:
     study = Study(content.name, content.dataset, tuple(blocks), path.name)
     _check_unique(study)
     return study
+
+
+def with_methods(study: Study, cells: Mapping[str, Mapping[str, Any]]) -> Study:
+    """The study with one cell more for each of these methods; `cells` are their settings.
+
+    BenchError where the study's cells are not methods.
+    """
+    if not any("method" in block.factors for block in study.blocks):
+        raise BenchError(
+            f"--method-file: the cells of {study.name} are not methods; choose a grid whose rows are, like table3, or "
+            "leave --grid out to run the method alone."
+        )
+    return replace(study, blocks=(*study.blocks, _methods_block(cells)))
+
+
+def study_of_methods(cells: Mapping[str, Mapping[str, Any]]) -> Study:
+    """A study of nothing but these methods, named after the first."""
+    return Study(next(iter(cells)), "autopet", (_methods_block(cells),), "--method-file")
+
+
+def _methods_block(cells: Mapping[str, Mapping[str, Any]]) -> Block:
+    return Block({}, {"method": tuple(Value(name, settings) for name, settings in cells.items())})
 
 
 def load_profile(profile: str) -> Profile:
@@ -277,12 +313,10 @@ _ELSEWHERE = {
 
 
 def _check_keys(settings: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
+    known = [*model.model_fields, *(("reading",) if model is RunConfig else ())]
     for key in settings:
-        if key not in model.model_fields:
-            known = list(model.model_fields)
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
-            raise BenchError(f"{where}: there is no setting {key!r}; {hint}")
+        if key not in known:
+            raise BenchError(f"{where}: there is no setting {key!r}. {did_you_mean(str(key), known)}")
 
 
 def _check_unique(study: Study) -> None:
@@ -309,10 +343,9 @@ def _find(name: str, folder: Path, *, what: str, option: str) -> Path:
         raise BenchError(f"{option} {name}: there is no such file.")
     found = folder / f"{name}.yaml"
     if path.name != name or not found.is_file():
-        known = available(folder)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, or give a YAML file."
-        raise BenchError(f"There is no {what} {name!r}; {hint}")
+        raise BenchError(
+            f"There is no {what} {name!r}. {did_you_mean(name, available(folder))} Or give a YAML file."
+        )
     return found
 
 

@@ -15,32 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config import RunConfig, merge, run_config, run_id
-from benchmark.results import CellRun, FailureClass, GridManifest, RunFolder, State, state_of
-from benchmark.vocabulary import BenchError, Spacing
+from benchmark.results import CellRun, FailureClass, GridManifest, RunFolder, State, one_a_run, state_of
+from benchmark.vocabulary import BenchError
 from studies.grid import Profile, Study, describe, select
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a grid before its data are at hand. `chosen`: whether --only lets it run."""
+    """One cell's run before its data are at hand. `chosen`: whether --only lets it run."""
 
     factors: Mapping[str, str]
     config: RunConfig
+    reading: str = ""
     chosen: bool = True
 
     def cell(self, data_fingerprint: str) -> CellRun:
         """The run's place in the table and its name."""
         config = self.config
-        return CellRun(dict(self.factors), config.fold, config.seed, run_id(config, data_fingerprint))
-
-
-@dataclass(frozen=True)
-class Part:
-    """The runs of a grid that see the same prepared data."""
-
-    dataset: str
-    spacing_mm: Spacing | None
-    runs: tuple[PlannedRun, ...]
+        named = run_id(config, data_fingerprint)
+        return CellRun(dict(self.factors), config.fold, config.seed, named, self.reading, data_fingerprint)
 
 
 def plan(
@@ -53,12 +46,14 @@ def plan(
     only: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     bfloat16: bool = False,
+    digest: Callable[[str], str | None] = lambda method: None,
 ) -> list[PlannedRun]:
     """Every run of the study on those folds and seeds, checked.
 
     A cell that names no data set runs on the only one of `datasets`, else on the study's. `overrides` are
-    settings from the command line; `bfloat16` says what `auto` means on this machine. The runs of a fold and
-    seed lie together, so that a table is complete for one fold before the next begins.
+    settings from the command line; `bfloat16` says what `auto` means on this machine; `digest` names the source of a
+    method from outside the suite. The runs of a fold and seed lie together, so that a table is complete for one fold
+    before the next begins.
     """
     chosen = select(study, only)
     runs = []
@@ -67,50 +62,54 @@ def plan(
             for cell, is_chosen in zip(study.cells(), chosen, strict=True):
                 settings = merge(cell.settings(profile), dict(overrides or {}), {"fold": fold, "seed": seed})
                 settings.setdefault("dataset", datasets[0] if len(datasets) == 1 else study.dataset)
+                if (source_digest := digest(str(settings.get("method")))) is not None:
+                    settings["method_digest"] = source_digest
                 source = f"{study.source} with profile {profile.name}, cell {describe(cell.factors)}"
                 config = run_config(_decide_auto(settings, bfloat16), source=source)
-                runs.append(PlannedRun(cell.factors, config, is_chosen))
+                runs.append(PlannedRun(cell.factors, config, cell.reading, is_chosen))
     _check_data(study, runs, datasets)
     _check_distinct(study, runs)
     return runs
 
 
-def parts(runs: Sequence[PlannedRun]) -> list[Part]:
-    """The runs by the prepared data they need."""
-    groups: dict[tuple[str, Spacing | None], list[PlannedRun]] = {}
-    for run in runs:
-        groups.setdefault((run.config.dataset, run.config.spacing_mm), []).append(run)
-    return [Part(dataset, spacing, tuple(group)) for (dataset, spacing), group in groups.items()]
-
-
 def manifest(
     study: Study,
     profile: Profile,
-    part: Part,
+    dataset: str,
+    runs: Sequence[tuple[PlannedRun, str]],
     *,
     data_root: Path,
-    data_fingerprint: str,
     excluded_cases: Sequence[str] = (),
 ) -> GridManifest:
-    """What a report needs to know of the grid. Its key stands for everything but folds and seeds."""
+    """What a report needs to know of the grid: `runs` on one data set, each with its data's fingerprint.
+
+    The key stands for everything but folds and seeds.
+    """
     questions = sorted(
         json.dumps(
-            [dict(run.factors), run.config.model_dump(mode="json", exclude={"fold", "seed"})], sort_keys=True
+            [dict(run.factors), run.reading, run.config.model_dump(mode="json", exclude={"fold", "seed"})],
+            sort_keys=True,
         )
-        for run in part.runs
+        for run, _ in runs
     )
-    identity = json.dumps([study.name, profile.name, data_fingerprint, *dict.fromkeys(questions)])
+    fingerprints = list(dict.fromkeys(fingerprint for _, fingerprint in runs))
+    together = fingerprints[0] if len(fingerprints) == 1 else _digest(sorted(fingerprints))[:16]
+    identity = [study.name, profile.name, together, *dict.fromkeys(questions)]
     return GridManifest(
         grid=study.name,
-        key=hashlib.sha256(identity.encode()).hexdigest()[:8],
+        key=_digest(identity)[:8],
         profile=profile.name,
-        dataset=part.dataset,
+        dataset=dataset,
         data_root=str(data_root),
-        data_fingerprint=data_fingerprint,
+        data_fingerprint=together,
         created=time.time(),
-        cells=tuple(run.cell(data_fingerprint) for run in part.runs),
+        cells=tuple(run.cell(fingerprint) for run, fingerprint in runs),
         excluded_cases=tuple(excluded_cases),
     )
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -133,9 +132,12 @@ def standings(results: Path, cells: Sequence[CellRun]) -> list[Standing]:
 
 
 def is_due(state: State, failure: FailureClass | None, *, retry_failed: bool) -> bool:
-    """Whether a launch runs it: what is missing or was interrupted, and what failed when asked to."""
+    """Whether a launch runs it: what is missing or was interrupted, and what failed when asked to.
+
+    What is unsupported is tried each time: it fails at once, or the missing package is there now.
+    """
     return state in ("pending", "running") or (
-        state == "failed" and (retry_failed or failure == "interrupted")
+        state == "failed" and (retry_failed or failure in ("interrupted", "unsupported"))
     )
 
 
@@ -146,7 +148,11 @@ def launch(
     retry_failed: bool,
     execute: Callable[[Sequence[CellRun]], object],
 ) -> list[Standing]:
-    """Do what is missing of `cells`, then say how each stands. A run that is done is never done again."""
+    """Do what is missing of `cells`, then say how each stands. A run that is done is never done again.
+
+    Of cells that share a run, the first stands for all of them.
+    """
+    cells = one_a_run(cells)
     due = [s.cell for s in standings(results, cells) if is_due(s.state, s.failure, retry_failed=retry_failed)]
     if due:
         execute(due)
@@ -179,9 +185,9 @@ def _check_data(study: Study, runs: Sequence[PlannedRun], datasets: Sequence[str
 
 
 def _check_distinct(study: Study, runs: Sequence[PlannedRun]) -> None:
-    seen: dict[str, PlannedRun] = {}
+    seen: dict[tuple[str, str], PlannedRun] = {}
     for run in runs:
-        twin = seen.setdefault(run.config.canonical_json(), run)
+        twin = seen.setdefault((run.config.canonical_json(), run.reading), run)
         if twin is not run:
             raise BenchError(
                 f"{study.source}: {describe(twin.factors)} and {describe(run.factors)} are one training: "

@@ -27,7 +27,7 @@ def order(results: Path, behaviour: str = "done", *, number: int = 0, seconds: f
         "loss_weights": {},
     }
     config = run_config(settings, source="test")
-    return RunOrder(results, run_id(config, "f"), config, Path(), Path(), "f", Resources())
+    return RunOrder(results, run_id(config, "f"), config, Path(), Path(), Path(), "f", Resources())
 
 
 def execute(order: RunOrder) -> None:
@@ -94,6 +94,7 @@ def _scores(order: RunOrder) -> pd.DataFrame:
         "fold": 0,
         "seed": 0,
         "grid": "dataset",
+        "reading": "",
     }
     case = {"split": "test", "checkpoint": "last", "case_id": "a", "patient": "a", "region": "tumor"}
     return pd.DataFrame([{**place, **case, "metric": "dice", "unit": "1", "value": 0.5}])

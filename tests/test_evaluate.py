@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from benchmark.config import InferenceConfig, run_config
 from benchmark.data.autopet import SPEC
 from benchmark.data.pipeline import ready_data
 from benchmark.data.store import PreparedCase, Store
-from benchmark.evaluate import mean_dice, score_cases
+from benchmark.evaluate import LabelMap, mean_dice, score_cases
 from benchmark.inference import predict
 
 CONFIG = run_config(
@@ -25,13 +27,22 @@ CONFIG = run_config(
 @pytest.fixture(scope="module")
 def cases(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     data = ready_data(
-        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+        "autopet",
+        tcia_root,
+        results=tmp_path_factory.mktemp("results"),
+        preparation=SPEC.preparation_at((4.0, 4.0, 5.0)),
     )
     return list(Store(data.store).cases.values())
 
 
+def scored(predictor: Callable[[PreparedCase], np.ndarray], cases: list[PreparedCase]) -> pd.DataFrame:
+    predicted = ((case.case_id, {"": LabelMap(predictor(case), case.geometry)}) for case in cases)
+    references = {case.case_id: case for case in cases}
+    return score_cases(predicted, references, spec=SPEC, config=CONFIG, run_id="r")
+
+
 def test_a_predictor_that_knows_the_truth_scores_one_and_nothing_false(cases: list[PreparedCase]) -> None:
-    scores, _ = score_cases(lambda case: np.array(case.label()), cases, spec=SPEC, config=CONFIG, run_id="r")
+    scores = scored(lambda case: np.array(case.label()), cases)
     wide = scores.pivot_table(index="case_id", columns="metric", values="value", dropna=False)
     ill = [case.case_id for case in cases if case.has_lesion]
     assert (wide.loc[ill, "dice"] == 1).all()
@@ -42,7 +53,7 @@ def test_a_predictor_that_knows_the_truth_scores_one_and_nothing_false(cases: li
 def test_a_predictor_that_finds_nothing_misses_every_lesion_s_volume(cases: list[PreparedCase]) -> None:
     """Each lesion is 4 x 4 x 4 voxels of 80 mm^3: 5.12 ml."""
     nothing = lambda case: np.zeros(case.geometry.grid_shape, np.uint8)  # noqa: E731
-    scores, _ = score_cases(nothing, cases, spec=SPEC, config=CONFIG, run_id="r")
+    scores = scored(nothing, cases)
     ill = {case.case_id for case in cases if case.has_lesion}
     missed = scores[(scores["metric"] == "fnv_ml") & scores["case_id"].isin(ill)]["value"]
     assert missed.tolist() == pytest.approx([5.12] * len(ill))
@@ -70,13 +81,13 @@ def test_windows_are_stitched_into_the_right_place_whether_smaller_or_larger_tha
 ) -> None:
     method = Threshold(SPEC, (patch, patch, patch), version="v1", channels=(2, 2, 2, 2, 2))
     for case in cases:
-        labels = predict(
+        (labels,) = predict(
             method,
             case,
             config=InferenceConfig(),
             precision=precision,
             device=torch.device("cpu"),  # type: ignore[arg-type]
-        )
+        ).values()
         np.testing.assert_array_equal(labels, case.label())
 
 

@@ -79,7 +79,7 @@ def test_every_study_gives_valid_distinct_runs_with_every_profile(path: Path, pr
     study = load_study(path.stem)
     assert study.name == path.stem
     runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0, 1], seeds=[0])
-    assert len({run.config.canonical_json() for run in runs}) == 2 * len(study.cells())
+    assert len({(run.config.canonical_json(), run.reading) for run in runs}) == 2 * len(study.cells())
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -130,11 +130,11 @@ def test_only_refuses_what_does_not_exist_and_says_what_there_is(condition: str,
         ("name: x\ndataset: d\nblock: []", "blocks: Field required; block: unknown key"),
         (
             "name: x\ndataset: d\nblocks: [{set: {metod: m}}]",
-            "blocks[0].set: there is no setting 'metod'; did you mean method?",
+            "blocks[0].set: there is no setting 'metod'. Did you mean 'method'?",
         ),
         (
             "name: x\ndataset: d\nblocks: [{set: {training: {batchsize: 2}}}]",
-            "blocks[0].set.training: there is no setting 'batchsize'; did you mean batch_size?",
+            "blocks[0].set.training: there is no setting 'batchsize'. Did you mean 'batch_size'?",
         ),
         ("name: x\ndataset: d\nblocks: [{set: {seed: 1}}]", "blocks[0].set: seed does not belong here"),
         (
@@ -164,7 +164,10 @@ def test_a_wrong_study_is_refused_with_file_and_key(tmp_path: Path, text: str, m
     ("text", "message"),
     [
         ("confg: {}", "confg: unknown key"),
-        ("config: {training: {step: 3}}", "config.training: there is no setting 'step'; did you mean steps?"),
+        (
+            "config: {training: {step: 3}}",
+            "config.training: there is no setting 'step'. Did you mean 'steps'?",
+        ),
         ("config: {dataset: autopet}", "config: dataset does not belong here"),
         ("phantom: {cases: 2}", "phantom.cases: Input should be greater than or equal to"),
         ("name: mine", "named by its file"),
@@ -177,9 +180,9 @@ def test_a_wrong_profile_is_refused_with_file_and_key(tmp_path: Path, text: str,
 
 
 def test_an_unknown_study_or_profile_is_answered_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no grid 'tabel2'; did you mean table2"):
+    with pytest.raises(BenchError, match="no grid 'tabel2'. Did you mean 'table2'"):
         load_study("tabel2")
-    with pytest.raises(BenchError, match=r"no profile 'x'; there are demo, paper"):
+    with pytest.raises(BenchError, match="no profile 'x'. There are: demo, paper"):
         load_profile("x")
     with pytest.raises(BenchError, match="there is no such file"):
         load_study(str(tmp_path / "none.yaml"))

@@ -9,7 +9,7 @@ import pytest
 from benchmark.results import CellRun, RunFolder, RunRecord, read_manifest, write_manifest
 from benchmark.vocabulary import BenchError
 from studies.grid import Profile, Study, load_profile, load_study
-from studies.launch import PlannedRun, counts, launch, manifest, parts, plan
+from studies.launch import PlannedRun, counts, launch, manifest, plan
 
 
 def small_study(tmp_path: Path, *, values: str = "[1, 2]", path: str = "method_args.size") -> Study:
@@ -73,8 +73,9 @@ def test_auto_is_decided_before_the_run_is_named() -> None:
 
 
 def the_manifest(study: Study, runs: Sequence[PlannedRun], *, fingerprint: str = "f", profile: str = "p"):
-    (part,) = parts(runs)
-    return manifest(study, Profile(name=profile), part, data_root=Path("d"), data_fingerprint=fingerprint)
+    (dataset,) = {run.config.dataset for run in runs}
+    seen = [(run, fingerprint) for run in runs]
+    return manifest(study, Profile(name=profile), dataset, seen, data_root=Path("d"))
 
 
 def test_the_manifest_lists_all_cells_whatever_only_chooses(tmp_path: Path) -> None:
@@ -107,14 +108,38 @@ def test_later_folds_and_seeds_extend_the_manifest_and_anything_else_begins_a_ne
     ]  # fmt: skip
 
 
-def test_runs_on_other_spacings_and_data_sets_are_parts_of_their_own(tmp_path: Path) -> None:
-    study = small_study(tmp_path, path="spacing_mm", values="{fine: [1, 1, 1], coarse: [2, 2, 2]}")
-    assert [
-        (part.dataset, part.spacing_mm, len(part.runs)) for part in parts(planned(study, folds=[0, 1]))
-    ] == [
-        ("autopet", (1.0, 1.0, 1.0), 2),
-        ("autopet", (2.0, 2.0, 2.0), 2),
-    ]
+def test_a_manifest_of_several_preparations_names_each_run_by_its_own(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    one, two = planned(study)
+    mixed = manifest(study, Profile(name="p"), "autopet", [(one, "f"), (two, "g")], data_root=Path("d"))
+    alone = [the_manifest(study, [run], fingerprint=f) for run, f in ((one, "f"), (two, "g"))]
+    assert [cell.run_id for cell in mixed.cells] == [m.cells[0].run_id for m in alone]
+    assert [cell.data_fingerprint for cell in mixed.cells] == ["f", "g"]
+    assert mixed.data_fingerprint not in ("f", "g")
+
+
+def readings_study(tmp_path: Path) -> Study:
+    file = tmp_path / "read.yaml"
+    file.write_text(
+        "name: read\ndataset: autopet\n"
+        "blocks: [{set: {method: m, loss_weights: {seg: 1}}, over: {method: {path: reading, values: [a, b]}}}]"
+    )
+    return load_study(str(file))
+
+
+def test_cells_that_differ_in_their_reading_alone_share_one_run(tmp_path: Path) -> None:
+    cells = the_manifest(readings_study(tmp_path), planned(readings_study(tmp_path))).cells
+    assert [cell.reading for cell in cells] == ["a", "b"]
+    assert len({cell.run_id for cell in cells}) == 1
+    executed: list[CellRun] = []
+    assert len(launch(tmp_path, cells, retry_failed=False, execute=executed.extend)) == 1
+    assert [cell.factors for cell in executed] == [{"method": "a"}]
+
+
+def test_a_method_from_outside_is_another_run_when_its_source_changes(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    runs = [planned(study, digest=lambda method, d=d: d)[0] for d in ("old", "new", None)]
+    assert len({run.cell("f").run_id for run in runs}) == 3
 
 
 def cells_in_every_state(results: Path) -> list[CellRun]:
@@ -123,6 +148,7 @@ def cells_in_every_state(results: Path) -> list[CellRun]:
         RunRecord("done", "done"),
         RunRecord("code", "failed", "code"),
         RunRecord("stopped", "failed", "interrupted"),
+        RunRecord("lacking", "failed", "unsupported"),  # A package may be there by now.
         RunRecord("killed", "running"),  # Says it runs, but nobody holds it.
     ]
     for record in records[1:]:
@@ -132,7 +158,10 @@ def cells_in_every_state(results: Path) -> list[CellRun]:
 
 @pytest.mark.parametrize(
     ("retry_failed", "due"),
-    [(False, ["pending", "stopped", "killed"]), (True, ["pending", "code", "stopped", "killed"])],
+    [
+        (False, ["pending", "stopped", "lacking", "killed"]),
+        (True, ["pending", "code", "stopped", "lacking", "killed"]),
+    ],
 )
 def test_a_launch_does_exactly_what_is_missing(tmp_path: Path, retry_failed: bool, due: list[str]) -> None:
     cells, executed = cells_in_every_state(tmp_path), []
@@ -143,7 +172,7 @@ def test_a_launch_does_exactly_what_is_missing(tmp_path: Path, retry_failed: boo
 
     standings = launch(tmp_path, cells, retry_failed=retry_failed, execute=execute)
     assert executed == due
-    assert counts(standings) == {"done": 2, "running": 0, "failed": 1, "interrupted": 2, "pending": 0}
+    assert counts(standings) == {"done": 2, "running": 0, "failed": 2, "interrupted": 2, "pending": 0}
 
 
 def test_nothing_is_executed_when_nothing_is_missing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.patches import PatchSampler
+from benchmark.data.autopet import SPEC
 from benchmark.data.pipeline import ready_data
 from benchmark.data.store import PreparedCase, Store
 
@@ -16,7 +17,10 @@ from benchmark.data.store import PreparedCase, Store
 @pytest.fixture(scope="module")
 def cases(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     data = ready_data(
-        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+        "autopet",
+        tcia_root,
+        results=tmp_path_factory.mktemp("results"),
+        preparation=SPEC.preparation_at((4.0, 4.0, 5.0)),
     )
     return list(Store(data.store).cases.values())
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from written_studies import write_study
 
+from benchmark.data.autopet import SPEC
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.store import Store
 from benchmark.vocabulary import DataError
@@ -82,11 +83,29 @@ def test_other_library_versions_rebuild_the_store(root: Path, tmp_path: Path) ->
 
 
 def test_another_spacing_is_another_store(root: Path, tmp_path: Path) -> None:
-    coarse = ready(root, tmp_path, spacing_mm=(8.0, 8.0, 10.0))
+    coarse = ready(root, tmp_path, preparation=SPEC.preparation_at((8.0, 8.0, 10.0)))
     fine = ready(root, tmp_path)
     assert coarse.store != fine.store
     case = Store(coarse.store).cases["PETCT_00_study"]
     assert case.geometry.grid_shape == (12, 11, 10)
+
+
+def test_every_preparation_of_a_data_set_has_the_same_folds(root: Path, tmp_path: Path) -> None:
+    usual = ready(root, tmp_path)
+    # So coarse that small lesions fall between the voxels.
+    coarse = ready(root, tmp_path, preparation=SPEC.preparation_at((40.0, 40.0, 50.0)))
+    assert coarse.splits == usual.splits
+    lesions = [{i: case.lesion_ml for i, case in Store(data.store).cases.items()} for data in (usual, coarse)]
+    assert lesions[0] == lesions[1]
+
+
+def test_a_run_s_data_are_named_by_the_grid_it_is_scored_on_too(root: Path, tmp_path: Path) -> None:
+    usual = ready(root, tmp_path)
+    wanted = SPEC.preparation_at((8.0, 8.0, 10.0))
+    alone = ready(root, tmp_path, preparation=wanted)
+    scored = ready(root, tmp_path, preparation=wanted, scored_on=usual.store)
+    assert len({usual.fingerprint, alone.fingerprint, scored.fingerprint}) == 3
+    assert scored.store == alone.store
 
 
 def test_a_broken_case_is_refused_by_name_or_left_out_and_recorded(root: Path, tmp_path: Path) -> None:
@@ -147,9 +166,9 @@ def test_a_prediction_lies_on_the_original_image(root: Path, tmp_path: Path) -> 
     for case_id in ("PETCT_00_study", "PETCT_01_study"):
         case = Store(data.store).cases[case_id]
         path = tmp_path / f"{case_id}.nii.gz"
-        case.write_nifti(path, np.array(case.label()))
+        case.write_nifti(path, case.geometry.to_native(np.array(case.label())))
         written = nib.load(path)
-        original = nib.load(case.label_file)
+        original = nib.load(case.files["label"])
         assert written.shape == original.shape
         np.testing.assert_allclose(written.affine, original.affine)
         np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(original.dataobj))
@@ -157,7 +176,7 @@ def test_a_prediction_lies_on_the_original_image(root: Path, tmp_path: Path) -> 
 
 @pytest.mark.real_data
 def test_real_cases_are_prepared_and_none_is_refused(real_root: Path, tmp_path: Path) -> None:
-    data = ready(real_root, tmp_path, spacing_mm=(6.0, 6.0, 6.0))
+    data = ready(real_root, tmp_path, preparation=SPEC.preparation_at((6.0, 6.0, 6.0)))
     assert data.excluded_cases == ()
     assert data.n_cases == 51
     assert all(case.has_lesion for case in Store(data.store).cases.values())

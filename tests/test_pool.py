@@ -345,13 +345,6 @@ def test_a_call_to_the_fork_server_returns_the_answer_or_raises_with_the_traceba
         server.close()
 
 
-def test_the_runner_costs_little_per_run(pool: Pool, tmp_path: Path) -> None:
-    pool.run([fake_runs.order(tmp_path, number=-1)], ONE)
-    begin = time.monotonic()
-    pool.run([fake_runs.order(tmp_path, number=n) for n in range(30)], ONE)
-    assert (time.monotonic() - begin) / 30 < 0.1
-
-
 def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 16)
     assert slots(["cpu"], per_device=3) == [Slot("cpu", 5)] * 3

@@ -11,7 +11,7 @@ import pytest
 
 from benchmark.data.autopet import SPEC, discover
 from benchmark.data.prepare import prepare_case
-from benchmark.vocabulary import Case, DataError
+from benchmark.vocabulary import Case, DataError, Intensity, Percentiles, ZScore
 
 UNCHANGED = replace(SPEC.preparation, spacing_mm=(4.0, 4.0, 5.0))
 
@@ -54,6 +54,55 @@ def test_the_image_is_cropped_to_the_pet_and_the_label_is_not(tmp_path: Path) ->
     assert prepared.label.shape == (10, 11, 12)
     assert prepared.lesion.tolist() == [[1, 1, 1]]
     assert prepared.lesion_ml == pytest.approx(2 * 0.08)
+
+
+def prepared_with(folder: Path, **intensities: Intensity) -> np.ndarray:
+    """PET is 0, 1, ..., 63 in its 64 voxels."""
+    pet = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
+    case = write_case(folder, np.zeros((4, 4, 4), np.uint8), np.diag([4.0, 4.0, 5.0, 1.0]), pet=pet)
+    preparation = replace(UNCHANGED, intensities=intensities, crop_modality=None)
+    return prepare_case(case, SPEC, preparation).image.astype(np.float32)
+
+
+def test_percentiles_are_the_image_s_own(tmp_path: Path) -> None:
+    """Of 0 ... 63 the 10th percentile is 6.3 and the 90th 56.7; 31.5 lies half-way."""
+    pet = prepared_with(tmp_path, PET=Percentiles(10, 90))[1].ravel()
+    assert (pet[:7] == 0).all()
+    assert (pet[57:] == 1).all()
+    assert pet[31] == pytest.approx((31 - 6.3) / (56.7 - 6.3), abs=1e-3)
+
+
+def test_a_z_score_of_voxels_that_are_not_zero_leaves_zeros_alone(tmp_path: Path) -> None:
+    """1 ... 63 have the mean 32 and the variance (63^2 - 1) / 12."""
+    ct, pet = prepared_with(tmp_path, CT=ZScore(), PET=ZScore(nonzero=True))
+    assert pet.ravel()[0] == 0
+    assert pet.ravel()[32] == 0
+    assert pet.ravel()[63] == pytest.approx(31 / ((63**2 - 1) / 12) ** 0.5, abs=2e-3)
+    assert (ct == 0).all(), "a constant image has no deviation to divide by"
+
+
+def test_without_a_spacing_the_voxels_stay_as_they_are(tmp_path: Path) -> None:
+    label = np.zeros((9, 10, 11), np.uint8)
+    label[2, 3, 4] = 1
+    affine = np.diag([-1.5, 2.5, 3.5, 1.0])
+    prepared = prepare_case(write_case(tmp_path, label, affine), SPEC, replace(UNCHANGED, spacing_mm=None))
+    assert prepared.geometry.spacing_mm == (1.5, 2.5, 3.5)
+    assert prepared.label[9 - 1 - 2, 3, 4] == 1
+    assert prepared.label.sum() == 1
+    assert prepared.lesion_ml == pytest.approx(1.5 * 2.5 * 3.5 / 1000)
+
+
+def test_a_label_map_goes_from_the_file_to_the_grid_and_from_grid_to_grid(tmp_path: Path) -> None:
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:6, 2:6, 4:6] = 1
+    case = write_case(tmp_path, label, np.diag([-4.0, 4.0, 5.0, 1.0]))
+    fine, usual = (
+        prepare_case(case, SPEC, replace(UNCHANGED, spacing_mm=spacing))
+        for spacing in ((2.0, 2.0, 2.5), (4.0, 4.0, 5.0))
+    )
+    np.testing.assert_array_equal(usual.geometry.from_native(label), usual.label)
+    np.testing.assert_array_equal(fine.geometry.from_native(label), fine.label)
+    np.testing.assert_array_equal(fine.geometry.to_grid(fine.label, usual.geometry), usual.label)
 
 
 def test_a_plane_keeps_its_place_when_the_spacing_changes(tmp_path: Path) -> None:

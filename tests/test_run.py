@@ -20,12 +20,13 @@ import torch
 import benchmark.run as run_module
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import Resources, run_config, run_id
+from benchmark.data.autopet import SPEC
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import Fold, Splits, stored_splits
 from benchmark.data.store import Store, data_fingerprint
 from benchmark.execution.order import RunOrder
 from benchmark.results import RunFolder, StorageError, write_json
-from benchmark.run import check_config, execute_run
+from benchmark.run import planned_method, execute_run
 from benchmark.vocabulary import BenchError
 
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
@@ -34,7 +35,10 @@ WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
 @pytest.fixture(scope="module")
 def data(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ReadyData:
     return ready_data(
-        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+        "autopet",
+        tcia_root,
+        results=tmp_path_factory.mktemp("results"),
+        preparation=SPEC.preparation_at((4.0, 4.0, 5.0)),
     )
 
 
@@ -64,6 +68,7 @@ def order(data: ReadyData, results: Path, *, save: bool = False, **changes: Any)
         run_id=run_id(config, data.fingerprint),
         config=config,
         store=data.store,
+        scored_on=data.store,
         splits=data.splits,
         data_fingerprint=data.fingerprint,
         resources=Resources(threads=1, save_predictions=save),
@@ -88,7 +93,7 @@ def test_every_test_case_gets_a_row_for_every_metric_and_a_mask_on_its_own_grid(
     for case_id in test:
         mask, original = (
             nib.load(folder.predictions / f"{case_id}.nii.gz"),
-            nib.load(cases[case_id].label_file),
+            nib.load(cases[case_id].files["label"]),
         )
         assert mask.shape == original.shape
         np.testing.assert_array_equal(mask.affine, original.affine)
@@ -187,7 +192,8 @@ def test_a_classifier_that_sees_one_class_only_is_a_warning(data: ReadyData, tmp
     splits = tmp_path / "ill.json"
     drawn = Splits((Fold(tuple(names[:5]), (names[5],), (names[6],)),), 0, "test")
     write_json(splits, drawn.to_json())
-    fingerprint = data_fingerprint(Store(data.store), drawn.fingerprint)
+    store = Store(data.store)
+    fingerprint = data_fingerprint(store, drawn.fingerprint, scored_on=store)
     record = execute_run(replace(order(data, tmp_path), splits=splits, data_fingerprint=fingerprint))
     assert record.state == "done"
     assert record.warnings == ("All 5 training cases have a lesion: the classifier sees one class only.",)
@@ -251,7 +257,9 @@ def test_a_run_that_another_process_holds_is_left_alone(data: ReadyData, tmp_pat
 def test_real_cases_without_a_healthy_one_and_smaller_than_the_patch_simply_work(
     real_root: Path, tmp_path: Path
 ) -> None:
-    data = ready_data("autopet", real_root, results=tmp_path, spacing_mm=(6.0, 6.0, 6.0))
+    data = ready_data(
+        "autopet", real_root, results=tmp_path, preparation=SPEC.preparation_at((6.0, 6.0, 6.0))
+    )
     smallest = min(min(case.geometry.crop_shape) for case in Store(data.store).cases.values())
     assert smallest < 64
     training = {"steps": 2, "patch_size": [64, 64, 64], "validations": 0}
@@ -275,7 +283,7 @@ def test_a_configuration_that_cannot_work_is_refused_before_it_starts(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BenchError, match=message):
-        check_config(run_config(settings(**changes), source="test"))
+        planned_method(run_config(settings(**changes), source="test"))
 
 
 def test_an_unknown_key_is_refused_by_name() -> None:

@@ -27,7 +27,10 @@ WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
 @pytest.fixture(scope="module")
 def cases(tcia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     data = ready_data(
-        "autopet", tcia_root, results=tmp_path_factory.mktemp("results"), spacing_mm=(4.0, 4.0, 5.0)
+        "autopet",
+        tcia_root,
+        results=tmp_path_factory.mktemp("results"),
+        preparation=SPEC.preparation_at((4.0, 4.0, 5.0)),
     )
     return list(Store(data.store).cases.values())
 

@@ -43,7 +43,7 @@ SPEC = DatasetSpec(
     regions=(Region("tumor", (1,)),),
     preparation=Preparation(
         spacing_mm=(2.0, 2.0, 3.0),
-        windows={"CT": Window(-100.0, 250.0), "PET": Window(0.0, 15.0)},
+        intensities={"CT": Window(-100.0, 250.0), "PET": Window(0.0, 15.0)},
         crop_modality="PET",
         crop_above=0.0,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,13 +17,14 @@ from benchmark.data.store import (
     Store,
     data_fingerprint,
     preparation_identity,
-    preparation_key,
+    splits_folder,
     store_case,
+    store_folder,
     why_stale,
 )
 from benchmark.registry import dataset
 from benchmark.results import exclusive, write_json
-from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Spacing
+from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation
 
 _WAY_OUT = "Mend them, or go on without them with --skip-bad-cases."
 Progress = Callable[[str, int, int], None]
@@ -49,7 +50,8 @@ def ready_data(
     root: Path,
     *,
     results: Path,
-    spacing_mm: Spacing | None = None,
+    preparation: Preparation | None = None,
+    scored_on: Path | None = None,
     n_folds: int = 5,
     splits_file: Path | None = None,
     skip_bad_cases: bool = False,
@@ -57,6 +59,9 @@ def ready_data(
     progress: Progress = lambda what, done, total: None,
 ) -> ReadyData:
     """Check the files (cheaply), prepare what is not prepared yet, and make or read the splits.
+
+    `preparation` None: the data set's usual one. The splits do not depend on it. `scored_on` is the store on whose grid
+    scores are computed; None: this one.
 
     Broken cases are refused by name, or left out with `skip_bad_cases`. May be interrupted at any time and called
     from several processes at once.
@@ -79,10 +84,8 @@ def ready_data(
     if not sound:
         raise DataError(f"No case in {root} can be used:\n{report_faults(faults)}")
 
-    preparation = reader.spec.preparation
-    if spacing_mm is not None:
-        preparation = replace(preparation, spacing_mm=spacing_mm)
-    folder = results / "stores" / f"{name}-{preparation_key(reader.spec, preparation, root)}"
+    preparation = preparation or reader.spec.preparation
+    folder = store_folder(results, reader.spec, preparation, root)
     with exclusive(folder / ".lock", wait=True):
         rebuilt, failed = _prepare(sound, folder, reader.spec, preparation, jobs, progress)
         if failed and not skip_bad_cases:
@@ -99,14 +102,18 @@ def ready_data(
         store = Store(folder)
         summaries = [case.summary for case in store.cases.values()]
 
-    splits_path = splits_path_in(folder, n_folds=n_folds, user_file=splits_file)
+    splits_path = splits_path_in(
+        splits_folder(results, reader.spec, root), n_folds=n_folds, user_file=splits_file
+    )
     splits = load_or_make_splits(
         splits_path, summaries, n_folds=n_folds, user_file=splits_file, left_out=tuple(broken)
     )
     return ReadyData(
         store=folder,
         splits=splits_path,
-        fingerprint=data_fingerprint(store, splits.fingerprint),
+        fingerprint=data_fingerprint(
+            store, splits.fingerprint, scored_on=Store(scored_on) if scored_on else store
+        ),
         excluded_cases=tuple(sorted(broken)),
         n_cases=len(summaries),
         n_folds=len(splits.folds),

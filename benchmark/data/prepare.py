@@ -1,4 +1,4 @@
-"""The one deterministic preparation of a case: orient, resample, crop, window.
+"""The one deterministic preparation of a case: orient, resample, crop, scale intensities.
 
 The grid keeps the physical extent of the volume: its first voxel's outer corner is the original's, and
 `round(n * spacing / new_spacing)` voxels follow. Images are interpolated linearly, labels by the nearest voxel.
@@ -13,14 +13,25 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Float16, Int16, UInt8
+from jaxtyping import Bool, Float, Float16, Int16, UInt8
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
 from benchmark.data.nifti import UnreadableError, open_volume, read_voxels
-from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Size3, Spacing, Window
+from benchmark.vocabulary import (
+    Case,
+    DataError,
+    DatasetSpec,
+    Intensity,
+    Percentiles,
+    Preparation,
+    Size3,
+    Spacing,
+    Window,
+    ZScore,
+)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same files would be prepared to different arrays."""
 
 
@@ -57,10 +68,22 @@ class Geometry:
         back = ornt_transform(axcodes2ornt("RAS"), io_orientation(affine))
         return np.ascontiguousarray(nib.apply_orientation(turned, back))
 
+    def from_native(self, native: UInt8[np.ndarray, "i j k"]) -> UInt8[np.ndarray, "x y z"]:
+        """A label map on the original file's voxels, brought to the full grid."""
+        turned = _to_ras(native, np.array(self.native_affine))
+        return _resample(turned, _size3(turned.shape), self.grid_shape, order=0)
+
+    def to_grid(self, grid: UInt8[np.ndarray, "x y z"], other: Geometry) -> UInt8[np.ndarray, "X Y Z"]:
+        """A label map on this full grid, brought to another preparation's full grid of the same case."""
+        return _resample(grid, self.grid_shape, other.grid_shape, order=0)
+
 
 @dataclass(frozen=True)
 class PreparedArrays:
-    """`image` is the crop, in [0, 1]; `label` the full grid; `lesion` the foreground voxels of the crop."""
+    """`image` is the crop; `label` the full grid; `lesion` the foreground voxels of the crop.
+
+    `lesion_ml` is measured in the original voxels, so that it does not depend on the preparation.
+    """
 
     image: Float16[np.ndarray, "m x y z"]
     label: UInt8[np.ndarray, "X Y Z"]
@@ -82,8 +105,10 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
         )
     label = _to_ras(label_voxels.astype(np.uint8), native_affine)
     shape = _size3(label.shape)
-    spacing = _in_ras_order(_spacing_of(native_affine), native_affine)
-    grid_shape = _grid_shape(shape, spacing, preparation.spacing_mm)
+    native_spacing = _in_ras_order(_spacing_of(native_affine), native_affine)
+    spacing = preparation.spacing_mm or native_spacing
+    grid_shape = _grid_shape(shape, native_spacing, spacing)
+    lesion_ml = float(np.count_nonzero(label)) * float(np.prod(native_spacing)) / 1000
     label = _resample(label, shape, grid_shape, order=0)
 
     channels = {}
@@ -103,13 +128,13 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
     start, crop_shape = _crop_box(channels, preparation, grid_shape)
     box = tuple(slice(a, a + n) for a, n in zip(start, crop_shape, strict=True))
     image = np.stack(
-        [_windowed(channels[name][box], preparation.windows.get(name)) for name in spec.modalities]
+        [_scaled(channels[name][box], preparation.intensities.get(name)) for name in spec.modalities]
     )
     geometry = Geometry(
         native_shape=_size3(label_voxels.shape),
         native_affine=tuple(tuple(float(v) for v in row) for row in native_affine),
         grid_shape=grid_shape,
-        spacing_mm=preparation.spacing_mm,
+        spacing_mm=spacing,
         crop_start=start,
         crop_shape=crop_shape,
     )
@@ -118,7 +143,7 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
         label=label,
         lesion=np.argwhere(label[box]).astype(np.int16),
         geometry=geometry,
-        lesion_ml=float(np.count_nonzero(label)) * float(np.prod(preparation.spacing_mm)) / 1000,
+        lesion_ml=lesion_ml,
     )
 
 
@@ -208,9 +233,24 @@ def _crop_box(
     return (start[0], start[1], start[2]), (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2])
 
 
-def _windowed(volume: Float[np.ndarray, "x y z"], window: Window | None) -> Float16[np.ndarray, "x y z"]:
-    if window is None:
-        return volume.astype(np.float16)
-    return ((np.clip(volume, window.low, window.high) - window.low) / (window.high - window.low)).astype(
-        np.float16
-    )
+def _scaled(volume: Float[np.ndarray, "x y z"], rule: Intensity | None) -> Float16[np.ndarray, "x y z"]:
+    if isinstance(rule, Percentiles):
+        low, high = np.percentile(volume, [rule.low, rule.high])
+        rule = Window(float(low), float(high))
+    if isinstance(rule, Window):
+        # A constant image has no width to be scaled to.
+        width = max(rule.high - rule.low, np.finfo(np.float32).eps)
+        volume = (np.clip(volume, rule.low, rule.high) - rule.low) / width
+    elif isinstance(rule, ZScore):
+        volume = _standardised(volume, inside=volume != 0 if rule.nonzero else np.ones(volume.shape, bool))
+    return volume.astype(np.float16)
+
+
+def _standardised(
+    volume: Float[np.ndarray, "x y z"], inside: Bool[np.ndarray, "x y z"]
+) -> Float[np.ndarray, "x y z"]:
+    values = volume[inside].astype(np.float64)
+    standardised = np.zeros_like(volume)
+    if len(values) and (deviation := values.std()) > 0:
+        standardised[inside] = (values - values.mean()) / deviation
+    return standardised

@@ -1,8 +1,7 @@
 """Prepared cases as memory-mapped arrays, shared by all runs and processes.
 
-    <results>/stores/<dataset>-<key>/
+    <results>/stores/<dataset>-<key>/     one for each preparation of the data set
         store.json              what was prepared, and how
-        splits*.json            the folds
         cases/<case_id>/        image.npy (float16), label.npy (uint8), lesion.npy (int16), case.json
 
 `case.json` is written last and holds the hashes of the inputs and of the arrays: a case without it, with
@@ -30,10 +29,19 @@ from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Prep
 ARRAYS = ("image", "label", "lesion")
 
 
-def preparation_key(spec: DatasetSpec, preparation: Preparation, root: Path) -> str:
-    """Names the store folder: one for each data set on disk and preparation of it."""
-    identity = [spec.name, list(spec.modalities), _plain(preparation), str(root.resolve())]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+def store_folder(results: Path, spec: DatasetSpec, preparation: Preparation, root: Path) -> Path:
+    """One folder for each data set on disk and preparation of it."""
+    return results / "stores" / _named(spec, root, list(spec.modalities), _plain(preparation))
+
+
+def splits_folder(results: Path, spec: DatasetSpec, root: Path) -> Path:
+    """One folder for each data set on disk: all preparations of it are split alike."""
+    return results / "splits" / _named(spec, root)
+
+
+def _named(spec: DatasetSpec, root: Path, *more: Any) -> str:
+    identity = json.dumps([spec.name, str(root.resolve()), *more], sort_keys=True)
+    return f"{spec.name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
 
 
 def preparation_identity(spec: DatasetSpec, preparation: Preparation) -> dict[str, Any]:
@@ -48,7 +56,10 @@ def preparation_identity(spec: DatasetSpec, preparation: Preparation) -> dict[st
 
 
 def _plain(preparation: Preparation) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(json.dumps(asdict(preparation), sort_keys=True))
+    intensities = {
+        name: {"rule": type(rule).__name__, **asdict(rule)} for name, rule in preparation.intensities.items()
+    }
+    content: dict[str, Any] = json.loads(json.dumps({**asdict(preparation), "intensities": intensities}))
     return content
 
 
@@ -61,8 +72,10 @@ class PreparedCase:
     patient: str
     lesion_ml: float
     geometry: Geometry
-    label_file: Path
+    files: Mapping[str, Path]
+    """The original files, by modality and `label`."""
     inputs: Mapping[str, str]
+    """Their hashes when they were prepared."""
 
     @property
     def has_lesion(self) -> bool:
@@ -73,11 +86,11 @@ class PreparedCase:
         return CaseSummary(self.case_id, self.patient, self.lesion_ml)
 
     def image(self) -> np.ndarray:
-        """float16 `[modality, x, y, z]` in [0, 1]: the body's bounding box, mapped."""
+        """float16 `[modality, x, y, z]`: the body's bounding box, mapped."""
         return _mapped(self.folder / "image.npy")
 
     def label(self) -> np.ndarray:
-        """uint8 `[X, Y, Z]`: the full volume at the data set's spacing, mapped."""
+        """uint8 `[X, Y, Z]`: the full volume at the preparation's spacing, mapped."""
         return _mapped(self.folder / "label.npy")
 
     def lesion_voxels(self) -> np.ndarray:
@@ -86,13 +99,23 @@ class PreparedCase:
 
     def native_label(self) -> np.ndarray:
         """uint8: the label as it is in the original file."""
-        if _file_hash(self.label_file) != self.inputs["label"]:
-            raise DataError(f"{self.label_file} has changed since it was prepared. Start again.")
-        return read_native_label(self.label_file)
+        return read_native_label(self._unchanged_file("label"))
+
+    def original(self) -> Case:
+        """The examination in its original files; DataError if one of them is not what was prepared."""
+        files = {role: self._unchanged_file(role) for role in self.files}
+        label = files.pop("label")
+        return Case(self.case_id, self.patient, files, label, self.has_lesion)
+
+    def _unchanged_file(self, role: str) -> Path:
+        path = self.files[role]
+        if not path.exists() or _file_hash(path) != self.inputs[role]:
+            raise DataError(f"{path} has changed since it was prepared. Start again.")
+        return path
 
     def write_nifti(self, path: Path, label_map: np.ndarray) -> None:
-        """Write a label map of the full grid on the original grid; it lies on the original images in any viewer."""
-        image = nib.Nifti1Image(self.geometry.to_native(label_map), np.array(self.geometry.native_affine))
+        """Write labels of the original file's voxels; they lie on the original images in any viewer."""
+        image = nib.Nifti1Image(label_map, np.array(self.geometry.native_affine))
         with written_whole(path) as temporary:
             # nibabel chooses the format by the name's ending.
             named = temporary.with_name(f"{temporary.name}.nii.gz")
@@ -134,9 +157,13 @@ class Store:
         return store_fingerprint(self.identity, self.cases.values())
 
 
-def data_fingerprint(store: Store, splits_fingerprint: str) -> str:
-    """What a run's identity says of its data: the store's content and the membership of the folds."""
-    return hashlib.sha256(f"{store.fingerprint} {splits_fingerprint}".encode()).hexdigest()[:16]
+def data_fingerprint(store: Store, splits_fingerprint: str, *, scored_on: Store) -> str:
+    """What a run's identity says of its data: the store's content, the membership of the folds, and the content of
+    the store on whose grid it is scored, where that is another."""
+    parts = [store.fingerprint, splits_fingerprint]
+    if scored_on.fingerprint != store.fingerprint:
+        parts.append(scored_on.fingerprint)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
 def store_fingerprint(identity: Mapping[str, Any], cases: Iterable[PreparedCase]) -> str:
@@ -163,7 +190,7 @@ def read_case(folder: Path) -> PreparedCase:
             patient=content["patient"],
             lesion_ml=content["lesion_ml"],
             geometry=geometry,
-            label_file=Path(content["label_file"]),
+            files={role: Path(entry["path"]) for role, entry in content["inputs"].items()},
             inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
@@ -180,7 +207,10 @@ def _three(values: list[int]) -> Size3:
 def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Preparation) -> None:
     """Prepare one case and write it; `case.json` last."""
     (folder / "case.json").unlink(missing_ok=True)
-    inputs = {role: {**_stamp(path), "hash": _file_hash(path)} for role, path in case.files.items()}
+    inputs = {
+        role: {"path": str(path.resolve()), **_stamp(path), "hash": _file_hash(path)}
+        for role, path in case.files.items()
+    }
     prepared = prepare_case(case, spec, preparation)
     arrays = {}
     for name in ARRAYS:
@@ -194,7 +224,6 @@ def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Prep
             "case_id": case.case_id,
             "patient": case.patient,
             "lesion_ml": prepared.lesion_ml,
-            "label_file": str(case.label.resolve()),
             "geometry": asdict(prepared.geometry),
             "identity": preparation_identity(spec, preparation),
             "inputs": inputs,
@@ -209,16 +238,16 @@ def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str |
         content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         if content["identity"] != identity:
             return "prepared with other parameters or library versions"
-        if content["patient"] != case.patient or content["label_file"] != str(case.label.resolve()):
+        if content["patient"] != case.patient or set(content["inputs"]) != set(case.files):
             return "belongs to other files"
         for role, path in case.files.items():
+            if content["inputs"][role]["path"] != str(path.resolve()):
+                return "belongs to other files"
             if not _unchanged(path, content["inputs"][role]):
                 return f"{path.name} has changed"
         for name in ARRAYS:
             if not _unchanged(folder / f"{name}.npy", content["arrays"][name]):
                 return f"{name}.npy is damaged"
-        if set(content["inputs"]) != set(case.files):
-            return "belongs to other files"
     except FileNotFoundError:
         return "not prepared yet"
     except (OSError, ValueError, KeyError, TypeError):

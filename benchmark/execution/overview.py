@@ -22,6 +22,7 @@ from benchmark.results import (
     RunFolder,
     load_scores,
     manifests,
+    one_a_run,
     state_of,
 )
 from benchmark.vocabulary import BenchError
@@ -51,17 +52,23 @@ def _numbers_line(numbers: Mapping[str, int]) -> Text:
     )
 
 
-def dice_by_run(results: Path, run_ids: Sequence[str]) -> dict[str, float]:
-    """Mean test Dice in percent: over the cases of a region, then over regions; only runs that have one."""
+Reading = tuple[str, str]
+"""A run and the reading of it."""
+
+
+def dice_by_reading(results: Path, run_ids: Sequence[str]) -> dict[Reading, float]:
+    """Mean test Dice in percent: over the cases of a region, then over regions; only readings that have one."""
     scores = load_scores(results, run_ids)
     dice = scores[(scores["metric"] == "dice") & (scores["split"] == "test")]
-    means = dice.groupby(["run_id", "region"])["value"].mean().dropna().groupby("run_id").mean()
-    return {str(run_id): 100 * float(value) for run_id, value in means.items()}
+    keys = ["run_id", "reading"]
+    of_region = dice.groupby([*keys, "region"], as_index=False)["value"].mean().dropna()
+    means = of_region.groupby(keys, as_index=False)["value"].mean()
+    return {(str(row.run_id), str(row.reading)): 100 * float(row.value) for row in means.itertuples()}
 
 
 def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, str]) -> list[Table]:
     """One table per set of factors: the last factor across, Dice or the state in the cells."""
-    dice = dice_by_run(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
+    dice = dice_by_reading(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
     groups: dict[tuple[str, ...], list[CellRun]] = {}
     for cell in cells:
         groups.setdefault(tuple(cell.factors), []).append(cell)
@@ -69,7 +76,7 @@ def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, 
 
 
 def _summary_table(
-    names: tuple[str, ...], cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[str, float]
+    names: tuple[str, ...], cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[Reading, float]
 ) -> Table:
     by = f" by {names[-1].replace('_', ' ')}" if names else ""
     table = Table(title=f"Dice [%] on the test part{by}", title_justify="left", header_style="")
@@ -89,9 +96,10 @@ def _summary_table(
     return table
 
 
-def _entry(cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[str, float]) -> Text:
+def _entry(cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[Reading, float]) -> Text:
     states = [words[cell.run_id] for cell in cells]
-    values = [dice[cell.run_id] for cell in cells if cell.run_id in dice]
+    readings = [(cell.run_id, cell.reading) for cell in cells]
+    values = [dice[reading] for reading in readings if reading in dice]
     if values:
         more = f" ({len(values)}/{len(cells)})" if len(values) < len(cells) else ""
         return Text(f"{sum(values) / len(values):.1f}{more}")
@@ -112,7 +120,7 @@ def print_failures(
     console: Console, results: Path, cells: Sequence[CellRun], words: Mapping[str, str]
 ) -> None:
     """Every failed run with the beginning of its error."""
-    for cell in cells:
+    for cell in one_a_run(cells):
         if words[cell.run_id] == "failed":
             record = RunFolder(results, cell.run_id).record()
             line = f"failed {cell.run_id}  {label(cell)}  {record.failure}: {first_line(record.error)}"
@@ -121,6 +129,16 @@ def print_failures(
         console.print(
             "`bench show RUN` tells everything about a run; --retry-failed tries them again.", soft_wrap=True
         )
+
+
+def labels_of(cells: Sequence[CellRun], *, fold_and_seed: bool = True) -> dict[str, str]:
+    """A line for each run; one that several cells share is named by the first and their number."""
+    labels = {}
+    for cell in one_a_run(cells):
+        more = sum(other.run_id == cell.run_id for other in cells) - 1
+        shared = f" (and {more} more readings)" if more else ""
+        labels[cell.run_id] = label(cell, fold_and_seed=fold_and_seed) + shared
+    return labels
 
 
 def label(cell: CellRun, *, fold_and_seed: bool = True) -> str:
@@ -248,8 +266,11 @@ def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
 
 
 def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Means over cases with how many cases define them: region, metric, unit, mean, n, cases."""
+    """Means over cases with how many cases define them: region, metric, unit, mean, n, cases; and the reading,
+    where there are several."""
     keys = ["split", "region", "metric", "unit"]
+    if scores["reading"].nunique() > 1:
+        keys.insert(1, "reading")
     return scores.groupby(keys, sort=False)["value"].agg(mean="mean", n="count", cases="size").reset_index()
 
 

@@ -12,7 +12,6 @@ import ctypes
 import faulthandler
 import gc
 import importlib
-import json
 import os
 import pickle
 import signal
@@ -88,16 +87,16 @@ class ForkServer:
         return ended
 
     def call(self, target: Callable[[Any], object], payload: object) -> Any:
-        """What `target(payload)` returns (JSON). Errors: RuntimeError with the worker's output."""
+        """What `target(payload)` returns. Errors: RuntimeError with the worker's output."""
         with tempfile.TemporaryDirectory() as folder:
-            answer, log = Path(folder) / "answer.json", Path(folder) / "log.txt"
+            answer, log = Path(folder) / "answer", Path(folder) / "log.txt"
             job = self.start(_answer, (target, payload, str(answer)), log=log)
             while not (own := [end for end in self._ended if end.job == job]):
                 self._receive(1.0)
             self._ended.remove(own[0])
             if own[0].status != 0:
                 raise RuntimeError(f"A worker failed ({own[0].status}):\n{log.read_text(errors='replace')}")
-            return json.loads(answer.read_text(encoding="utf-8"))
+            return pickle.loads(answer.read_bytes())  # noqa: S301 (from our own worker, in a folder of our own)
 
     def close(self) -> None:
         """End the server and whatever workers are left."""
@@ -146,7 +145,7 @@ def _environment() -> dict[str, str]:
 
 def _answer(order: tuple[Callable[[Any], object], object, str]) -> None:
     target, payload, path = order
-    Path(path).write_text(json.dumps(target(payload)), encoding="utf-8")
+    Path(path).write_bytes(pickle.dumps(target(payload)))
 
 
 def serve(descriptor: int) -> None:

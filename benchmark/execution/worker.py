@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from benchmark.execution.order import RunOrder
+from benchmark.vocabulary import BenchError, Preparation, UnsupportedDatasetError
 
 PRELOAD = ("torch", "torch._inductor", "benchmark.registry", "benchmark.run", "baselines.mirror_unet")
 """Imported once by the fork server. Asking torch for deterministic algorithms imports its compiler."""
@@ -17,27 +19,56 @@ def run_order(order: RunOrder) -> None:
     execute_run(order)
 
 
-def faults_of(configs: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with the methods, their arguments and the loss weights of these configurations.
+@dataclass(frozen=True)
+class Inspected:
+    """What is known of a planned run once its method was built: a fault, or how it wants its data prepared.
 
-    A method that cannot serve a data set is no fault: its cell says why.
+    A method that cannot serve a data set is no fault, and has neither: its run will say why.
     """
-    from benchmark.config import run_config
-    from benchmark.run import check_config
-    from benchmark.vocabulary import BenchError, UnsupportedDatasetError
 
-    faults = []
+    fault: str | None = None
+    preparation: Preparation | None = None
+    readings: tuple[str, ...] | None = None
+
+
+def inspect_runs(configs: list[dict[str, Any]]) -> list[Inspected]:
+    """Build the methods of these configurations, without memory."""
+    from benchmark.config import run_config
+    from benchmark.registry import dataset
+    from benchmark.run import planned_method
+
+    inspected = []
     for settings in configs:
         config = run_config(settings, source="study")
         try:
-            check_config(config)
+            method = planned_method(config)
+            wanted = method.preparation(dataset(config.dataset).spec.preparation_at(config.spacing_mm))
+            inspected.append(Inspected(preparation=wanted, readings=tuple(method.readings)))
         except UnsupportedDatasetError:
-            continue
+            inspected.append(Inspected())
         except BenchError as error:
-            faults.append(str(error))
+            inspected.append(Inspected(str(error)))
         except (TypeError, ValueError) as error:
-            faults.append(f"{config.method} with {config.method_args}: {error}")
-    return list(dict.fromkeys(faults))
+            inspected.append(Inspected(f"{config.method} with {config.method_args}: {error}"))
+    return inspected
+
+
+def default_cells(asked: tuple[list[str], str]) -> dict[str, dict[str, Any]]:
+    """The settings under which methods, by name, run on a data set where no study says any."""
+    from benchmark.config import TrainingConfig
+    from benchmark.registry import build_method, dataset
+
+    names, dataset_name = asked
+    spec, patch_size = dataset(dataset_name).spec, TrainingConfig().patch_size
+    cells = {}
+    for name in names:
+        method = build_method(name, {}, spec=spec, patch_size=patch_size, loss_weights=None)
+        cells[name] = {
+            "method": name,
+            "loss_weights": method.default_loss_weights(),
+            "reading": method.readings[0],
+        }
+    return cells
 
 
 def cuda_devices(_: object = None) -> list[dict[str, Any]]:

@@ -64,7 +64,8 @@ def survey(results: Path, grids: Sequence[str] | None) -> Survey:
     for manifest in known:
         for cell in manifest.cells:
             place = places.setdefault(cell.run_id, Place())
-            place.grids.append(manifest)
+            if manifest not in place.grids:
+                place.grids.append(manifest)
             place.factors = {**cell.factors, **place.factors}
     if grids is None:
         for path in sorted((results / "runs").glob("*")):
@@ -109,14 +110,16 @@ def curves(history: pd.DataFrame) -> Series:
 
 
 def outcome(folder: RunFolder, record: RunRecord) -> Series:
-    """Of a finished run: the mean and count of each split, region and metric, and what the run cost."""
+    """Of a finished run: the mean and count of each split, reading, region and metric, and what the run cost."""
     numbers: dict[str, float | None] = {
         f"run/{name}": getattr(record, name)
         for name in ("train_seconds", "inference_seconds_per_case", "peak_memory_mb", "parameters", "steps")
     }
-    for (split, region, metric), values in folder.scores().groupby(["split", "region", "metric"])["value"]:
-        numbers[f"{split}/{region}/{metric}"] = values.mean() if values.notna().any() else None
-        numbers[f"{split}/{region}/{metric}_n"] = values.notna().sum()
+    keys = ["split", "reading", "region", "metric"]
+    for place, values in folder.scores().groupby(keys)["value"]:
+        name = "/".join(filter(None, map(str, place)))
+        numbers[name] = values.mean() if values.notna().any() else None
+        numbers[f"{name}_n"] = values.notna().sum()
     step, seconds = record.steps or 0, record.train_seconds or 0.0
     return {accepted_name(k): [Point(step, float(v), seconds)] for k, v in numbers.items() if v is not None}
 

@@ -42,6 +42,6 @@ def write_volume(folder: Path, index: int, *, shape: Size3) -> PreparedCase:
             crop_start=(0, 0, 0),
             crop_shape=shape,
         ),
-        label_file=case_folder / "label.npy",
+        files={},
         inputs={},
     )

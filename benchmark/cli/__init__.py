@@ -1,0 +1,41 @@
+"""The command line: parse, call, return an exit code.
+
+0: all is well. 1: it worked, and found failed runs or faulty cases. 2: an error the user can act on, in one
+line on stderr. 130: stopped by Ctrl-C; the same command continues. Imports at the top of every file here must stay
+light: `bench --help` reads them all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from benchmark.cli import data, methods, results, run
+from benchmark.vocabulary import BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Train, score and compare segmentation methods. Start with: bench run --grid table2",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(run.run)
+app.command()(results.status)
+app.command()(results.show)
+app.command()(results.report)
+app.command()(results.sync)
+app.command("methods")(methods.list_methods)
+app.command()(methods.check_method)
+app.add_typer(data.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `bench`."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,64 @@
+"""Options and helpers that several commands share."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.vocabulary import BenchError, Spacing
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of runs, grids and prepared data.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")]
+MethodFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--method-file", metavar="FILE", help="A method of your own, e.g. my_net.py. Repeatable."),
+]
+
+PHANTOM = "phantom"
+
+
+@contextlib.contextmanager
+def stopped_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C while nothing of value is half done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Interrupted. The same command continues where this one stopped.", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def data_roots(data: Sequence[str]) -> dict[str, Path | None]:
+    """Data set -> folder; None: phantoms that are still to be generated."""
+    from benchmark.registry import dataset
+
+    roots: dict[str, Path | None] = {}
+    for text in data:
+        name, equals, folder = text.partition("=")
+        if not equals and name != PHANTOM:
+            raise BenchError(f"--data {text}: say which data set it is, e.g. --data autopet={text}.")
+        dataset(name)
+        if name in roots:
+            raise BenchError(f"--data {name} is given twice.")
+        if equals and not Path(folder).is_dir():
+            raise BenchError(f"--data {text}: there is no folder {folder!r}.")
+        roots[name] = Path(folder) if equals else None
+    return roots
+
+
+def spacing_of(text: str | None) -> Spacing | None:
+    if text is None:
+        return None
+    try:
+        edges = [float(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        edges = []
+    edges = edges * 3 if len(edges) == 1 else edges
+    if len(edges) != 3 or not all(0 < edge < float("inf") for edge in edges):
+        raise BenchError(f"--spacing {text}: write one length in mm or three, e.g. --spacing 2,2,3.")
+    return (edges[0], edges[1], edges[2])

@@ -1,0 +1,122 @@
+"""`bench status`, `show`, `report` and `sync`: what the results folder holds."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
+from benchmark.vocabulary import BenchError
+
+
+class Source(enum.StrEnum):
+    """Whose numbers a report shows."""
+
+    RUNS = "runs"
+    PAPER = "paper"
+    BOTH = "both"
+
+
+def status(
+    grid: Annotated[str | None, typer.Option(help="Only this grid.")] = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """How the grids stand: from another terminal, at any time."""
+    import json
+
+    from benchmark.execution import overview
+    from benchmark.execution.monitor import console
+
+    if as_json:
+        print(json.dumps(overview.status(results, grid), indent=1))
+    else:
+        overview.print_status(console(), results, grid)
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="A run's id, or how it begins.")],
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Everything about one run."""
+    import json
+
+    from benchmark.execution import overview
+    from benchmark.execution.monitor import console
+
+    folder = overview.find_run(results, run)
+    if as_json:
+        print(json.dumps(overview.run_facts(results, folder), indent=1))
+    else:
+        overview.print_run(console(), results, folder)
+
+
+def report(
+    grid: Annotated[str, typer.Option(help="The grid's name.")] = "table2",
+    source: Annotated[
+        Source, typer.Option(help="Own runs, published numbers, or both side by side.")
+    ] = Source.RUNS,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID.")] = None,
+    manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
+    profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
+    results: Results = Path("results"),
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow/--no-mlflow", help="Add the files to the grid's run.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Tables and figures of a grid: Markdown, CSV, LaTeX, PNG, PDF."""
+    import json
+
+    from reports.report import write_report
+
+    own = source is not Source.PAPER
+    folder = out or results / "reports" / (grid if own else f"{grid}-published")
+    written = write_report(
+        results if own else None,
+        grid=grid,
+        source=source.value,
+        out=folder,
+        manifest_name=manifest,
+        profile=profile,
+        dataset=dataset,
+    )
+    if as_json:
+        content = {
+            "title": written.title,
+            "summary": written.summary,
+            "files": [str(f) for f in written.files],
+        }
+        print(json.dumps(content, indent=1))
+    else:
+        print("\n".join([written.title, *written.summary, f"{len(written.files)} files in {folder}"]))
+    if own and mlflow:
+        from benchmark.tracking import log_report
+
+        try:
+            log_report(results, written.manifest or grid, written.files)
+        except BenchError as error:
+            print(f"bench: {error}", file=sys.stderr)
+
+
+def sync(
+    grid: Annotated[list[str] | None, typer.Option(help="Only these grids. Repeatable.")] = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Bring MLflow up to date with the results; needed only after its server was away."""
+    import dataclasses
+    import json
+
+    from benchmark.tracking import sync as deliver
+
+    with stopped_by_ctrl_c():
+        delivery = deliver(results, grids=grid)
+    print(json.dumps(dataclasses.asdict(delivery), default=str) if as_json else delivery.message)
+    raise typer.Exit(1 if delivery.undelivered or delivery.problem else 0)

@@ -1,0 +1,22 @@
+"""Decoders that see the bottleneck alone, for auxiliary tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from benchmark.nn.unet import up_layer
+
+
+class PlainDecoder(nn.Sequential):
+    """From a U-Net's bottleneck to images of the input's size, without skips (256 -> 64 -> 32 -> 16 -> `channels_out`).
+
+    The widths are those of the U-Net's own decoder, and like there no norm or activation follows the last layer.
+    """
+
+    def __init__(self, channels: Sequence[int], channels_out: int) -> None:
+        widths = [channels[-1], *reversed(channels[:-2]), channels_out]
+        last = len(widths) - 2
+        super().__init__(*(up_layer(a, b, linear_end=i == last) for i, (a, b) in enumerate(pairwise(widths))))
