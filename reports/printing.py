@@ -22,7 +22,7 @@ Cell = tuple[Span, ...]
 
 @dataclass(frozen=True)
 class Row:
-    """`group` is printed once for rows that follow one another."""
+    """`group` is printed once for rows that follow one another, where the table has two stub columns."""
 
     group: str
     label: str
@@ -31,26 +31,37 @@ class Row:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A table ready to be rendered; `number` as in "Table 2"."""
+    """A table ready to be rendered; `number` as in "Table 2".
+
+    `stub` heads the columns of the rows' groups and labels, or of their labels alone. `align` has a letter a column
+    (l, r or c); all others are aligned right.
+    """
 
     number: str
     title: str
-    stub: tuple[str, str]
+    stub: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    align: str = ""
+
+    @property
+    def alignment(self) -> str:
+        """A letter for every column, without the stub's."""
+        return self.align.ljust(len(self.columns), "r")
 
 
 def markdown(table: PrintedTable) -> str:
     """GitHub-flavoured Markdown: a heading, the table, its notes."""
     lines = [f"### Table {markdown_text(table.number)}. {markdown_text(table.title)}", ""]
     lines.append(_markdown_row([*table.stub, *map(markdown_text, table.columns)]))
-    lines.append(_markdown_row([":--", ":--", *["--:"] * len(table.columns)]))
+    rules = {"l": ":--", "r": "--:", "c": ":-:"}
+    lines.append(_markdown_row([*[":--"] * len(table.stub), *(rules[letter] for letter in table.alignment)]))
     group = None
     for row in table.rows:
-        shown = "" if row.group == group else markdown_text(row.group)
+        shown = ["" if row.group == group else row.group, row.label][-len(table.stub) :]
         group = row.group
-        lines.append(_markdown_row([shown, markdown_text(row.label), *map(_markdown_cell, row.cells)]))
+        lines.append(_markdown_row([*map(markdown_text, shown), *map(_markdown_cell, row.cells)]))
     lines += [""] + [f"* {markdown_text(note)}" for note in table.notes]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -94,6 +105,12 @@ LATEX_SIGNS = {
     "±": r"$\pm$",
     "†": r"$^\dagger$",
     "–": "--",
+    "‡": r"$^\ddagger$",
+    "×": r"$\times$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "✓": r"$\surd$",
+    "³": r"$^3$",
 }
 
 
@@ -135,7 +152,7 @@ def _latex_table(table: PrintedTable) -> str:
         f"\\caption{{{latex_text(table.title)}}}",
         # Shrinks a table that is too wide for the page, and leaves the others alone.
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-        f"\\begin{{tabular}}{{ll{'r' * len(table.columns)}}}",
+        f"\\begin{{tabular}}{{{'l' * len(table.stub)}{table.alignment}}}",
         "\\toprule",
         f"{header} \\\\",
     ]
@@ -146,8 +163,9 @@ def _latex_table(table: PrintedTable) -> str:
         group = row.group
         if first:
             lines.append("\\midrule")
-        stub = f"\\multirow{{{heights[group]}}}{{*}}{{{latex_text(group)}}}" if first else ""
-        lines.append(f"{' & '.join([stub, latex_text(row.label), *map(_latex_cell, row.cells)])} \\\\")
+        shown = f"\\multirow{{{heights[group]}}}{{*}}{{{latex_text(group)}}}" if first else ""
+        stub = [shown, latex_text(row.label)][-len(table.stub) :]
+        lines.append(f"{' & '.join([*stub, *map(_latex_cell, row.cells)])} \\\\")
     lines += ["\\bottomrule", "\\end{tabular}}", ""]
     if table.notes:
         notes = " ".join(map(latex_text, table.notes))

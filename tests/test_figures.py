@@ -11,8 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures import FIGURES, draw, save, style
-from reports.frames import published_table2
+from reports.table2.figures import FIGURES, draw, save, style
+from reports.table2.frames import published_table2
 
 NAN = float("nan")
 

@@ -1,34 +1,34 @@
-"""Published numbers and the way from scores on disk to the cells of Table 2."""
+"""Published numbers and the way from scores on disk to the cells of a table, of Table 2 above all."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.cbook import boxplot_stats
-from written_runs import NAN, V3, V4, manifest_of, write_run
+from written_runs import NAN, V3, V4, manifest_of, write_failure, write_readings, write_run
 
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results import CellRun, GridManifest, RunFolder
 from benchmark.vocabulary import BenchError
-from reports.frames import (
+from reports.frames import behind, best_mask, progress, published, run_cells
+from reports.table2.frames import (
     CELL,
-    behind,
+    PLACE,
     best_by_sharing,
-    best_mask,
     box_statistics,
     dice_by_fusion_weight,
     dice_by_self_supervision,
-    progress,
-    published,
     published_table2,
-    run_cells,
     table2_cells,
     table2_frame,
 )
+
+table2_runs = partial(run_cells, place=PLACE)
 
 
 def only_cell(frame: pd.DataFrame, factors: Mapping[str, str]) -> pd.Series:
@@ -77,6 +77,7 @@ def test_ties_in_print_are_all_best_and_undefined_is_never() -> None:
     assert list(best_mask(frame, ["box"])) == [True, True, False, False]
     frame["value"] = [1.0, 2.0, 3.0, NAN]
     assert list(best_mask(frame, ["box"], higher_is_better=False)) == [True, False, False, False]
+    assert list(best_mask(frame, [])) == [False, False, True, False]
 
 
 def test_figure_5_takes_the_bold_numbers() -> None:
@@ -135,7 +136,7 @@ def test_means_are_over_cases_then_folds_then_seeds(tmp_path: Path) -> None:
     write_run(tmp_path, "c", [0.1, 0.3, NAN], fold=0, seed=1)  # 0.2
     write_run(tmp_path, "d", [0.9], fold=1, seed=1)  # seed 1: (0.2 + 0.9) / 2 = 0.55
     manifest = manifest_of((V3, 0, 0, "a"), (V3, 1, 0, "b"), (V3, 0, 1, "c"), (V3, 1, 1, "d"))
-    cell = only_cell(table2_frame(run_cells(tmp_path, manifest)), V3)
+    cell = only_cell(table2_frame(table2_runs(tmp_path, manifest)), V3)
     assert cell["value"] == pytest.approx(50.0)  # a mean over all cases would give 41.67
     assert cell["std"] == pytest.approx(100 * math.sqrt(0.05**2 + 0.05**2))
     counts = ["n_runs", "n_expected", "n_seeds", "n_folds", "n_cases", "n_defined", "n_undefined"]
@@ -144,7 +145,7 @@ def test_means_are_over_cases_then_folds_then_seeds(tmp_path: Path) -> None:
 
 def test_volumes_are_means_over_all_cases_in_millilitres(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.5, NAN], fpv_ml=[1.0, 4.0])
-    runs = run_cells(tmp_path, manifest_of((V4, 0, 0, "a")))
+    runs = table2_runs(tmp_path, manifest_of((V4, 0, 0, "a")))
     cell = only_cell(table2_frame(runs, metric="fpv_ml"), V4)
     assert (cell["value"], cell["n_defined"], cell["n_cases"]) == (2.5, 2, 2)
     assert math.isnan(cell["std"])
@@ -152,9 +153,9 @@ def test_volumes_are_means_over_all_cases_in_millilitres(tmp_path: Path) -> None
 
 def test_missing_and_failed_runs_stay_as_rows_without_a_value(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.5])
-    RunFolder(tmp_path, "b").write_record(RunRecord("b", state="failed", failure="diverged"))
+    write_failure(tmp_path, "b", "diverged")
     manifest = manifest_of((V3, 0, 0, "a"), (V3, 0, 1, "b"), (V4, 0, 0, "never"))
-    runs = run_cells(tmp_path, manifest)
+    runs = table2_runs(tmp_path, manifest)
     assert list(runs["state"]) == ["done", "failed", "pending"]
     frame = table2_frame(runs)
     assert len(frame) == 105
@@ -173,7 +174,7 @@ def test_a_run_without_any_defined_dice_is_done_but_undefined_and_does_not_enter
     write_run(tmp_path, "a", [NAN, NAN])
     write_run(tmp_path, "b", [0.4], fold=1)
     write_run(tmp_path, "c", [NAN])
-    runs = run_cells(tmp_path, manifest_of((V3, 0, 0, "a"), (V3, 1, 0, "b"), (V4, 0, 0, "c")))
+    runs = table2_runs(tmp_path, manifest_of((V3, 0, 0, "a"), (V3, 1, 0, "b"), (V4, 0, 0, "c")))
     frame = table2_frame(runs)
     v3, v4 = only_cell(frame, V3), only_cell(frame, V4)
     assert (v3["value"], v3["n_undefined"], v3["n_defined"], v3["n_cases"]) == (pytest.approx(40.0), 1, 1, 3)
@@ -187,7 +188,7 @@ def test_only_the_test_split_is_reported(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "a")
     test = folder.scores()
     folder.write_scores(pd.concat([test, test.assign(split="validation", value=1.0)]))
-    assert only_cell(table2_frame(run_cells(tmp_path, manifest_of((V3, 0, 0, "a")))), V3)["value"] == 40.0
+    assert only_cell(table2_frame(table2_runs(tmp_path, manifest_of((V3, 0, 0, "a")))), V3)["value"] == 40.0
 
 
 def test_several_regions_need_a_choice(tmp_path: Path) -> None:
@@ -196,14 +197,49 @@ def test_several_regions_need_a_choice(tmp_path: Path) -> None:
     folder.write_scores(pd.concat([folder.scores(), folder.scores().assign(region="whole", value=0.8)]))
     manifest = manifest_of((V3, 0, 0, "a"))
     with pytest.raises(BenchError, match="core, whole"):
-        run_cells(tmp_path, manifest)
-    assert run_cells(tmp_path, manifest, region="whole")["dice"].tolist() == [0.8]
+        table2_runs(tmp_path, manifest)
+    assert table2_runs(tmp_path, manifest, region="whole")["dice"].tolist() == [0.8]
+
+
+def readings_manifest(*cells: tuple[Mapping[str, str], str, str]) -> GridManifest:
+    runs = tuple(CellRun(factors, 0, 0, run_id, reading) for factors, run_id, reading in cells)
+    return GridManifest("table2", "k", "demo", "phantom", "", "f1", 1.0, runs)
+
+
+def test_every_reading_of_a_run_has_its_own_scores_and_the_run_counts_once(tmp_path: Path) -> None:
+    write_readings(tmp_path, "a", {"first": {"dice": [0.2, 0.4]}, "second": {"dice": [0.9]}})
+    manifest = readings_manifest((V3, "a", "first"), (V4, "a", "second"))
+    runs = table2_runs(tmp_path, manifest)
+    frame = table2_frame(runs)
+    assert only_cell(frame, V3)["value"] == pytest.approx(30.0)
+    assert list(only_cell(frame, V4)[["value", "n_cases"]]) == [90.0, 1]
+    assert behind(runs, manifest).states == {"done": 1}
+
+
+def test_a_reading_that_was_not_scored_is_an_error_that_names_those_that_were(tmp_path: Path) -> None:
+    write_readings(tmp_path, "a", {"first": {"dice": [0.2]}, "second": {"dice": [0.9]}})
+    with pytest.raises(BenchError, match=r"Run a was not scored with the reading 'third'.*first.*second"):
+        table2_runs(tmp_path, readings_manifest((V3, "a", "third")))
+
+
+def test_a_cell_that_cannot_be_run_is_settled_and_not_failed(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", [0.4])
+    write_failure(tmp_path, "b", "unsupported", error="needs PET")
+    manifest = manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b"))
+    runs = table2_runs(tmp_path, manifest)
+    frame = table2_frame(runs)
+    assert behind(runs, manifest).states == {"done": 1, "unsupported": 1}
+    assert list(runs["error"]) == ["", "needs PET"]
+    assert list(only_cell(frame, V4)[["n_expected", "n_unsupported", "n_runs"]]) == [1, 1, 0]
+    two = frame[frame["n_expected"] > 0]
+    assert (progress(two).n_done, progress(two).n_unsupported, progress(two).finished) == (1, 1, True)
+    assert not progress(frame).finished
 
 
 def test_cells_that_the_paper_lacks_come_after_its_own(tmp_path: Path) -> None:
     other = V3 | {"shared_layers": "2"}
     write_run(tmp_path, "a", [0.4])
-    frame = table2_frame(run_cells(tmp_path, manifest_of((other, 0, 0, "a"))))
+    frame = table2_frame(table2_runs(tmp_path, manifest_of((other, 0, 0, "a"))))
     assert len(frame) == 106
     assert frame[CELL].iloc[:105].equals(table2_cells())
     assert frame["value"].iloc[105] == 40.0
@@ -213,7 +249,7 @@ def test_a_cell_planned_anew_counts_once_with_its_latest_run(tmp_path: Path) -> 
     write_run(tmp_path, "old", [0.1])
     write_run(tmp_path, "new", [0.7])
     manifest = manifest_of((V3, 0, 0, "old"), (V3, 0, 0, "new"))
-    runs = run_cells(tmp_path, manifest)
+    runs = table2_runs(tmp_path, manifest)
     assert only_cell(table2_frame(runs), V3)["value"] == pytest.approx(70.0)
     assert behind(runs, manifest).n_superseded == 1
 
@@ -221,7 +257,7 @@ def test_a_cell_planned_anew_counts_once_with_its_latest_run(tmp_path: Path) -> 
 def test_what_stands_behind_the_grid_is_counted_over_finished_runs(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.1], seed=3, checkpoint="best")
     manifest = manifest_of((V3, 0, 3, "a"), (V3, 1, 4, "never"))
-    known = behind(run_cells(tmp_path, manifest), manifest)
+    known = behind(table2_runs(tmp_path, manifest), manifest)
     assert (known.n_runs, known.n_planned, known.seeds, known.folds) == (1, 2, (3,), (0,))
     assert (known.checkpoints, known.grids, known.manifest) == (("best",), ("dataset",), "table2-k")
 
@@ -230,12 +266,12 @@ def test_a_finished_run_with_damaged_scores_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.1])
     RunFolder(tmp_path, "a").scores_file.write_bytes(b"not parquet")
     with pytest.raises(BenchError, match="Run a is done"):
-        run_cells(tmp_path, manifest_of((V3, 0, 0, "a")))
+        table2_runs(tmp_path, manifest_of((V3, 0, 0, "a")))
     RunFolder(tmp_path, "a").scores_file.unlink()
     with pytest.raises(BenchError, match="Run a is done"):
-        run_cells(tmp_path, manifest_of((V3, 0, 0, "a")))
+        table2_runs(tmp_path, manifest_of((V3, 0, 0, "a")))
 
 
 def test_factors_of_another_table_are_refused() -> None:
     with pytest.raises(BenchError, match="no place in Table 2"):
-        run_cells(Path("nowhere"), manifest_of(({"version": "v1", "shared_layers": "5"}, 0, 0, "a")))
+        table2_runs(Path("nowhere"), manifest_of(({"version": "v1", "shared_layers": "5"}, 0, 0, "a")))

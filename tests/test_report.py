@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from written_runs import V3, V4, manifest_of, write_run
+from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
-from benchmark.results import RunFolder, RunRecord, write_manifest
+from benchmark.results import write_manifest
 from benchmark.vocabulary import BenchError
 from reports.report import write_report
 
@@ -31,7 +31,7 @@ def _no_ink(monkeypatch: pytest.MonkeyPatch) -> None:
             path.touch()
         return paths
 
-    monkeypatch.setattr("reports.figures.save", save)
+    monkeypatch.setattr("reports.table2.figures.save", save)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_no_runs_at_all_is_an_error_that_says_what_next(tmp_path: Path) -> None:
 
 def test_a_grid_without_a_finished_run_is_refused_alone_but_not_beside_the_paper(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    RunFolder(results, "a").write_record(RunRecord("a", state="failed", failure="memory"))
+    write_failure(results, "a", "memory")
     write_manifest(results, manifest_of((V3, 0, 0, "a")))
     with pytest.raises(BenchError, match="None of the 1 runs of table2-k"):
         write_report(results, source="runs", out=tmp_path / "out")
@@ -124,6 +124,73 @@ def test_unknown_grids_and_sources_are_refused(tmp_path: Path) -> None:
         write_report(None, grid="table9", source="paper", out=tmp_path)
     with pytest.raises(BenchError, match="no source 'web'"):
         write_report(None, source="web", out=tmp_path)  # type: ignore[arg-type]
+
+
+COSTS = [f"table3_costs{end}" for end in (".md", ".tex", ".csv", "_cells.csv")]
+SCORES = [f"table3{end}" for end in (".md", ".tex", ".csv", "_cells.csv")]
+
+
+@pytest.fixture
+def comparisons(tmp_path: Path) -> Path:
+    """A grid table3 of three runs: PET and v3 done, EF failed."""
+    folder = tmp_path / "results"
+    record = {"parameters": 4_809_781, "train_seconds": 60.0}
+    write_run(folder, "pet", [0.6], fpv_ml=[2.0], fnv_ml=[1.0], **record)
+    write_run(folder, "v3", [0.5], fpv_ml=[1.0], fnv_ml=[1.0], **record)
+    write_failure(folder, "ef", "memory")
+    cells = [("PET", 0, 0, "pet"), ("Mirror U-Net v3", 0, 0, "v3"), ("EF", 0, 0, "ef")]
+    write_manifest(folder, methods_manifest("table3", *cells))
+    return folder
+
+
+@pytest.mark.parametrize("grid", ["table3", "table4"])
+def test_a_published_table_of_methods_needs_no_results_and_has_no_costs(tmp_path: Path, grid: str) -> None:
+    report = write_report(None, grid=grid, source="paper", out=tmp_path)
+    assert [path.name for path in report.files] == [
+        "report.md",
+        *(name.replace("table3", grid) for name in SCORES),
+    ]
+    assert report.title == f"Table {grid[-1]}: as published"
+    best = (
+        "Dice [%] 65.91 (Mirror U-Net v3); FPV [ml] 1.55 (Mirror U-Net v3); FNV [ml] 0.76 (Mirror U-Net v3)."
+    )
+    assert report.summary[1] == f"Published best: {best}"
+    assert "Mirror U-Net v4 64.24 / 2.93 / 1.99" in report.summary[2]
+
+
+def test_a_table_of_methods_comes_with_its_costs_and_no_figures(tmp_path: Path, comparisons: Path) -> None:
+    report = write_report(comparisons, grid="table3", source="both", out=tmp_path / "out")
+    assert [path.name for path in report.files] == ["report.md", *SCORES, *COSTS]
+    assert report.title == "Table 3: own runs beside the published numbers – unfinished: 2 of 11 methods"
+    assert report.summary[2:4] == (
+        "Own best: Dice [%] 60.00 (PET); FPV [ml] 1.00 (Mirror U-Net v3); FNV [ml] 1.00 (PET, and 1 equal).",
+        "Own Dice [%] / FPV [ml] / FNV [ml]: Mirror U-Net v3 50.00 / 1.00 / 1.00.",
+    )
+    text = report.files[0].read_text(encoding="utf-8")
+    for stem in ("table3", "table3_costs"):
+        assert (tmp_path / "out" / f"{stem}.md").read_text(encoding="utf-8") in text
+    scores = pd.read_csv(tmp_path / "out" / "table3.csv").set_index(["metric", "source"])
+    assert scores["PET"]["dice"].to_dict() == {"own": 60.0, "paper": 60.99, "difference": -0.99}
+    costs = pd.read_csv(tmp_path / "out" / "table3_costs.csv").set_index("method")
+    assert costs.loc["PET", "parameters"] == 4_809_781
+    assert ",4809781," in (tmp_path / "out" / "table3_costs.csv").read_text(encoding="utf-8")
+    runs = pd.read_csv(tmp_path / "out" / "table3_costs_cells.csv")
+    assert list(runs["run_id"]) == ["pet", "v3"]
+    other = write_report(comparisons, grid="table3", source="both", out=tmp_path / "again")
+    for path in report.files:
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    assert other.summary == report.summary
+
+
+def test_a_table_of_methods_without_a_finished_run_has_no_costs_beside_the_paper(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_failure(results, "a", "code")
+    write_manifest(results, methods_manifest("table4", ("nnUNet", 0, 0, "a")))
+    with pytest.raises(BenchError, match=r"None of the 1 runs of table4-k .* `bench run --grid table4`"):
+        write_report(results, grid="table4", source="runs", out=tmp_path / "out")
+    report = write_report(results, grid="table4", source="both", out=tmp_path / "out")
+    assert "Own best: none yet." in report.summary
+    assert not list((tmp_path / "out").glob("*costs*"))
 
 
 @pytest.mark.usefixtures("results")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from written_runs import NAN, V3, V4, manifest_of, write_run
 
-from reports.frames import behind, published_table2, run_cells, table2_frame
-from reports.printing import PrintedTable, Row, Span, latex, latex_text, markdown, markdown_text
-from reports.tables import level_label, table2, table2_cells, table2_counts, table2_layout, unfinished
+from reports.cells import unfinished
+from reports.frames import behind, run_cells
+from reports.printing import LATEX_SIGNS, PrintedTable, Row, Span, latex, latex_text, markdown, markdown_text
+from reports.table2.frames import PLACE, published_table2, table2_frame
+from reports.table2.tables import level_label, table2, table2_cells, table2_counts, table2_layout
+
+table2_runs = partial(run_cells, place=PLACE)
 
 
 def rows_of(text: str) -> dict[tuple[str, str], list[str]]:
@@ -36,7 +41,7 @@ def grid(results: Path, *, metric: str = "dice") -> tuple[pd.DataFrame, PrintedT
     manifest = manifest_of(
         (V3, 0, 0, "a"), (V3, 0, 1, "b"), (V4, 0, 0, "c"), (V4, 0, 1, "x"), (v1, 0, 0, "d")
     )
-    runs = run_cells(results, manifest)
+    runs = table2_runs(results, manifest)
     known = behind(runs, manifest)
     frame = table2_frame(runs, metric=metric)
     paper = published_table2() if metric == "dice" else None
@@ -85,7 +90,7 @@ def test_notes_say_over_how_many_runs_cases_seeds_and_folds_and_how_they_were_ma
 def test_equal_counts_are_said_once(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.5, NAN, 0.7])
     manifest = manifest_of((V3, 0, 0, "a"))
-    runs = run_cells(tmp_path, manifest)
+    runs = table2_runs(tmp_path, manifest)
     notes = " ".join(table2(table2_frame(runs), None, behind=behind(runs, manifest)).notes)
     assert "Behind each number: 1 run of 1, 1 seed (0), 1 fold (0), 3 test cases, of which 2 with" in notes
 
@@ -94,7 +99,7 @@ def test_runs_with_different_checkpoint_rules_are_pointed_out(tmp_path: Path) ->
     write_run(tmp_path, "a", [0.5])
     write_run(tmp_path, "b", [0.5], checkpoint="best")
     manifest = manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b"))
-    runs = run_cells(tmp_path, manifest)
+    runs = table2_runs(tmp_path, manifest)
     notes = " ".join(table2(table2_frame(runs), None, behind=behind(runs, manifest)).notes)
     assert "Checkpoint rule: best and last." in notes
     assert "Warning: the runs differ in checkpoint rule" in notes
@@ -140,10 +145,15 @@ def test_the_csv_has_the_papers_layout_and_the_cells_have_all_counts(tmp_path: P
 
 
 def test_the_title_of_a_whole_grid_says_nothing_of_progress() -> None:
-    whole = pd.DataFrame({"n_runs": [2, 1], "n_expected": [2, 1]})
+    whole = pd.DataFrame({"n_runs": [2, 1], "n_expected": [2, 1], "n_unsupported": [0, 0]})
     assert unfinished(whole) == ""
     assert unfinished(None) == ""
     assert unfinished(whole.assign(n_runs=[2, 0])) == "unfinished: 1 of 2 cells"
+    assert unfinished(whole.assign(n_runs=[2, 0], n_unsupported=[0, 1])) == ""
+    assert (
+        unfinished(whole.assign(n_runs=[0, 0], n_unsupported=[0, 1]), noun="method")
+        == "unfinished: 0 of 2 methods, 1 unsupported"
+    )
 
 
 def test_unknown_levels_are_printed_as_they_are() -> None:
@@ -159,6 +169,21 @@ def test_text_from_outside_is_not_taken_for_markup() -> None:
     assert latex_text("L = {4, 5, 6}") == r"$L = \{4, 5, 6\}$"
 
 
+def test_a_table_with_one_stub_column_shows_labels_and_parts_groups_by_a_rule() -> None:
+    rows = (Row("x", "one", ((Span("1"),), (Span("yes"),))), Row("y", "two", ((Span("2"),), (Span("no"),))))
+    table = PrintedTable("9", "T", ("Method",), ("A", "B"), rows, align="rl")
+    assert markdown(table).splitlines()[2:6] == [
+        "| Method | A | B |",
+        "| :-- | --: | :-- |",
+        "| one | 1 | yes |",
+        "| two | 2 | no |",
+    ]
+    text = latex([table])
+    assert r"\begin{tabular}{lrl}" in text
+    assert text.count(r"\midrule") == 2
+    assert "multirow{" not in text.split(r"\toprule")[1]
+
+
 def test_rows_of_a_group_share_one_multirow_in_latex() -> None:
     text = latex([table2(None, published_table2(), behind=None)])
     assert text.count(r"\multirow{3}{*}") == 3
@@ -170,7 +195,7 @@ def test_rows_of_a_group_share_one_multirow_in_latex() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_for_every_source_and_for_hostile_text(tmp_path: Path) -> None:
     frame, own, both = grid(tmp_path)
-    hostile = "".join(map(chr, range(32, 0x180))) + "病\n\t−θ±†–"
+    hostile = "".join(map(chr, range(32, 0x180))) + "病\n\t" + "".join(LATEX_SIGNS)
     row = Row(hostile, hostile, ((Span(hostile, bold=True, underline=True),),))
     odd = PrintedTable("9", hostile, (hostile, ""), (hostile,), (row,), (hostile,))
     tables = [table2(None, published_table2(), behind=None), own, both, table2_counts(frame), odd]

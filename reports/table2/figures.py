@@ -20,8 +20,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmark.results import written_whole
-from reports.frames import best_by_sharing, box_statistics, dice_by_fusion_weight, dice_by_self_supervision
-from reports.tables import level_label
+from reports.table2.frames import (
+    best_by_sharing,
+    box_statistics,
+    dice_by_fusion_weight,
+    dice_by_self_supervision,
+)
+from reports.table2.tables import level_label
 
 FORMATS = ("png", "pdf", "svg")
 # No dates and no versions, so that equal numbers give equal files.

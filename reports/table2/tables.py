@@ -1,20 +1,18 @@
-"""Frames as tables: what Table 2 looks like.
-
-A further table is one function that returns a `PrintedTable`; `printing` renders it.
-"""
+"""Table 2 as it is printed and as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
-from reports.frames import CELL, DECIMALS, MEASURES, Behind, Measure, best_mask, progress
-from reports.notes import MISSING, PARTIAL, UNDEFINED, table2_notes
+from reports.cells import parts_of, side_by_side, titled, unfinished, value_cell
+from reports.frames import MEASURES, Behind
+from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
-
-Source = Literal["runs", "paper", "both"]
+from reports.table2.frames import CELL
+from reports.table2.notes import table2_notes
 
 LEVEL_LABELS = {"none": "L2", "noise": "L2 + noise", "shuffle": "L2 + shuffling", "learnable": "Learnable θ"}
 
@@ -31,19 +29,6 @@ def level_label(factor: str, level: str) -> str:
     return f"θ = {level}" if factor == "fusion_weight" else level
 
 
-def unfinished(own: pd.DataFrame | None) -> str:
-    """What a title says where cells lack some of their runs; empty when there is nothing to say."""
-    if own is None or (cells := progress(own)).finished:
-        return ""
-    partial = f", {cells.n_partial} more in part" if cells.n_partial else ""
-    return f"unfinished: {cells.n_done} of {cells.n_cells} cells{partial}"
-
-
-def titled(title: str, note: str) -> str:
-    """The title with a note behind it, if there is one."""
-    return f"{title} – {note}" if note else title
-
-
 def table2(
     own: pd.DataFrame | None, paper: pd.DataFrame | None, *, behind: Behind | None, metric: str = "dice"
 ) -> PrintedTable:
@@ -57,8 +42,8 @@ def table2(
     if own is None:
         whose = ", as published"
     return _table2_shape(
-        _side_by_side(own, paper, measure),
-        _value_cell,
+        _side_by_side(own, paper, metric),
+        value_cell,
         number="2" if metric == "dice" else f"2 ({measure.name})",
         title=titled(
             f"Mirror U-Net v1 to v4 by shared layers L: mean {measure.title}{whose}", unfinished(own)
@@ -111,14 +96,13 @@ def table2_layout(
     Columns: `version`, `parameters`, `source`, and one per choice of shared layers. With both sources
     every row comes three times: own, paper, difference.
     """
-    frame = _side_by_side(own, paper, MEASURES[metric])
+    frame = _side_by_side(own, paper, metric)
     layers = list(dict.fromkeys(frame["shared_layers"]))
-    parts = [part for part in ("own", "paper", "difference") if part in frame]
     rows = []
     for (version, factor, level), group in frame.groupby(CELL[:3], sort=False):
         values = group.set_index("shared_layers")
         stub = {"version": version, "parameters": level_label(str(factor), str(level))}
-        for part in parts:
+        for part in parts_of(frame):
             numbers = {layers_label(choice): values[part].get(choice, float("nan")) for choice in layers}
             rows.append({**stub, "source": part, **numbers})
     return pd.DataFrame(rows)
@@ -128,68 +112,23 @@ def table2_cells(
     own: pd.DataFrame | None, paper: pd.DataFrame | None, *, metric: str = "dice"
 ) -> pd.DataFrame:
     """One row per cell with every number, mark and count, unrounded, for further work."""
-    frame = _side_by_side(own, paper, MEASURES[metric])
+    frame = _side_by_side(own, paper, metric)
     if own is None:
         return frame
     counts = [column for column in own if str(column).startswith("n_")]
     return frame.merge(own[[*CELL, *counts]], how="left", on=CELL)
 
 
-def _side_by_side(own: pd.DataFrame | None, paper: pd.DataFrame | None, measure: Measure) -> pd.DataFrame:
-    """CELL and, where given, `own`, `paper`, `difference` with their `_bold` and `_underlined` marks."""
-    frames = []
-    for name, source in (("own", own), ("paper", paper)):
-        if source is None:
-            continue
-        marked = source[CELL].copy()
-        marked[name] = source["value"]
-        up = measure.higher_is_better
-        marked[f"{name}_bold"] = best_mask(source, ["version", "shared_layers"], higher_is_better=up)
-        marked[f"{name}_underlined"] = best_mask(source, ["version"], higher_is_better=up)
-        if name == "own":
-            marked["std"] = source["std"]
-            marked["undefined"] = source["n_runs"].gt(0) & source["value"].isna()
-            marked["partial"] = source["n_runs"].gt(0) & source["n_runs"].lt(source["n_expected"])
-        frames.append(marked)
-    if len(frames) == 1:
-        return frames[0]
-    # `own` holds all cells of the paper, in the paper's order, and perhaps more.
-    both = frames[0].merge(frames[1], how="left", on=CELL)
-    marks = ["paper_bold", "paper_underlined"]
-    both[marks] = both[marks].astype("boolean").fillna(False).astype(bool)
-    both["difference"] = (both["own"].map(DECIMALS.format).astype(float) - both["paper"]).round(2)
-    return both
-
-
-def _value_cell(cell: dict[Any, Any]) -> Cell:
-    spans: list[Span] = []
-    if "own" in cell:
-        spans += _own_spans(cell)
-    if "own" in cell and "paper" in cell:
-        spans.append(Span(" / "))
-    if "paper" in cell:
-        spans.append(_number(cell, "paper"))
-    difference = cell.get("difference", float("nan"))
-    if not pd.isna(difference):
-        size = DECIMALS.format(abs(difference))
-        sign = "" if float(size) == 0 else "−" if difference < 0 else "+"
-        spans.append(Span(f" ({sign}{size})"))
-    return tuple(spans)
-
-
-def _own_spans(cell: dict[Any, Any]) -> Iterator[Span]:
-    yield Span(UNDEFINED) if cell["undefined"] else _number(cell, "own")
-    if not pd.isna(cell["std"]):
-        yield Span(f" ± {DECIMALS.format(cell['std'])}")
-    if cell["partial"]:
-        yield Span(PARTIAL)
-
-
-def _number(cell: dict[Any, Any], name: str) -> Span:
-    if pd.isna(cell[name]):
-        return Span(MISSING)
-    text = DECIMALS.format(cell[name])
-    return Span(text, bold=bool(cell[f"{name}_bold"]), underline=bool(cell[f"{name}_underlined"]))
+def _side_by_side(own: pd.DataFrame | None, paper: pd.DataFrame | None, metric: str) -> pd.DataFrame:
+    """Best of each box bold, best of each version underlined."""
+    return side_by_side(
+        own,
+        paper,
+        MEASURES[metric],
+        keys=CELL,
+        bold=["version", "shared_layers"],
+        underlined=["version"],
+    )
 
 
 def _counts_cell(cell: dict[Any, Any]) -> Cell:

@@ -1,0 +1,127 @@
+"""Own and published numbers side by side, and a cell of them in print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from reports.frames import DECIMALS, Measure, best_mask, progress
+from reports.notes import MISSING, PARTIAL, UNDEFINED, counted
+from reports.printing import Cell, Span
+
+Source = Literal["runs", "paper", "both"]
+PARTS = ("own", "paper", "difference")
+
+
+def side_by_side(
+    own: pd.DataFrame | None,
+    paper: pd.DataFrame | None,
+    measure: Measure,
+    *,
+    keys: Sequence[str],
+    bold: Sequence[str],
+    underlined: Sequence[str] | None,
+) -> pd.DataFrame:
+    """`keys` and, where given, `own`, `paper`, `difference` with their `_bold` and `_underlined` marks.
+
+    `own` is a `cells_frame`, `paper` has `keys` and `value`. The best of each group of `bold` columns is bold, of
+    `underlined` columns underlined; None underlines nothing.
+    """
+    keys = list(keys)
+    frames = []
+    for name, source in (("own", own), ("paper", paper)):
+        if source is None:
+            continue
+        marked = source[keys].copy()
+        marked[name] = source["value"]
+        up = measure.higher_is_better
+        marked[f"{name}_bold"] = best_mask(source, bold, higher_is_better=up)
+        marked[f"{name}_underlined"] = underlined is not None and best_mask(
+            source, underlined, higher_is_better=up
+        )
+        if name == "own":
+            marked["std"] = source["std"]
+            marked["undefined"] = source["n_runs"].gt(0) & source["value"].isna()
+            marked["partial"] = source["n_runs"].gt(0) & source["n_runs"].lt(source["n_expected"])
+        frames.append(marked)
+    if len(frames) == 1:
+        return frames[0]
+    # `own` holds all cells of the paper, in the paper's order, and perhaps more.
+    both = frames[0].merge(frames[1], how="left", on=keys)
+    marks = ["paper_bold", "paper_underlined"]
+    both[marks] = both[marks].astype("boolean").fillna(False).astype(bool)
+    both["difference"] = (both["own"].map(DECIMALS.format).astype(float) - both["paper"]).round(2)
+    return both
+
+
+def parts_of(frame: pd.DataFrame) -> list[str]:
+    """Which of own, paper and difference a `side_by_side` frame has."""
+    return [part for part in PARTS if part in frame]
+
+
+def value_cell(cell: Mapping[Any, Any]) -> Cell:
+    """A row of `side_by_side` in one cell: own / paper (difference), or what there is of it."""
+    spans = [*own_cell(cell)] if "own" in cell else []
+    if "own" in cell and "paper" in cell:
+        spans.append(Span(" / "))
+    if "paper" in cell:
+        spans += paper_cell(cell)
+    if (difference := difference_text(cell)) is not None:
+        spans.append(Span(f" ({difference})"))
+    return tuple(spans)
+
+
+def own_cell(cell: Mapping[Any, Any]) -> Cell:
+    """The own value with its marks."""
+    return tuple(_own_spans(cell))
+
+
+def paper_cell(cell: Mapping[Any, Any]) -> Cell:
+    """The published value."""
+    return (_number(cell, "paper"),)
+
+
+def difference_text(cell: Mapping[Any, Any]) -> str | None:
+    """The signed difference; None where one of the two values is not there."""
+    difference = cell.get("difference", float("nan"))
+    if pd.isna(difference):
+        return None
+    size = DECIMALS.format(abs(difference))
+    sign = "" if float(size) == 0 else "−" if difference < 0 else "+"
+    return f"{sign}{size}"
+
+
+def difference_cell(cell: Mapping[Any, Any]) -> Cell:
+    """The signed difference in a cell of its own."""
+    return (Span(difference_text(cell) or MISSING),)
+
+
+def _own_spans(cell: Mapping[Any, Any]) -> Iterator[Span]:
+    yield Span(UNDEFINED) if cell["undefined"] else _number(cell, "own")
+    if not pd.isna(cell["std"]):
+        yield Span(f" ± {DECIMALS.format(cell['std'])}")
+    if cell["partial"]:
+        yield Span(PARTIAL)
+
+
+def _number(cell: Mapping[Any, Any], name: str) -> Span:
+    if pd.isna(cell[name]):
+        return Span(MISSING)
+    text = DECIMALS.format(cell[name])
+    return Span(text, bold=bool(cell[f"{name}_bold"]), underline=bool(cell[f"{name}_underlined"]))
+
+
+def unfinished(own: pd.DataFrame | None, *, noun: str = "cell") -> str:
+    """What a title says where cells lack some of their runs; empty when there is nothing to say."""
+    if own is None or (cells := progress(own)).finished:
+        return ""
+    partial = f", {cells.n_partial} more in part" if cells.n_partial else ""
+    unsupported = f", {cells.n_unsupported} unsupported" if cells.n_unsupported else ""
+    return f"unfinished: {cells.n_done} of {counted(cells.n_cells, noun)}{partial}{unsupported}"
+
+
+def titled(title: str, note: str) -> str:
+    """The title with a note behind it, if there is one."""
+    return f"{title} – {note}" if note else title

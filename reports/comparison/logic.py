@@ -1,0 +1,119 @@
+"""What the numbers of Tables 3 and 4 imply or rule out by logic alone, computed from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from reports.comparison.frames import Comparison
+from reports.frames import DECIMALS, MEASURES, published
+from reports.notes import enumerated
+
+UNIMODAL = ("CT", "PET")
+UNION, INTERSECTION = "LF-Union", "LF-Intersection"
+OURS = "Mirror U-Net"
+ROUNDING = 1e-9
+"""Sums of equal volumes may differ so much, in ml."""
+
+
+def printed_scores(comparison: Comparison) -> pd.DataFrame:
+    """The paper's scores by method, a column per metric of `MEASURES`."""
+    columns = {measure.printed_as: metric for metric, measure in MEASURES.items()}
+    return published(comparison.number).set_index("method").rename(columns=columns)[list(MEASURES)]
+
+
+def late_fusion_notes(scores: pd.DataFrame) -> Iterator[str]:
+    """Where the late fusions' printed scores cannot belong to the networks of the unimodal rows.
+
+    A union hits every lesion that one of its masks hits, an intersection misses every lesion that one of its masks
+    misses, case by case and therefore on average, whether lesions are counted as components or voxel by voxel.
+    """
+    other_networks = "these cannot be the same networks scored on the same cases"
+    yield from _beyond(
+        scores,
+        UNION,
+        "fnv_ml",
+        above=True,
+        why=f"A union of two masks hits every lesion that one of them hits: {other_networks}.",
+    )
+    yield from _beyond(
+        scores,
+        INTERSECTION,
+        "fnv_ml",
+        above=False,
+        why=f"An intersection of two masks misses every lesion that one of them misses: {other_networks}.",
+    )
+    yield from _beyond(
+        scores,
+        UNION,
+        "fpv_ml",
+        above=False,
+        why="Of the same networks this is possible only where FPV counts components, which a union may join to a "
+        "lesion; counted voxel by voxel, a union never has less.",
+    )
+
+
+def _beyond(scores: pd.DataFrame, fusion: str, metric: str, *, above: bool, why: str) -> Iterator[str]:
+    """A sentence where a late fusion's score is above (or below) one of the unimodal ones, and what that means."""
+    values = scores[metric].astype(float)
+    if fusion not in values:
+        return
+    single, value = values[values.index.isin(UNIMODAL)], float(values[fusion])
+    passed = single[single < value] if above else single[single > value]
+    if not passed.empty:
+        name, side = MEASURES[metric].name, "above" if above else "below"
+        yield f"As published, the {name} of {fusion} ({_shown(value)}) is {side} that of {_listed(passed)}. {why}"
+
+
+def claim_note(comparison: Comparison, scores: pd.DataFrame) -> Iterator[str]:
+    """Where a method is ahead of a row of Mirror U-Net, although the text says that none is."""
+    ours = [name for name in scores.index if str(name).startswith(OURS)]
+    others = [name for name in scores.index if name not in ours]
+    exceptions = []
+    for metric, measure in MEASURES.items():
+        sign = 1 if measure.higher_is_better else -1
+        values = scores[metric].astype(float) * sign
+        ahead: dict[tuple[str, ...], list[str]] = {}
+        for other in others:
+            if behind := tuple(name for name in ours if values[name] < values[other]):
+                ahead.setdefault(behind, []).append(other)
+        exceptions += [
+            f"in {measure.name}, {_listed(scores[metric][better])} before {_listed(scores[metric][list(behind)])}"
+            for behind, better in ahead.items()
+        ]
+    if exceptions:
+        yield f"The paper says that {comparison.claim}; as printed it is not so: {'; '.join(exceptions)}."
+
+
+def own_fusion_notes(runs: pd.DataFrame) -> Iterator[str]:
+    """Whether own late fusions are read from the networks of the unimodal rows, and obey what follows from it."""
+    done = runs[runs["state"] == "done"]
+    fnv = done.pivot_table(index="run_id", columns="method", values="fnv_ml", sort=False, observed=True)
+    names = [name for name in (*UNIMODAL, UNION, INTERSECTION) if name in fnv]
+    fnv = fnv[names].dropna()
+    single = [name for name in UNIMODAL if name in names]
+    fusions = [name for name in (UNION, INTERSECTION) if name in names]
+    if fnv.empty or not single or not fusions:
+        return
+    follows = {UNION: "at most", INTERSECTION: "at least"}
+    consequences = [f"the FNV of {name} is {follows[name]} theirs" for name in fusions]
+    yield (
+        f"Own {enumerated(fusions)} are read from the networks of own {enumerated(single)}, on the same cases; by "
+        f"construction {enumerated(consequences)}."
+    )
+    broken = pd.Series(False, index=fnv.index)
+    if UNION in fusions:
+        broken |= fnv[UNION] > fnv[single].min(axis="columns") + ROUNDING
+    if INTERSECTION in fusions:
+        broken |= fnv[INTERSECTION] < fnv[single].max(axis="columns") - ROUNDING
+    if broken.any():
+        yield f"Warning: this is not so in the runs {', '.join(fnv.index[broken])}; their scores are wrong."
+
+
+def _listed(values: pd.Series) -> str:
+    return enumerated([f"{name} ({_shown(value)})" for name, value in values.items()])
+
+
+def _shown(value: float) -> str:
+    return DECIMALS.format(value)

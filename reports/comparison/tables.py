@@ -1,0 +1,234 @@
+"""Tables 3 and 4 as they are printed and as CSV, and the tables of their costs and counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports.cells import (
+    difference_cell,
+    own_cell,
+    paper_cell,
+    parts_of,
+    side_by_side,
+    titled,
+    unfinished,
+    value_cell,
+)
+from reports.comparison.costs import time_unit
+from reports.comparison.frames import Comparison, methods, published_facts
+from reports.comparison.notes import JOINT
+from reports.frames import MEASURES, Measure
+from reports.notes import MISSING, Frames
+from reports.printing import Cell, PrintedTable, Row, Span
+
+MARKS = {"yes": "✓", "no": ""}
+PARTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], Cell]]] = {
+    "own": ("own", own_cell),
+    "paper": ("published", paper_cell),
+    "difference": ("difference", difference_cell),
+}
+
+
+def comparison_table(
+    comparison: Comparison, own: Frames | None, paper: Frames | None, *, notes: Sequence[str]
+) -> PrintedTable:
+    """A table of methods in the paper's layout, best of each metric bold.
+
+    `own` and `paper` are the `comparison_frames` and `published_frames`, at least one of them. With both, a method's
+    row reads own / published (difference); where methods stand across, these are rows of their own.
+    """
+    frames = _side_by_side(own, paper)
+    whose = "" if paper is None else ": own / published (difference)"
+    if own is None:
+        whose = ", as published"
+    elif comparison.methods_across:
+        whose = whose and ": own and published"
+    title = titled(f"{comparison.title}{whose}", unfinished(_first(own), noun="method"))
+    shape = _methods_across if comparison.methods_across else _methods_down
+    return shape(comparison, frames, title=title, notes=tuple(notes))
+
+
+def _side_by_side(own: Frames | None, paper: Frames | None) -> dict[str, pd.DataFrame]:
+    return {
+        metric: side_by_side(
+            own[metric] if own is not None else None,
+            paper[metric] if paper is not None else None,
+            measure,
+            keys=["method"],
+            bold=[],
+            underlined=None,
+        )
+        for metric, measure in MEASURES.items()
+    }
+
+
+def _first(own: Frames | None) -> pd.DataFrame | None:
+    return next(iter(own.values())) if own is not None else None
+
+
+def _heading(measure: Measure) -> str:
+    return f"{measure.title} {'↑' if measure.higher_is_better else '↓'}"
+
+
+def _methods_down(
+    comparison: Comparison, frames: Frames, *, title: str, notes: tuple[str, ...]
+) -> PrintedTable:
+    records = [frame.to_dict("records") for frame in frames.values()]
+    known = published_facts(comparison)
+    rows = []
+    for scores in zip(*records, strict=True):
+        method = str(scores[0]["method"])
+        facts = known.get(method, dict.fromkeys(comparison.facts, MISSING))
+        words = tuple((Span(MARKS.get(fact, fact)),) for fact in facts.values())
+        rows.append(Row("paper" if method in known else "own", method, (*map(value_cell, scores), *words)))
+    # Words to the left, check marks in the middle.
+    marks = {fact for facts in known.values() for fact, word in facts.items() if word in MARKS}
+    return PrintedTable(
+        number=str(comparison.number),
+        title=title,
+        stub=("Method",),
+        columns=(*(_heading(MEASURES[metric]) for metric in frames), *comparison.facts.values()),
+        rows=tuple(rows),
+        notes=notes,
+        align="r" * len(frames) + "".join("c" if fact in marks else "l" for fact in comparison.facts),
+    )
+
+
+def _methods_across(
+    comparison: Comparison, frames: Frames, *, title: str, notes: tuple[str, ...]
+) -> PrintedTable:
+    parts = parts_of(next(iter(frames.values())))
+    rows = []
+    for metric, frame in frames.items():
+        heading = _heading(MEASURES[metric])
+        for part in parts:
+            label, printed = PARTS[part]
+            cells = tuple(printed(record) for record in frame.to_dict("records"))
+            rows.append(Row(heading, label, cells) if len(parts) > 1 else Row("", heading, cells))
+    return PrintedTable(
+        number=str(comparison.number),
+        title=title,
+        stub=("Metric", "") if len(parts) > 1 else ("Metric",),
+        columns=tuple(map(str, next(iter(frames.values()))["method"])),
+        rows=tuple(rows),
+        notes=notes,
+    )
+
+
+def comparison_layout(comparison: Comparison, own: Frames | None, paper: Frames | None) -> pd.DataFrame:
+    """The table as numbers in the paper's layout, for CSV; what has no value is NaN.
+
+    Where methods stand across: `metric`, `source` and a column a method. Else: `method`, `source`, a column a metric,
+    and what the paper says of the method. With both sources every row comes three times: own, paper, difference.
+    """
+    frames = _side_by_side(own, paper)
+    parts = parts_of(next(iter(frames.values())))
+    names = list(next(iter(frames.values()))["method"])
+    if comparison.methods_across:
+        return pd.DataFrame(
+            [
+                {"metric": metric, "source": part, **dict(zip(names, frame[part], strict=True))}
+                for metric, frame in frames.items()
+                for part in parts
+            ]
+        )
+    known = published_facts(comparison)
+    nothing = dict.fromkeys(comparison.facts, None)
+    return pd.DataFrame(
+        [
+            {"method": name, "source": part}
+            | {metric: frame[part].iloc[row] for metric, frame in frames.items()}
+            | known.get(name, nothing)
+            for row, name in enumerate(names)
+            for part in parts
+        ]
+    )
+
+
+def comparison_cells(own: Frames | None, paper: Frames | None) -> pd.DataFrame:
+    """One row per method and metric with every number, mark and count, unrounded, for further work."""
+    blocks = []
+    for metric, frame in _side_by_side(own, paper).items():
+        block = frame.drop(columns=[column for column in frame if str(column).endswith("_underlined")])
+        if own is not None:
+            counts = [column for column in own[metric] if str(column).startswith("n_")]
+            block = block.merge(own[metric][["method", *counts]], how="left", on="method")
+        block.insert(1, "metric", metric)
+        blocks.append(block)
+    return pd.concat(blocks, ignore_index=True)
+
+
+def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
+    """What stands behind each method's numbers: runs done of planned, seeds, folds, cases, and defined scores."""
+    first = next(iter(own.values()))
+    rows = []
+    for index, counts in enumerate(first.to_dict("records")):
+        numbers = [f"{counts['n_runs']}/{counts['n_expected']}"]
+        numbers += [str(counts[column]) for column in ("n_seeds", "n_folds", "n_cases")]
+        numbers += [str(frame["n_defined"].iloc[index]) for frame in own.values()]
+        shown = numbers if counts["n_expected"] else [MISSING] * len(numbers)
+        rows.append(Row("", str(counts["method"]), tuple((Span(text),) for text in shown)))
+    defined = [f"Cases with {MEASURES[metric].name}" for metric in own]
+    return PrintedTable(
+        number=f"{comparison.number} (counts)",
+        title=titled(
+            f"What stands behind each number of Table {comparison.number}", unfinished(first, noun="method")
+        ),
+        stub=("Method",),
+        columns=("Runs done/planned", "Seeds", "Folds", "Test cases", *defined),
+        rows=tuple(rows),
+    )
+
+
+def costs_table(
+    comparison: Comparison,
+    costs: pd.DataFrame,
+    *,
+    joint: Sequence[str],
+    notes: Sequence[str],
+    note: str = "",
+) -> PrintedTable:
+    """What the numbers of each method cost, from a `costs_frame`; `joint` are methods that share a training."""
+    train, inference = time_unit(costs["train_seconds"]), time_unit(costs["inference_seconds_per_case"])
+    known = set(methods(comparison)["method"])
+    rows = []
+    for row in costs.to_dict("records"):
+        shared = JOINT if row["method"] in joint else ""
+        cells = (
+            _cost(row["parameters"], "{:.3f}", per=1e6),
+            _cost(row["train_seconds"], per=train.seconds, mark=shared),
+            _cost(row["inference_seconds_per_case"], per=inference.seconds),
+            _cost(row["peak_memory_mib"], "{:.2f}", per=1024, mark=shared),
+            _cost(row["gflops"]),
+        )
+        rows.append(Row("paper" if row["method"] in known else "own", str(row["method"]), cells))
+    return PrintedTable(
+        number=f"{comparison.number} (costs)",
+        title=titled(f"What the numbers of Table {comparison.number} cost", note),
+        stub=("Method",),
+        columns=(
+            "Parameters [M]",
+            f"Training [{train.name}]",
+            f"Inference [{inference.name}/case]",
+            "Peak memory [GiB]",
+            "Forward pass [GFLOPs]",
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _cost(value: float, form: str | None = None, *, per: float = 1.0, mark: str = "") -> Cell:
+    if pd.isna(value):
+        return (Span(MISSING),)
+    return (Span((form.format(value / per) if form else three_digits(value / per)) + mark),)
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, never an exponent, at most four decimals: 0, 0.0012, 0.123, 12.3, 1234."""
+    decimals = 0 if value == 0 else 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{min(max(decimals, 0), 4)}f}"

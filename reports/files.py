@@ -1,0 +1,62 @@
+"""The files of a report: tables as Markdown, LaTeX and CSV, and the index that shows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.results import write_text, written_whole
+from reports.cells import Source
+from reports.printing import PrintedTable, latex, markdown, markdown_text
+
+SHOWN: dict[Source, str] = {
+    "runs": "own runs",
+    "paper": "as published",
+    "both": "own runs beside the published numbers",
+}
+TWO_DECIMALS = "%.2f"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written, its title, and the lines for the terminal; `files[0]` is the index."""
+
+    title: str
+    summary: tuple[str, ...]
+    files: tuple[Path, ...]
+    manifest: str | None = None
+    """The name of the launch whose runs are shown."""
+
+
+def write_table(
+    stem: Path,
+    printed: Sequence[PrintedTable],
+    *,
+    layout: pd.DataFrame,
+    cells: pd.DataFrame,
+    digits: str | None = TWO_DECIMALS,
+) -> list[Path]:
+    """`stem.md`, `stem.tex`, `stem.csv` in the printed layout, `stem_cells.csv` with every number unrounded.
+
+    `digits` is the format of the layout's numbers; None writes them in full.
+    """
+    paths = [stem.with_name(f"{stem.name}{end}") for end in (".md", ".tex", ".csv", "_cells.csv")]
+    write_text(paths[0], "\n".join(map(markdown, printed)))
+    write_text(paths[1], latex(printed))
+    for path, frame, form in ((paths[2], layout, digits), (paths[3], cells, None)):
+        with written_whole(path) as temporary:
+            frame.to_csv(temporary, index=False, na_rep="NA", float_format=form)
+    return paths
+
+
+def write_index(
+    out: Path, title: str, *, lines: Sequence[str], texts: Sequence[str], files: Sequence[Path]
+) -> ReportFiles:
+    """`report.md`: the title, the lines for the terminal, and the Markdown of every table and figure."""
+    index = out / "report.md"
+    listed = [f"* {markdown_text(line)}" for line in lines]
+    write_text(index, "\n".join([f"# {markdown_text(title)}", "", *listed, "", "\n".join(texts)]))
+    return ReportFiles(title=title, summary=tuple(lines), files=(index, *files))

@@ -1,0 +1,26 @@
+"""The sentences under Table 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from reports.frames import Behind, Measure, progress
+from reports.notes import own_notes, published_notes
+
+
+def table2_notes(
+    own: pd.DataFrame | None, paper: pd.DataFrame | None, *, behind: Behind | None, measure: Measure
+) -> Iterator[str]:
+    """All notes of Table 2, for own and published numbers as given."""
+    best = "Best" if measure.higher_is_better else "Best (lowest)"
+    among = "" if own is None or progress(own).finished else ", among the cells that are there"
+    yield (
+        f"{best} of each box (one version, one L) in bold, ties included; best of each version "
+        f"underlined{among}."
+    )
+    if own is not None and behind is not None:
+        yield from own_notes({measure.metric: own}, behind)
+    if paper is not None:
+        yield from published_notes(2, behind)
