@@ -147,6 +147,34 @@ def test_the_pet_only_ablation_never_looks_at_the_ct() -> None:
     )
 
 
+def test_the_losses_weigh_what_the_paper_says() -> None:
+    assert small(version="v1").default_loss_weights() == {"rec_ct": 1e-4, "seg": 0.5}
+    assert small(version="v3").default_loss_weights() == {
+        "rec_ct": 1e-4,
+        "rec_pet": 1e-4,
+        "seg": 0.5,
+        "class": 1e-3,
+    }
+    assert small(version="v4").default_loss_weights() == {"seg": 1.0}
+
+
+def test_a_version_says_its_tasks_and_one_modality_is_no_fission() -> None:
+    assert {version: small(version=version).tasks for version in ("v1", "v2", "v3", "v4")} == {
+        "v1": ("Seg", "Rec"),
+        "v2": ("Seg", "Rec"),
+        "v3": ("Seg", "Rec", "Class"),
+        "v4": ("Seg",),
+    }
+    assert small().fusion == "fission"
+    assert small(branches=("CT", "CT")).fusion == "single"
+
+
+def test_a_learnable_theta_is_watched_and_a_fixed_one_is_not() -> None:
+    watched = small(version="v4", theta="learnable").watched()
+    assert {name: float(value.detach()) for name, value in watched.items()} == {"theta": 0.5}
+    assert small(version="v4", theta=0.2).watched() == {}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.networks.nets import UNet as MonaiUNet
 
-from benchmark.nn.unet import UNet, _PReLU
+from benchmark.nn.unet import Decoder, Encoder, UNet, _PReLU, check_patch_size
 from benchmark.vocabulary import BenchError
 
 
@@ -41,6 +41,42 @@ def test_a_shared_layer_is_one_module_and_its_statistics_see_both_branches() -> 
 def test_a_layer_that_does_not_exist_cannot_be_shared() -> None:
     with pytest.raises(BenchError, match=r"no layer \[9\]"):
         UNet(1, 2).share_layers(UNet(1, 2), [5, 9])
+
+
+def test_the_output_is_shared_when_it_is_asked_for() -> None:
+    a, b = UNet(1, 2, channels=(4, 8, 16)), UNet(1, 2, channels=(4, 8, 16))
+    b.share_layers(a, {4})
+    assert b.layers["output"] is not a.layers["output"]
+    b.share_layers(a, set(), output=True)
+    assert b.layers["output"] is a.layers["output"]
+    assert b.layers["3"] is not a.layers["3"]
+
+
+def test_an_encoder_and_a_decoder_are_a_unet_in_two_parts() -> None:
+    """The same names, the same order of drawing weights, the same function."""
+    channels = (4, 8, 16)
+    torch.manual_seed(0)
+    whole = UNet(2, 3, channels=channels).eval()
+    torch.manual_seed(0)
+    encoder, decoder = Encoder(2, channels=channels).eval(), Decoder(3, channels=channels).eval()
+    parts = {**encoder.state_dict(), **decoder.state_dict()}
+    assert list(parts) == list(whole.state_dict())
+    assert all(torch.equal(parts[name], value) for name, value in whole.state_dict().items())
+    image = torch.randn(2, 2, 8, 4, 12)
+    with torch.no_grad():
+        assert torch.equal(decoder(*encoder(image)), whole(image))
+
+
+def test_a_decoder_of_several_encoders_is_as_much_wider() -> None:
+    decoder = Decoder(3, channels=(4, 8, 16), bottlenecks=2, skips=3)
+    assert [layer[0].conv.in_channels for layer in decoder.layers.values()] == [2 * 16 + 3 * 8, 4 + 3 * 4]
+
+
+def test_every_side_of_a_patch_must_halve_as_often_as_the_network_does() -> None:
+    check_patch_size((32, 16, 48))
+    check_patch_size((4, 8, 12), (4, 8, 16))
+    with pytest.raises(BenchError, match="multiples of 4"):
+        check_patch_size((4, 8, 10), (4, 8, 16))
 
 
 def test_prelu_and_its_gradients_are_torch_s() -> None:

@@ -1,0 +1,127 @@
+"""Weninger et al.: an early-fusion U-Net whose encoder also reconstructs the images and detects the tumour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+
+from benchmark.nn.decoders import PlainDecoder
+from benchmark.nn.losses import RecNorm, dice_ce, lesion_presence, reconstruction
+from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
+from benchmark.protocols import Batch, DatasetSpec, Method, Size3
+from benchmark.vocabulary import BenchError, did_you_mean
+
+
+class Detector(nn.Module):
+    """From a bottleneck, averaged over the patch, to one logit: "there is a tumour"."""
+
+    def __init__(self, channels_in: int) -> None:
+        super().__init__()
+        self.dense = nn.Sequential(nn.Linear(channels_in, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, bottleneck: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b"]:
+        return self.dense(bottleneck.mean(dim=(2, 3, 4))).squeeze(1)
+
+
+class Weninger(Method):
+    """Three tasks on one shared encoder: segmentation, reconstruction of every modality, detection of a tumour.
+
+    These are the tasks of Mirror U-Net v3 on an early-fusion U-Net: against v3 this row is the control for fission,
+    against early fusion the one for the auxiliary tasks.
+
+    The segmentation decoder is the U-Net's; the reconstruction decoder has no skips (256 -> 64 -> 32 -> 16 -> number of
+    modalities); the detector averages the bottleneck over the patch (256 -> 64 -> 1).
+
+    Decisions:
+
+    * Only the abstract is public: a shared encoder, separate decoders, the three tasks. The network is therefore
+      transplanted onto the benchmark's backbone, and widths, taps and optimiser are ours.
+    * The loss weights are Mirror U-Net's: 0.5, 1e-4 and 1e-3. `rec` is the sum over the modalities of the norm of
+      each one's error (`rec_norm="mse"`: of its mean square), so 1e-4 holds for each as it does in Mirror U-Net.
+    * The images to reconstruct are not corrupted, as in the autoencoder that the abstract speaks of.
+    * The detector learns whether the volume has a lesion, as in Mirror U-Net; where every volume has one,
+      `class_label="patch"`, which asks the patch, is the task that is left.
+    * The original uses its detector in post-processing, too. With `suppress_without_lesion` the detector's probability
+      goes through the sliding window as a last channel, and the network has two readings: `suppressed` removes the
+      foreground where the mean probability is below 0.5, `unsuppressed` does not. The mean is over the volume's
+      windows if that is what the detector was asked about, over those that cover the voxel with `class_label="patch"`.
+      Off by default: the paper this benchmark follows mentions no post-processing.
+    """
+
+    paper: ClassVar[str] = "Weninger et al., Multi-task Learning for Brain Tumor Segmentation, BrainLes 2019"
+    tasks = ("Seg", "Rec", "Class")
+    fusion = "early"
+    examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "suppressed": {"suppress_without_lesion": True},
+        "suppressed by patch": {"suppress_without_lesion": True, "class_label": "patch"},
+        "mean squares": {"rec_norm": "mse"},
+    }
+    small: ClassVar[Mapping[str, Any]] = {"channels": [4, 8, 8, 8, 8]}
+
+    def __init__(
+        self,
+        dataset: DatasetSpec,
+        patch_size: Size3,
+        *,
+        channels: Sequence[int] = CHANNELS,
+        rec_norm: RecNorm = "l2",
+        class_label: Literal["volume", "patch"] = "volume",
+        suppress_without_lesion: bool = False,
+    ) -> None:
+        super().__init__(dataset, patch_size)
+        check_patch_size(patch_size, channels)
+        self.rec_norm, self.class_label = rec_norm, class_label
+        self.suppress_without_lesion = suppress_without_lesion
+        self.net = UNet(len(dataset.modalities), dataset.n_classes, channels=channels)
+        self.reconstruction_decoder = PlainDecoder(channels, len(dataset.modalities))
+        self.detector = Detector(channels[-1])
+        self.loss_names = ("seg", "rec", "class")
+        if suppress_without_lesion:
+            self.readings = ("suppressed", "unsuppressed")
+
+    def default_loss_weights(self) -> dict[str, float]:
+        return {"seg": 0.5, "rec": 1e-4, "class": 1e-3}
+
+    def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        bottleneck, skips = self.net.encode(batch.image)
+        rebuilt = self.reconstruction_decoder(bottleneck)
+        errors = [
+            reconstruction(ours, image, norm=self.rec_norm)
+            for ours, image in zip(rebuilt.split(1, dim=1), batch.image.split(1, dim=1), strict=True)
+        ]
+        present = (
+            batch.has_lesion if self.class_label == "volume" else (batch.label > 0).flatten(1).any(dim=1)
+        )
+        return {
+            "seg": dice_ce(self.net.decode(bottleneck, skips), batch.label),
+            "rec": torch.stack(errors).sum(),
+            "class": lesion_presence(self.detector(bottleneck), present),
+        }
+
+    def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
+        """The logits, and with `suppress_without_lesion` the probability of a lesion as a last, constant channel."""
+        bottleneck, skips = self.net.encode(image)
+        logits = self.net.decode(bottleneck, skips)
+        if not self.suppress_without_lesion:
+            return logits
+        # In float32: between 0.498 and 0.502 bfloat16 has three numbers.
+        probability = self.detector(bottleneck).float().sigmoid().reshape(-1, 1, 1, 1, 1)
+        return torch.cat([logits.float(), probability.expand(-1, 1, *logits.shape[2:])], dim=1)
+
+    def decode(self, output: Float[Tensor, "b c x y z"], reading: str = "") -> Integer[Tensor, "b 1 x y z"]:
+        reading = reading or self.readings[0]
+        if reading not in self.readings:
+            raise BenchError(f"There is no reading {reading!r}. {did_you_mean(reading, self.readings)}")
+        if not self.suppress_without_lesion:
+            return super().decode(output)
+        labels = super().decode(output[:, :-1])
+        if reading == "unsuppressed":
+            return labels
+        probability = output[:, -1:]
+        if self.class_label == "volume":
+            probability = probability.mean(dim=(2, 3, 4), keepdim=True)
+        return labels * (probability >= 0.5)
