@@ -79,7 +79,7 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     fakes = functools.partial(pool.Pool, target=fake_runs.execute, preload=("fake_runs",))
     monkeypatch.setattr(pipeline, "ready_data", ready)
     monkeypatch.setattr(pool, "Pool", fakes)
-    monkeypatch.setattr("benchmark.cli._check_methods", lambda *_: None)
+    monkeypatch.setattr("benchmark.cli.run._check_methods", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path, capsys)
 

@@ -1,0 +1,43 @@
+"""The cases of one run, opened from the stores its order names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark.data.splits import stored_splits
+from benchmark.data.store import PreparedCase, Store, data_fingerprint
+from benchmark.execution.order import RunOrder
+from benchmark.registry import dataset
+from benchmark.vocabulary import BenchError, DataError, DatasetSpec
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The cases of a run's fold in the method's preparation, and in the usual one for scoring (`references`)."""
+
+    spec: DatasetSpec
+    train: Sequence[PreparedCase]
+    validation: Sequence[PreparedCase]
+    test: Sequence[PreparedCase]
+    references: Mapping[str, PreparedCase]
+
+
+def open_fold(order: RunOrder) -> FoldData:
+    """The order's fold; DataError when the data are not those it was planned for."""
+    config = order.config
+    store, scored_on = Store(order.store), Store(order.scored_on)
+    references = scored_on.cases
+    cases = {case_id: case for case_id, case in store.cases.items() if case_id in references}
+    splits = stored_splits(order.splits, [case.summary for case in cases.values()])
+    if data_fingerprint(store, splits.fingerprint, scored_on=scored_on) != order.data_fingerprint:
+        raise DataError(
+            f"The data in {order.store} has changed since this run was planned; start the grid again."
+        )
+    if config.fold >= len(splits.folds):
+        raise BenchError(f"There is no fold {config.fold} in {order.splits}; it has {len(splits.folds)}.")
+    fold = splits.folds[config.fold]
+    if empty := [name for name, ids in fold.parts().items() if not ids]:
+        raise DataError(f"Fold {config.fold} of {order.splits} has no case left in {' and '.join(empty)}.")
+    train, validation, test = ([cases[case_id] for case_id in ids] for ids in fold.parts().values())
+    return FoldData(dataset(config.dataset).spec, train, validation, test, references)

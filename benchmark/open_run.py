@@ -1,0 +1,78 @@
+"""A run that is being executed: what methods in our loop and methods that train themselves both need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmark.config import RunConfig
+from benchmark.data.fold import FoldData
+from benchmark.evaluate import Predicted, score_cases
+from benchmark.execution.order import RunOrder
+from benchmark.heartbeat import Beat
+from benchmark.protocols import ExternalMethod, Method
+from benchmark.registry import build_method
+from benchmark.results import RunFolder, RunRecord
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class OpenRun:
+    """`record` is what the folder says of the run so far; `asked_to_stop` turns true when the launcher asks."""
+
+    order: RunOrder
+    folder: RunFolder
+    record: RunRecord
+    data: FoldData
+    beat: Beat
+    asked_to_stop: Callable[[], bool]
+
+    @property
+    def config(self) -> RunConfig:
+        return self.order.config
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.order.resources.device)
+
+    def note(self, **changes: Any) -> None:
+        """Change the record, here and on disk."""
+        self.record = replace(self.record, **changes)
+        self.folder.write_record(self.record)
+
+    def new_method(self) -> Method | ExternalMethod:
+        """The run's method with its first weights, always the same."""
+        torch.manual_seed(self.config.seed)
+        return build_method(
+            self.config.method,
+            self.config.method_args,
+            spec=self.data.spec,
+            patch_size=self.config.training.patch_size,
+            loss_weights=self.config.loss_weights,
+        )
+
+    def score(self, predicted: Iterable[Predicted]) -> None:
+        """Score the test cases as they are predicted, and write the scores."""
+        scores = score_cases(
+            predicted,
+            self.data.references,
+            spec=self.data.spec,
+            config=self.config,
+            run_id=self.order.run_id,
+            predictions=self.folder.predictions if self.order.resources.save_predictions else None,
+        )
+        self.folder.write_scores(scores)
+        log.info("done: %s", _summary(scores))
+
+
+def _summary(scores: pd.DataFrame) -> str:
+    means = scores.groupby(["reading", "region", "metric"], as_index=False)["value"].mean()
+    return ", ".join(
+        f"{row.reading} {row.region} {row.metric} {row.value:.4g}".strip() for row in means.itertuples()
+    )

@@ -1,0 +1,40 @@
+"""Soft Dice by hand, and what a background logit of 0 means."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmark.nn.dice import masks, soft_dice, with_background
+
+
+def test_dice_of_constant_probabilities_by_hand() -> None:
+    """Two of eight voxels are lesion, all have p = 0.5: 2 * 1 / (4 + 2), and with squares 2 * 1 / (2 + 2)."""
+    probability = torch.full((1, 1, 2, 2, 2), 0.5)
+    mask = torch.zeros(1, 1, 2, 2, 2, dtype=torch.bool)
+    mask[..., 0, 0] = True
+    assert soft_dice(probability, mask).item() == pytest.approx(1 - 2 / 6, abs=1e-5)
+    assert soft_dice(probability, mask, squared=True).item() == pytest.approx(1 - 2 / 4, abs=1e-5)
+
+
+def test_patches_are_summed_before_they_are_divided_and_classes_are_averaged() -> None:
+    """Class 1 is right in a patch of lesion and in one without; class 2 claims 8 voxels of which it has none."""
+    mask = torch.zeros(2, 2, 2, 2, 2, dtype=torch.bool)
+    mask[0, 0] = True
+    probability = mask.float()
+    probability[1, 1] = 1
+    assert soft_dice(probability, mask).item() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_a_region_is_the_union_of_its_labels() -> None:
+    label = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).reshape(1, 1, 4, 1, 1)
+    assert masks(label, [[1, 2, 3], [2, 3], [3]])[0, :, :, 0, 0].int().tolist() == [
+        [0, 1, 1, 1],
+        [0, 0, 1, 1],
+        [0, 0, 0, 1],
+    ]
+
+
+def test_a_voxel_has_the_largest_score_if_that_is_above_one_half() -> None:
+    scores = torch.tensor([[-1.0, 0.5, 2.0, -3.0], [-2.0, 0.7, 1.0, 0.1]]).reshape(1, 2, 4, 1, 1)
+    assert with_background(scores).argmax(dim=1).flatten().tolist() == [0, 2, 1, 2]
