@@ -1,0 +1,20 @@
+"""Convolutions for networks that bring their own blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Conv3d(nn.Conv3d):
+    """torch's, which computes tiny feature maps in float32 on a CPU, whatever the autocast.
+
+    With torch 2.13 the bfloat16 weight gradient of a 3^3 convolution is wrong on CPUs where the first side of
+    the map is 2 voxels long.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.shape[2] > 4:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())

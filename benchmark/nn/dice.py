@@ -1,0 +1,37 @@
+"""Soft Dice without cross-entropy, and sigmoid outputs read as classes: the habits of networks from other suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def soft_dice(
+    probability: Float[Tensor, "b r x y z"], reference: Bool[Tensor, "b r x y z"], *, squared: bool = False
+) -> Float[Tensor, ""]:
+    """One minus the Dice of every channel, summed over the batch like that of `dice_ce`, and averaged over channels.
+
+    `squared`: the sizes in the denominator are sums of squares (Milletari et al., V-Net, 2016). In float32.
+    """
+    probability, mask = probability.float(), reference.float()
+    over = (0, 2, 3, 4)
+    size = (probability.square() if squared else probability).sum(over) + mask.sum(over)
+    smooth = 1e-5
+    return (1 - (2 * (probability * mask).sum(over) + smooth) / (size + smooth)).mean()
+
+
+def masks(label: Integer[Tensor, "b 1 x y z"], regions: Sequence[Sequence[int]]) -> Bool[Tensor, "b r x y z"]:
+    """One mask a region, a region being labels: [[1], [2], [3]] are the classes, [[1, 2, 3]] is their union."""
+    return torch.cat([torch.isin(label, label.new_tensor(labels)) for labels in regions], dim=1)
+
+
+def with_background(scores: Float[Tensor, "b f x y z"]) -> Float[Tensor, "b c x y z"]:
+    """Scores meant for a sigmoid, one a foreground class, as logits whose argmax is the label.
+
+    The background's is 0: a voxel has the class of the largest score, if its sigmoid is above one half.
+    """
+    return F.pad(scores, (0, 0, 0, 0, 0, 0, 1, 0))
