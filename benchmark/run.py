@@ -138,6 +138,7 @@ def _execute(
     run.note(warnings=warnings, facts=environment.facts(device, threads=threads), steps=steps)
     run.beat.tell("train", 0, steps)
     method = run.new_method()
+    run.note(facts={**run.record.facts, "tasks": list(method.tasks), "fusion": method.fusion})
     if isinstance(method, ExternalMethod):
         execute_external(run, method)
     else:

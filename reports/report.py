@@ -1,6 +1,6 @@
 """`bench report`: the tables and figures of a grid as files, with an index that shows them all.
 
-A further grid is one entry in `REPORTS`.
+A grid with a layout of its own is one entry in `REPORTS`; any other grid of methods is compared as Table 4 is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import get_args
 from benchmark.results import GridManifest, manifests
 from benchmark.vocabulary import BenchError
 from reports.cells import Source
-from reports.comparison.frames import TABLE3, TABLE4
+from reports.comparison.frames import TABLE3, TABLE4, comparison_of
 from reports.comparison.report import report as comparison_report
 from reports.files import ReportFiles
 from reports.table2.report import report as table2_report
@@ -46,9 +46,9 @@ def write_report(
     """
     if source not in get_args(Source):
         raise BenchError(f"There is no source {source!r}; choose one of {', '.join(get_args(Source))}.")
-    if grid not in REPORTS:
+    if source != "runs" and grid not in REPORTS:
         raise BenchError(
-            f"There is no report for the grid {grid!r}; there are reports for {', '.join(REPORTS)}."
+            f"The paper has no table for the grid {grid!r}, only for {', '.join(REPORTS)}; use --source runs."
         )
     if source == "paper":
         return REPORTS[grid](
@@ -59,8 +59,20 @@ def write_report(
             "Own numbers need a folder with results: name it with --results, or use --source paper."
         )
     chosen, others = _choose(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
-    written = REPORTS[grid](results, chosen, source=source, out=out, summary=[_which(chosen, others)])
+    written = _report_of(chosen)(results, chosen, source=source, out=out, summary=[_which(chosen, others)])
     return replace(written, manifest=chosen.name)
+
+
+def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
+    if manifest.grid in REPORTS:
+        return REPORTS[manifest.grid]
+    comparison = comparison_of(manifest)
+    if comparison is None:
+        raise BenchError(
+            f"There is no report for the grid {manifest.grid!r}: its cells are not methods, and of the grids that vary "
+            f"something else only table2 has one. `bench status --grid {manifest.grid}` shows how it stands."
+        )
+    return partial(comparison_report, comparison)
 
 
 def _choose(

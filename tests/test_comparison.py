@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_failure, write_readings, write_run
 
-from benchmark.results import GridManifest
+from benchmark.results import CellRun, GridManifest
 from benchmark.vocabulary import BenchError
 from reports.comparison import tables
 from reports.comparison.costs import (
@@ -30,7 +30,10 @@ from reports.comparison.frames import (
     TABLE4,
     Comparison,
     comparison_frames,
+    comparison_of,
     methods,
+    own_facts,
+    published_facts,
     published_frames,
 )
 from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
@@ -63,14 +66,16 @@ def table_of(
     own = comparison_frames(comparison, runs)
     known = behind(runs, manifest)
     notes = comparison_notes(comparison, own, runs=runs, behind=known, with_paper=paper)
+    facts = own_facts(results, runs) | published_facts(comparison)
     return tables.comparison_table(
-        comparison, own, published_frames(comparison) if paper else None, notes=tuple(notes)
+        comparison, own, published_frames(comparison) if paper else None, facts=facts, notes=tuple(notes)
     )
 
 
 def published_table(comparison: Comparison) -> PrintedTable:
     notes = comparison_notes(comparison, None, runs=None, behind=None, with_paper=True)
-    return tables.comparison_table(comparison, None, published_frames(comparison), notes=tuple(notes))
+    facts, paper = published_facts(comparison), published_frames(comparison)
+    return tables.comparison_table(comparison, None, paper, facts=facts, notes=tuple(notes))
 
 
 def costs_of(comparison: Comparison, results: Path, manifest: GridManifest) -> PrintedTable:
@@ -256,10 +261,14 @@ def test_own_and_published_numbers_stand_below_or_beside_one_another_with_their_
 def test_the_csv_has_the_papers_layout_and_the_cells_every_number(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.5, NAN], fpv_ml=[1.0, 2.0], fnv_ml=[0.0, 4.0])
     own = comparison_frames(TABLE3, run_cells(tmp_path, methods_manifest("t", ("PET", 0, 0, "a")), PLACE))
-    across = tables.comparison_layout(TABLE3, own, published_frames(TABLE3)).set_index(["metric", "source"])
+    across = tables.comparison_layout(TABLE3, own, published_frames(TABLE3), facts={}).set_index(
+        ["metric", "source"]
+    )
     assert across["PET"].loc["dice"].to_dict() == {"own": 50.0, "paper": 60.99, "difference": -10.99}
     assert across["PET"].loc["fnv_ml"].to_dict() == {"own": 2.0, "paper": 2.15, "difference": -0.15}
-    down = tables.comparison_layout(TABLE4, None, published_frames(TABLE4)).set_index("method")
+    down = tables.comparison_layout(
+        TABLE4, None, published_frames(TABLE4), facts=published_facts(TABLE4)
+    ).set_index("method")
     assert list(down.loc["Valindria"]) == ["paper", 39.84, 7.89, 17.00, "Seg", "yes", "no"]
     cells = tables.comparison_cells(own, published_frames(TABLE3)).set_index(["method", "metric"])
     assert len(cells) == 3 * 11
@@ -364,16 +373,16 @@ def test_three_digits_never_become_an_exponent() -> None:
 
 
 def test_the_published_union_cannot_come_from_the_published_pet_network() -> None:
-    notes = list(late_fusion_notes(printed_scores(TABLE3)))
+    notes = list(late_fusion_notes(printed_scores(3)))
     assert len(notes) == 2
     assert "the FNV of LF-Union (3.01) is above that of PET (2.15)." in notes[0]
     assert "the FPV of LF-Union (3.95) is below that of CT (15.64) and PET (5.38)." in notes[1]
     assert any(note == notes[0] for note in published_table(TABLE3).notes)
-    assert list(late_fusion_notes(printed_scores(TABLE4))) == []
+    assert list(late_fusion_notes(printed_scores(4))) == []
 
 
 def test_contradictions_are_found_in_the_numbers_not_remembered() -> None:
-    scores = printed_scores(TABLE3)
+    scores = printed_scores(3)
     scores.loc["LF-Union"] = [59.89, 20.00, 2.15]
     assert list(late_fusion_notes(scores)) == []
     scores.loc["LF-Intersection", "fnv_ml"] = 44.14
@@ -382,13 +391,13 @@ def test_contradictions_are_found_in_the_numbers_not_remembered() -> None:
 
 
 def test_claims_of_the_text_that_the_table_does_not_carry_are_named() -> None:
-    (table3,) = claim_note(TABLE3, printed_scores(TABLE3))
+    (table3,) = claim_note(TABLE3, printed_scores(3))
     behind_it = "Mirror U-Net v1 (2.93), Mirror U-Net v2 (2.83) and Mirror U-Net v4 (2.93)"
     assert table3.endswith(f"it is not so: in FPV, LF-Intersection (1.67) before {behind_it}.")
-    (table4,) = claim_note(TABLE4, printed_scores(TABLE4))
+    (table4,) = claim_note(TABLE4, printed_scores(4))
     assert "in FPV, nnUNet (2.83) and Blackbean (2.55) before Mirror U-Net v4 (2.93);" in table4
     assert "in FNV, nnUNet (1.59), Blackbean (1.76) and Andrearczyk (1.89) before Mirror U-Net v4" in table4
-    scores = printed_scores(TABLE3)
+    scores = printed_scores(3)
     scores.loc["LF-Intersection", "fpv_ml"] = 2.93
     assert "before Mirror U-Net v1" not in " ".join(claim_note(TABLE3, scores))
     scores.loc["LF-Intersection", "fpv_ml"] = 2.94
@@ -443,3 +452,23 @@ def test_latex_compiles_for_both_tables_and_every_source(tmp_path: Path) -> None
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
     assert done.returncode == 0, done.stdout[-2000:]
     assert f"({len(printed)} pages" in done.stdout.replace("\n", "")
+
+
+def test_a_grid_of_the_user_s_own_methods_is_compared_with_what_its_runs_say_of_them(tmp_path: Path) -> None:
+    both = {"tasks": ["Seg", "Class"], "fusion": "fission"}
+    write_run(tmp_path, "a", [0.5, 0.7], fpv_ml=[1, 2], fnv_ml=[0, 0], facts=both)
+    write_run(
+        tmp_path, "b", [0.5, 0.5], fpv_ml=[1, 1], fnv_ml=[1, 0], facts={"tasks": ["Seg"], "fusion": "early"}
+    )
+    manifest = methods_manifest("mine", ("my_net", 0, 0, "a"), ("other_net", 0, 0, "b"))
+    comparison = comparison_of(manifest)
+    assert comparison is not None
+    assert rows_of(table_of(comparison, tmp_path, manifest)) == {
+        "my\\_net": ["**60.00**", "1.50", "**0.00**", "Seg + Class", "✓", "✓"],
+        "other\\_net": ["50.00", "**1.00**", "0.50", "Seg", "", ""],
+    }
+
+
+def test_a_grid_of_other_factors_is_no_comparison_of_methods() -> None:
+    cells = (CellRun({"size": "1"}, 0, 0, "a"),)
+    assert comparison_of(GridManifest("mine", "k", "demo", "phantom", "", "f", 1.0, cells)) is None

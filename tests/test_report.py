@@ -120,7 +120,7 @@ def test_a_grid_without_a_finished_run_is_refused_alone_but_not_beside_the_paper
 
 
 def test_unknown_grids_and_sources_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no report for the grid 'table9'"):
+    with pytest.raises(BenchError, match="no table for the grid 'table9', only for table2, table3, table4"):
         write_report(None, grid="table9", source="paper", out=tmp_path)
     with pytest.raises(BenchError, match="no source 'web'"):
         write_report(None, source="web", out=tmp_path)  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from benchmark.results import (
     manifest_file,
     write_manifest,
 )
+from benchmark.tracking.store import Store
 from benchmark.vocabulary import BenchError
 
 AWAY = "http://user:secret@127.0.0.1:9"
@@ -36,7 +37,7 @@ AWAY = "http://user:secret@127.0.0.1:9"
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One database for all tests, which have an experiment each: to create one takes a second."""
     folder = tmp_path_factory.mktemp("store")
-    tracking.prepare_store(folder)
+    Store(folder, f"sqlite:///{folder}/mlflow.db")
     return f"sqlite:///{folder}/mlflow.db"
 
 
@@ -148,7 +149,6 @@ def test_a_grid_is_a_parent_and_its_runs_are_children_with_everything_the_folder
 @pytest.mark.usefixtures("_own_store")
 def test_the_default_store_is_a_database_in_the_results_folder(results: Path) -> None:
     write_run(results, "r1")
-    tracking.prepare_store(results)
     assert tracking.sync(results).delivered == 1
     run = mlflow_runs(results)["r1"]
     log = results / "mlflow_artifacts" / run.info.run_id / "artifacts" / "log.txt"
@@ -347,7 +347,6 @@ def test_a_store_that_goes_away_during_a_pass_is_not_asked_for_every_run(
 
     for run_id in ("r1", "r2", "r3"):
         write_run(results, run_id)
-    tracking.prepare_store(results)
     calls = []
 
     def gone(self: Any, *_: object, **__: object) -> None:

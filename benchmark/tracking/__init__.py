@@ -20,6 +20,6 @@ MLflow is imported when a store is opened, never by importing this package.
 
 from benchmark.tracking.mirror import Mirror
 from benchmark.tracking.store import store_uri
-from benchmark.tracking.syncing import SyncReport, log_report, prepare_store, sync, undelivered
+from benchmark.tracking.syncing import SyncReport, log_report, sync, undelivered
 
-__all__ = ["Mirror", "SyncReport", "log_report", "prepare_store", "store_uri", "sync", "undelivered"]
+__all__ = ["Mirror", "SyncReport", "log_report", "store_uri", "sync", "undelivered"]

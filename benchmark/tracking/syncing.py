@@ -11,7 +11,7 @@ from benchmark.results import exclusive
 from benchmark.tracking.content import survey
 from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory
-from benchmark.tracking.store import Store, lock_file, reason, store_uri, without_password
+from benchmark.tracking.store import lock_file, reason, store_uri, without_password
 from benchmark.vocabulary import BenchError
 
 
@@ -43,23 +43,6 @@ class SyncReport:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.undelivered.items())
             return f"{text}, {len(self.undelivered)} not delivered: {reasons}"
         return f"{text}."
-
-
-def prepare_store(results: Path) -> None:
-    """Create the database and the experiment; waits for a sync that is under way.
-
-    A cold SQLite database is migrated by every process that opens it, and they collide: this comes first.
-    """
-    uri = store_uri(results)
-    with exclusive(lock_file(results), wait=True):
-        try:
-            Store(results, uri)
-        except BenchError:
-            raise
-        except Exception as error:
-            raise BenchError(
-                f"MLflow at {without_password(uri)} cannot be used: {reason(error, uri)}"
-            ) from error
 
 
 def sync(results: Path, *, grids: Sequence[str] | None = None, tracking_uri: str | None = None) -> SyncReport:

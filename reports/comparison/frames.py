@@ -1,52 +1,65 @@
 """Tables 3 and 4 as numbers: which methods they compare, and the scores of each.
 
-A further table of methods is one more `Comparison`.
+A further table of methods is one more `Comparison`; any other grid of methods gets one by `comparison_of`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
+from benchmark.results import GridManifest, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.frames import MEASURES, Place, cells_frame, published
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table of the paper that compares methods; their names and order are those of its published CSV.
+    """A table that compares methods. One of the paper (`number`) has the names and order of its published CSV.
 
     `facts` are the CSV's columns that say something of a method, with their headings in print. `claim` is what the
     text says of the table's Mirror U-Net rows.
     """
 
-    number: int
+    grid: str
     title: str
-    claim: str
+    number: int | None = None
+    claim: str = ""
     methods_across: bool = False
     """Whether the paper prints a column a method and a row a metric, not the other way round."""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def stem(self) -> str:
-        """The name of its grid and its files."""
-        return f"table{self.number}"
+    def name(self) -> str:
+        """What follows "Table" in print."""
+        return self.grid if self.number is None else str(self.number)
 
 
+FACTS = {"tasks": "Tasks", "multimodal_fission": "Multimodal fission", "multi_task": "Multi-task"}
 TABLE3 = Comparison(
-    3,
+    "table3",
     "Baselines with the same U-Net backbone as Mirror U-Net (EF early, MF middle, LF late fusion)",
+    number=3,
     claim="all variants of Mirror U-Net outperform the baselines on all metrics",
     methods_across=True,
 )
 TABLE4 = Comparison(
-    4,
+    "table4",
     "Fission-only and multi-task-only methods and the state of the art",
+    number=4,
     claim="Mirror U-Net outperforms all other models",
-    facts={"tasks": "Tasks", "multimodal_fission": "Multimodal fission", "multi_task": "Multi-task"},
+    facts=FACTS,
 )
+
+
+def comparison_of(manifest: GridManifest) -> Comparison | None:
+    """A table of the grid's own; None where its cells are not methods."""
+    if any(set(cell.factors) != {"method"} for cell in manifest.cells):
+        return None
+    return Comparison(manifest.grid, f"Methods of the grid {manifest.grid}", facts=FACTS)
 
 
 def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
@@ -64,7 +77,7 @@ PLACE = Place(("method",), cell_of)
 
 def methods(comparison: Comparison, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The paper's methods in its order (column `method`); what `runs` have besides comes after, in theirs."""
-    names = list(published(comparison.number)["method"])
+    names = list(_printed(comparison)["method"])
     if runs is not None:
         names += list(runs["method"])
     return pd.DataFrame({"method": list(dict.fromkeys(names))})
@@ -78,16 +91,36 @@ def comparison_frames(comparison: Comparison, runs: pd.DataFrame) -> dict[str, p
 
 def published_frames(comparison: Comparison) -> dict[str, pd.DataFrame]:
     """For every metric the paper's `method` and `value`, in percent and ml."""
-    printed = published(comparison.number)
+    printed = _printed(comparison)
     return {
         metric: printed[["method"]].assign(value=printed[measure.printed_as])
         for metric, measure in MEASURES.items()
     }
 
 
+def _printed(comparison: Comparison) -> pd.DataFrame:
+    if comparison.number is None:
+        return pd.DataFrame({"method": []}, dtype=str)
+    return published(comparison.number)
+
+
+def own_facts(results: Path, runs: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """What finished runs say of their methods, by method, in the words of Table 4."""
+    facts = {}
+    for run in runs[runs["state"] == "done"].itertuples():
+        said = RunFolder(results, str(run.run_id)).record().facts
+        if "tasks" in said:
+            facts[str(run.method)] = {
+                "tasks": " + ".join(said["tasks"]),
+                "multimodal_fission": "yes" if said["fusion"] == "fission" else "no",
+                "multi_task": "yes" if len(said["tasks"]) > 1 else "no",
+            }
+    return facts
+
+
 def published_facts(comparison: Comparison) -> dict[str, dict[str, str]]:
     """What the paper says of each method besides its scores, by method and column of the CSV."""
-    printed = published(comparison.number).set_index("method")
+    printed = _printed(comparison).set_index("method")
     return {
         str(method): {fact: str(row[fact]) for fact in comparison.facts} for method, row in printed.iterrows()
     }

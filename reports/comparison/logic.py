@@ -17,10 +17,10 @@ ROUNDING = 1e-9
 """Sums of equal volumes may differ so much, in ml."""
 
 
-def printed_scores(comparison: Comparison) -> pd.DataFrame:
+def printed_scores(table: int) -> pd.DataFrame:
     """The paper's scores by method, a column per metric of `MEASURES`."""
     columns = {measure.printed_as: metric for metric, measure in MEASURES.items()}
-    return published(comparison.number).set_index("method").rename(columns=columns)[list(MEASURES)]
+    return published(table).set_index("method").rename(columns=columns)[list(MEASURES)]
 
 
 def late_fusion_notes(scores: pd.DataFrame) -> Iterator[str]:

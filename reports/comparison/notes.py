@@ -32,15 +32,16 @@ def comparison_notes(
         yield from _unsupported(runs)
         yield from _joint(runs)
         yield from own_fusion_notes(runs)
-        if besides := list(methods(comparison, runs)["method"].iloc[len(methods(comparison)) :]):
+        besides = list(methods(comparison, runs)["method"].iloc[len(methods(comparison)) :])
+        if comparison.number is not None and besides:
             yield f"Not in the paper's table: {enumerated(besides)}."
-    if with_paper:
+    if with_paper and comparison.number is not None:
         yield from published_notes(comparison.number, behind)
         yield (
             "The paper prints FPV and FNV in mm³; they are taken for ml, since one voxel of its grid already has "
             "12 mm³."
         )
-        scores = printed_scores(comparison)
+        scores = printed_scores(comparison.number)
         yield from late_fusion_notes(scores)
         yield from claim_note(comparison, scores)
 

@@ -11,7 +11,15 @@ from benchmark.results import GridManifest
 from reports.cells import Source, titled, unfinished
 from reports.comparison import tables
 from reports.comparison.costs import costs_frame, joint_trainings, run_costs
-from reports.comparison.frames import PLACE, Comparison, comparison_frames, methods, published_frames
+from reports.comparison.frames import (
+    PLACE,
+    Comparison,
+    comparison_frames,
+    methods,
+    own_facts,
+    published_facts,
+    published_frames,
+)
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
 from reports.files import SHOWN, ReportFiles, write_index, write_table
@@ -43,14 +51,17 @@ def report(
     dice = own["dice"] if own is not None else None
     lacking = unfinished(dice, noun="method")
 
+    facts = published_facts(comparison)
+    if results is not None and runs is not None:
+        facts = own_facts(results, runs) | facts
     notes = comparison_notes(comparison, own, runs=runs, behind=known, with_paper=paper is not None)
-    printed = [tables.comparison_table(comparison, own, paper, notes=tuple(notes))]
+    printed = [tables.comparison_table(comparison, own, paper, facts=facts, notes=tuple(notes))]
     if own is not None and not uniform_counts(own):
         printed.append(tables.counts_table(comparison, own))
     files = write_table(
-        out / comparison.stem,
+        out / comparison.grid,
         printed,
-        layout=tables.comparison_layout(comparison, own, paper),
+        layout=tables.comparison_layout(comparison, own, paper, facts=facts),
         cells=tables.comparison_cells(own, paper),
     )
     if results is not None and runs is not None and known is not None and known.n_runs:
@@ -63,10 +74,10 @@ def report(
             )
         )
         files += write_table(
-            out / f"{comparison.stem}_costs", printed[-1:], layout=means, cells=costs, digits=None
+            out / f"{comparison.grid}_costs", printed[-1:], layout=means, cells=costs, digits=None
         )
 
-    title = titled(f"Table {comparison.number}: {SHOWN[source]}", lacking)
+    title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
     progress = [progress_note(dice, known, noun="method")] if dice is not None and known is not None else []
     lines = [*summary, *progress, *_best_lines("Own", own), *_best_lines("Published", paper)]
     return write_index(out, title, lines=lines, texts=list(map(markdown, printed)), files=files)

@@ -19,12 +19,14 @@ from reports.cells import (
     value_cell,
 )
 from reports.comparison.costs import time_unit
-from reports.comparison.frames import Comparison, methods, published_facts
+from reports.comparison.frames import Comparison, methods
 from reports.comparison.notes import JOINT
 from reports.frames import MEASURES, Measure
 from reports.notes import MISSING, Frames
 from reports.printing import Cell, PrintedTable, Row, Span
 
+Facts = Mapping[str, Mapping[str, str]]
+"""By method: its tasks and the like, in the words of the published CSV."""
 MARKS = {"yes": "✓", "no": ""}
 PARTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], Cell]]] = {
     "own": ("own", own_cell),
@@ -34,12 +36,18 @@ PARTS: dict[str, tuple[str, Callable[[Mapping[Any, Any]], Cell]]] = {
 
 
 def comparison_table(
-    comparison: Comparison, own: Frames | None, paper: Frames | None, *, notes: Sequence[str]
+    comparison: Comparison,
+    own: Frames | None,
+    paper: Frames | None,
+    *,
+    facts: Facts,
+    notes: Sequence[str],
 ) -> PrintedTable:
     """A table of methods in the paper's layout, best of each metric bold.
 
-    `own` and `paper` are the `comparison_frames` and `published_frames`, at least one of them. With both, a method's
-    row reads own / published (difference); where methods stand across, these are rows of their own.
+    `own` and `paper` are the `comparison_frames` and `published_frames`, at least one of them; `facts` say of each
+    method what `comparison.facts` asks. With both, a method's row reads own / published (difference); where methods
+    stand across, these are rows of their own.
     """
     frames = _side_by_side(own, paper)
     whose = "" if paper is None else ": own / published (difference)"
@@ -48,8 +56,9 @@ def comparison_table(
     elif comparison.methods_across:
         whose = whose and ": own and published"
     title = titled(f"{comparison.title}{whose}", unfinished(_first(own), noun="method"))
-    shape = _methods_across if comparison.methods_across else _methods_down
-    return shape(comparison, frames, title=title, notes=tuple(notes))
+    if comparison.methods_across:
+        return _methods_across(comparison, frames, title=title, notes=tuple(notes))
+    return _methods_down(comparison, frames, facts, title=title, notes=tuple(notes))
 
 
 def _side_by_side(own: Frames | None, paper: Frames | None) -> dict[str, pd.DataFrame]:
@@ -75,20 +84,21 @@ def _heading(measure: Measure) -> str:
 
 
 def _methods_down(
-    comparison: Comparison, frames: Frames, *, title: str, notes: tuple[str, ...]
+    comparison: Comparison, frames: Frames, facts: Facts, *, title: str, notes: tuple[str, ...]
 ) -> PrintedTable:
     records = [frame.to_dict("records") for frame in frames.values()]
-    known = published_facts(comparison)
+    known = set(methods(comparison)["method"])
+    nothing = dict.fromkeys(comparison.facts, MISSING)
     rows = []
     for scores in zip(*records, strict=True):
         method = str(scores[0]["method"])
-        facts = known.get(method, dict.fromkeys(comparison.facts, MISSING))
-        words = tuple((Span(MARKS.get(fact, fact)),) for fact in facts.values())
+        said = facts.get(method, nothing)
+        words = tuple((Span(MARKS.get(said[fact], said[fact])),) for fact in comparison.facts)
         rows.append(Row("paper" if method in known else "own", method, (*map(value_cell, scores), *words)))
     # Words to the left, check marks in the middle.
-    marks = {fact for facts in known.values() for fact, word in facts.items() if word in MARKS}
+    marks = {fact for said in facts.values() for fact, word in said.items() if word in MARKS}
     return PrintedTable(
-        number=str(comparison.number),
+        number=comparison.name,
         title=title,
         stub=("Method",),
         columns=(*(_heading(MEASURES[metric]) for metric in frames), *comparison.facts.values()),
@@ -110,7 +120,7 @@ def _methods_across(
             cells = tuple(printed(record) for record in frame.to_dict("records"))
             rows.append(Row(heading, label, cells) if len(parts) > 1 else Row("", heading, cells))
     return PrintedTable(
-        number=str(comparison.number),
+        number=comparison.name,
         title=title,
         stub=("Metric", "") if len(parts) > 1 else ("Metric",),
         columns=tuple(map(str, next(iter(frames.values()))["method"])),
@@ -119,11 +129,13 @@ def _methods_across(
     )
 
 
-def comparison_layout(comparison: Comparison, own: Frames | None, paper: Frames | None) -> pd.DataFrame:
+def comparison_layout(
+    comparison: Comparison, own: Frames | None, paper: Frames | None, *, facts: Facts
+) -> pd.DataFrame:
     """The table as numbers in the paper's layout, for CSV; what has no value is NaN.
 
     Where methods stand across: `metric`, `source` and a column a method. Else: `method`, `source`, a column a metric,
-    and what the paper says of the method. With both sources every row comes three times: own, paper, difference.
+    and `facts` of the method. With both sources every row comes three times: own, paper, difference.
     """
     frames = _side_by_side(own, paper)
     parts = parts_of(next(iter(frames.values())))
@@ -136,13 +148,12 @@ def comparison_layout(comparison: Comparison, own: Frames | None, paper: Frames 
                 for part in parts
             ]
         )
-    known = published_facts(comparison)
     nothing = dict.fromkeys(comparison.facts, None)
     return pd.DataFrame(
         [
             {"method": name, "source": part}
             | {metric: frame[part].iloc[row] for metric, frame in frames.items()}
-            | known.get(name, nothing)
+            | {fact: facts.get(name, nothing)[fact] for fact in comparison.facts}
             for row, name in enumerate(names)
             for part in parts
         ]
@@ -174,9 +185,9 @@ def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
         rows.append(Row("", str(counts["method"]), tuple((Span(text),) for text in shown)))
     defined = [f"Cases with {MEASURES[metric].name}" for metric in own]
     return PrintedTable(
-        number=f"{comparison.number} (counts)",
+        number=f"{comparison.name} (counts)",
         title=titled(
-            f"What stands behind each number of Table {comparison.number}", unfinished(first, noun="method")
+            f"What stands behind each number of Table {comparison.name}", unfinished(first, noun="method")
         ),
         stub=("Method",),
         columns=("Runs done/planned", "Seeds", "Folds", "Test cases", *defined),
@@ -207,8 +218,8 @@ def costs_table(
         )
         rows.append(Row("paper" if row["method"] in known else "own", str(row["method"]), cells))
     return PrintedTable(
-        number=f"{comparison.number} (costs)",
-        title=titled(f"What the numbers of Table {comparison.number} cost", note),
+        number=f"{comparison.name} (costs)",
+        title=titled(f"What the numbers of Table {comparison.name} cost", note),
         stub=("Method",),
         columns=(
             "Parameters [M]",
