@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmark.vocabulary import BenchError
-from studies.grid import PROFILES, STUDIES, available, load_profile, load_study, select
+from studies.grid import Cell, PROFILES, STUDIES, available, load_profile, load_study, select
 from studies.launch import plan
 
 BLOCK = "{set: {method: m, loss_weights: {seg: 1}}, over: {size: {path: method_args.size, values: [1, 2]}}}"
@@ -80,6 +80,22 @@ def test_every_study_gives_valid_distinct_runs_with_every_profile(path: Path, pr
     assert study.name == path.stem
     runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0, 1], seeds=[0])
     assert len({(run.config.canonical_json(), run.reading) for run in runs}) == 2 * len(study.cells())
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_demo_narrows_every_network(path: Path) -> None:
+    for cell in load_study(path.stem).cells():
+        arguments = cell.settings(load_profile("demo"))["method_args"]
+        assert max(arguments.get("channels") or arguments["features"]) < 256, cell.factors
+
+
+def test_a_variant_has_arguments_of_its_own_in_a_profile(tmp_path: Path) -> None:
+    text = "method_args: {m: {size: 1}, m/other: {width: 2}}"
+    profile = load_profile(study_file(tmp_path, text))
+    common = {"method": "m", "method_args": {"size": 5}}
+    assert Cell({}, common, {}).settings(profile)["method_args"] == {"size": 1}
+    other = Cell({}, {}, {"method": "m", "method_args": {"variant": "other"}})
+    assert other.settings(profile)["method_args"] == {"variant": "other", "width": 2}
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)

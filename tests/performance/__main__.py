@@ -19,8 +19,16 @@ from pathlib import Path
 from benchmark.results import write_json
 from tests.performance.measure import Comparison, NotMeasured, Setting, measured_alone
 
-FIGURES = ("false_volumes", "patches", "training_step", "inference",
-    "similarity", "runner", "command_line", "gpu_step")
+FIGURES = (
+    "false_volumes",
+    "patches",
+    "training_step",
+    "inference",
+    "similarity",
+    "runner",
+    "command_line",
+    "gpu_step",
+)
 
 
 def main() -> int:
