@@ -1,7 +1,7 @@
 """Augmentation of patches on the training device.
 
-Each function first draws, from the generator passed in, then applies. Draws are made for each patch of a batch, those of
-intensities for each of its modalities too; inputs are never changed in place.
+Each function first draws, from the generator passed in, then applies. Draws are made for each patch of a batch, those
+of intensities for each of its modalities too; inputs are never changed in place.
 """
 
 from __future__ import annotations

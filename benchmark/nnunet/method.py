@@ -1,0 +1,150 @@
+"""What all methods that nnU-Net trains have in common."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean
+
+from benchmark.nnunet.launch import run_process
+from benchmark.nnunet.plan import Plan, Schedule
+from benchmark.nnunet.raw import FILE_ENDING, case_files, check_labels, raw_dataset
+from benchmark.nnunet.task import Prediction, Training
+from benchmark.protocols import (
+    BenchError,
+    Case,
+    DatasetSpec,
+    ExternalJob,
+    ExternalMethod,
+    ExternalTraining,
+    MissingPackageError,
+    Size3,
+    UnsupportedDatasetError,
+)
+
+MOST_WORKERS = 12
+"""nnU-Net's own number of augmenting processes."""
+
+
+class NnUNetMethod(ExternalMethod):
+    """A plan for nnU-Net, with what the plan does not hold.
+
+    `channels`: the modalities in the order of the network's input; None: the data set's. The patch size of the run is
+    not used: it is the plan's. `compile`: torch.compile on CUDA, nnU-Net's default, which pays off in long trainings.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetSpec,
+        patch_size: Size3,
+        *,
+        plan: Plan,
+        channels: Sequence[str] | None,
+        initial_lr: float,
+        mirror_tta: bool,
+        iterations_per_epoch: int | None,
+        compile: bool,
+    ) -> None:
+        super().__init__(dataset, patch_size)
+        check_labels(dataset)
+        channels = tuple(channels or dataset.modalities)
+        if missing := [name for name in channels if name not in dataset.modalities]:
+            raise UnsupportedDatasetError(
+                f"{dataset.name} has no {' and no '.join(missing)}; it has {', '.join(dataset.modalities)}."
+            )
+        if len(set(channels)) < len(channels):
+            raise BenchError(f"channels {list(channels)} names a modality twice.")
+        if initial_lr <= 0:
+            raise BenchError(f"initial_lr is {initial_lr}; it must be positive.")
+        if iterations_per_epoch is not None and iterations_per_epoch < 1:
+            raise BenchError(f"iterations_per_epoch is {iterations_per_epoch}; it must be positive, or None.")
+        self.plan, self.channels, self.initial_lr = plan, channels, initial_lr
+        self.mirror_tta, self.iterations_per_epoch, self.compile = mirror_tta, iterations_per_epoch, compile
+
+    def check_installed(self) -> None:
+        if importlib.util.find_spec("nnunetv2") is None:
+            raise MissingPackageError(
+                'nnU-Net is not installed. Install it with: pip install "nnunetv2>=2.6"'
+            )
+
+    def train(self, job: ExternalJob) -> ExternalTraining:
+        """Preprocess (once for all seeds) and train; `seconds` are those of the training iterations with their data."""
+        self.check_installed()
+        trained = job.work / "training.json"
+        if not trained.exists():
+            task = self.training_task(job)
+            run_process(task, job, name="nnunet-train", settings=self._settings(job, task))
+        content = json.loads(trained.read_text(encoding="utf-8"))
+        x, y, z = content["patch_size"]
+        return ExternalTraining(
+            parameters=content["parameters"],
+            flops=content["flops"],
+            patch_size=(x, y, z),
+            seconds=content["seconds"],
+            peak_memory_mb=content["peak_memory_mb"],
+            history=content["history"],
+            facts=content["facts"],
+        )
+
+    def training_task(self, job: ExternalJob) -> Training:
+        """What the process is told. In `job.shared`, a folder is named after all that preprocessed data depend on."""
+        dataset = raw_dataset(self.dataset, self.channels, train=job.train, validation=job.validation)
+        return Training(
+            dataset=dataset,
+            plan=self.plan,
+            schedule=Schedule.of(job.steps, self.iterations_per_epoch),
+            shared=str((job.shared / f"nnunet-{dataset.identity(self.plan, version('nnunetv2'))}").resolve()),
+            work=str(job.work.resolve()),
+            initial_lr=self.initial_lr,
+            seed=job.seed,
+            checkpoint=job.checkpoint,
+            checkpoint_seconds=job.checkpoint_seconds,
+            device=job.device,
+            threads=job.threads,
+            workers=_workers(job),
+        )
+
+    def predict(self, job: ExternalJob, cases: Sequence[Case], out: Path) -> float:
+        """Write the masks that are missing. The seconds of a case include its preprocessing and its resampling back;
+        they stand beside its mask, in `<case_id>.json`."""
+        self.check_installed()
+        files = {case.case_id: case_files(case, self.channels).images for case in cases}
+        if not all((out / f"{case_id}{FILE_ENDING}").exists() for case_id in files):
+            trained = json.loads((job.work / "training.json").read_text(encoding="utf-8"))
+            task = Prediction(
+                model=trained["model"],
+                checkpoint=job.checkpoint,
+                cases=files,
+                out=str(out.resolve()),
+                mirror_tta=self.mirror_tta,
+                device=job.device,
+                threads=job.threads,
+            )
+            run_process(task, job, name="nnunet-predict", settings=self._settings(job))
+        return mean(json.loads((out / f"{case_id}.json").read_text())["seconds"] for case_id in files)
+
+    def _settings(self, job: ExternalJob, task: Training | None = None) -> dict[str, str]:
+        """nnU-Net's environment variables."""
+        threads = str(max(1, job.threads))
+        folders = {"nnUNet_results": str((job.work / "results").resolve())}
+        if task is not None:
+            folders |= {f"nnUNet_{part}": f"{task.shared}/{part}" for part in ("raw", "preprocessed")}
+        return folders | {
+            "nnUNet_compile": "t" if self.compile else "f",
+            "nnUNet_def_n_proc": threads,
+            "nnUNet_n_proc_DA": threads,
+            "nnUNet_wandb_enabled": "0",
+            "OMP_NUM_THREADS": threads,
+            "MPLBACKEND": "Agg",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def _workers(job: ExternalJob) -> int:
+    """Augmenting processes: as many as threads are left beside a GPU; beside a CPU, which is slower, an eighth."""
+    if job.device == "cpu":
+        return job.threads // 8
+    return min(MOST_WORKERS, job.threads - 1) if job.threads > 2 else 0

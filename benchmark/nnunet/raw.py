@@ -1,0 +1,151 @@
+"""The raw data set as nnU-Net wants it: links to the original files, its description, the one split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.nnunet.plan import Plan
+from benchmark.results import write_json
+from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, UnsupportedDatasetError
+
+FILE_ENDING = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Absolute paths of a case's files; `images` in the order of the channels."""
+
+    images: tuple[str, ...]
+    label: str
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """The cases of one fold that nnU-Net may see, training and validation: test cases leak nothing into its plan."""
+
+    name: str
+    channels: tuple[str, ...]
+    labels: Mapping[str, int]
+    cases: Mapping[str, CaseFiles]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The content of `dataset.json`. A channel called CT is normalised as CT, every other one by z-score.
+
+        `dataset` names the files of each case, which spares nnU-Net the search for them.
+        """
+        files = {
+            case_id: {
+                "images": [f"./imagesTr/{_image_name(case_id, k)}" for k in range(len(case.images))],
+                "label": f"./labelsTr/{case_id}{FILE_ENDING}",
+            }
+            for case_id, case in self.cases.items()
+        }
+        return {
+            "channel_names": {str(k): name for k, name in enumerate(self.channels)},
+            "labels": {"background": 0, **self.labels},
+            "numTraining": len(self.cases),
+            "file_ending": FILE_ENDING,
+            "dataset": files,
+        }
+
+    def identity(self, plan: Plan, version: str) -> str:
+        """12 hexadecimal digits: nnU-Net's version, the files (paths, sizes, times), the split and the plan."""
+        files = {
+            case_id: [_state(Path(path)) for path in (*case.images, case.label)]
+            for case_id, case in self.cases.items()
+        }
+        content = {**asdict(self), "cases": files, "plan": asdict(plan), "nnunetv2": version}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def raw_dataset(
+    spec: DatasetSpec, channels: Sequence[str], *, train: Sequence[Case], validation: Sequence[Case]
+) -> RawDataset:
+    """Describe the data set; DataError for files or folds that nnU-Net cannot work with."""
+    if not train or not validation:
+        raise DataError("nnU-Net needs at least one training and one validation case in a fold.")
+    if all(case.has_lesion is False for case in train):
+        raise DataError(
+            "No training case of this fold has a labelled voxel; nnU-Net derives intensities from them."
+        )
+    return RawDataset(
+        name=f"Dataset001_{re.sub('[^A-Za-z0-9]', '', spec.name)}",
+        channels=tuple(channels),
+        labels=dict(sorted(spec.labels.items(), key=lambda item: item[1])),
+        cases={case.case_id: case_files(case, channels) for case in (*train, *validation)},
+        train=tuple(sorted(case.case_id for case in train)),
+        validation=tuple(sorted(case.case_id for case in validation)),
+    )
+
+
+def case_files(case: Case, channels: Sequence[str]) -> CaseFiles:
+    """The files of a case, checked for what nnU-Net asks of them."""
+    missing = [name for name in channels if name not in case.images]
+    if missing:
+        raise DataError(f"{case.case_id} has no {' and no '.join(missing)}; nnU-Net needs every channel.")
+    images = [case.images[name].resolve() for name in channels]
+    _refuse_endings(case.case_id, [*images, case.label.resolve()])
+    if len(set(images)) < len(images):
+        raise DataError(
+            f"{case.case_id}: several channels lie in one file; nnU-Net needs a 3D file for each."
+        )
+    return CaseFiles(tuple(str(path) for path in images), str(case.label.resolve()))
+
+
+def check_labels(spec: DatasetSpec) -> None:
+    """UnsupportedDatasetError unless the labels are 1, 2, 3, ... without a gap."""
+    values = sorted(set(spec.labels.values()))
+    if values != list(range(1, len(spec.labels) + 1)):
+        raise UnsupportedDatasetError(
+            f"nnU-Net needs consecutive labels from 1; {spec.name} has {dict(spec.labels)}."
+        )
+
+
+def write_raw(dataset: RawDataset, folder: Path) -> None:
+    """`imagesTr`, `labelsTr` (links, not copies) and `dataset.json` in an empty `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    for case_id, case in dataset.cases.items():
+        for k, image in enumerate(case.images):
+            (folder / "imagesTr" / _image_name(case_id, k)).symlink_to(image)
+        (folder / "labelsTr" / f"{case_id}{FILE_ENDING}").symlink_to(case.label)
+    write_json(folder / "dataset.json", dataset.description)
+
+
+def write_splits(dataset: RawDataset, folder: Path) -> None:
+    """`splits_final.json` with one fold, number 0."""
+    write_json(
+        folder / "splits_final.json", [{"train": list(dataset.train), "val": list(dataset.validation)}]
+    )
+
+
+def _image_name(case_id: str, channel: int) -> str:
+    return f"{case_id}_{channel:04d}{FILE_ENDING}"
+
+
+def _refuse_endings(case_id: str, paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.name.endswith(FILE_ENDING):
+            remedy = f"Compress it: gzip {path}" if path.suffix == ".nii" else f"Convert it to {FILE_ENDING}"
+            raise DataError(
+                f"{case_id}: {path.name} does not end in {FILE_ENDING}, which all files must for nnU-Net. {remedy}."
+            )
+
+
+def _state(path: Path) -> list[str | int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BenchError(f"Cannot read {path}: {error.strerror}.") from error
+    return [str(path), status.st_size, status.st_mtime_ns]
