@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import fake_runs
@@ -70,16 +71,23 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    from benchmark.cli import planning
     from benchmark.data import pipeline
     from benchmark.execution import pool
+    from studies.launch import PlannedRun
 
     def ready(name: str, root: Path, *, n_folds: int, **_: object) -> pipeline.ReadyData:
         return pipeline.ReadyData(root / "store", root / "splits.json", "fingerprint", (), 10, n_folds, {})
 
     fakes = functools.partial(pool.Pool, target=fake_runs.execute, preload=("fake_runs",))
-    monkeypatch.setattr(pipeline, "ready_data", ready)
+
+    def inspect(_: object, planned: Sequence[PlannedRun], __: object) -> list[planning.Need]:
+        return [planning.Need(run, None) for run in planned]
+
+    monkeypatch.setattr(planning, "ready_data", ready)
+    monkeypatch.setattr(planning, "inspect", inspect)
     monkeypatch.setattr(pool, "Pool", fakes)
-    monkeypatch.setattr("benchmark.cli.run._check_methods", lambda *_: None)
+    monkeypatch.setattr("benchmark.registry.method_digest", lambda _: None)
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path, capsys)
 
@@ -165,15 +173,15 @@ def test_without_data_the_first_line_says_that_it_is_a_demonstration_and_what_to
     assert bench("run", "--dry-run") == 0
     first = bench.out.splitlines()[0]
     assert "demonstration on phantoms" in first
-    assert "bench run --grid table2 --data autopet=DIR" in first
+    assert "add --data autopet=DIR" in first
     assert "profile demo" in bench.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--grid", "tabel2"], "did you mean table2?"),
-        (["--profile", "dmeo"], "did you mean demo?"),
+        (["--grid", "tabel2"], "Did you mean 'table2'?"),
+        (["--profile", "dmeo"], "Did you mean 'demo'?"),
         (["--only", "version=v9"], "version is never 'v9'"),
         (["--data", "somewhere"], "say which data set it is, e.g. --data autopet=somewhere"),
         (["--data", "autopte=."], "Did you mean 'autopet'?"),
@@ -265,20 +273,174 @@ def test_phantoms_are_written_checked_and_prepared_from_the_command_line(
 
 
 def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_runs() -> None:
-    from benchmark.execution.worker import faults_of
+    from benchmark.execution.worker import inspect_runs
     from studies.grid import load_profile, load_study
     from studies.launch import plan
 
     runs = plan(load_study("table2"), load_profile("demo"), datasets=["phantom"], folds=[0], seeds=[0])
     good = runs[0].config.model_dump(mode="json")
-    assert faults_of([good, runs[-1].config.model_dump(mode="json")]) == []
+    answers = inspect_runs([good, runs[-1].config.model_dump(mode="json")])
+    assert [answer.fault for answer in answers] == [None, None]
     wrong_argument = {**good, "method_args": {"versoin": "v1"}}
     wrong_loss = {**good, "loss_weights": {"seg": 1.0}}
-    faults = faults_of([wrong_argument, wrong_loss, {**good, "method": "mirror_nuet"}])
-    assert len(faults) == 3
+    faults = [
+        str(answer.fault)
+        for answer in inspect_runs([wrong_argument, wrong_loss, {**good, "method": "mirror_nuet"}])
+    ]
     assert "no argument 'versoin'" in faults[0]
     assert "rec_ct" in faults[1]
     assert "mirror_unet" in faults[2]
+
+
+NET = """
+from healthy_method import Healthy
+class Net(Healthy):
+    'Two convolutions.'
+    examples = {"wide": {"width": 8}}
+"""
+
+
+@pytest.fixture
+def no_method_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_METHOD_FILES", "")
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_check_method_says_that_the_contract_is_kept(bench: Bench) -> None:
+    Path("net.py").write_text(NET)
+    assert bench("check-method", "net.py") == 0
+    assert bench.out.startswith("net: defaults, wide on autopet and brain-mri\n")
+    assert bench.out.endswith("It keeps the contract.\n")
+    kept = [line for line in bench.out.splitlines() if line.startswith("  kept  ")]
+    assert len(kept) >= 20
+    assert "fails" not in bench.out
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_check_method_says_what_fails_where_and_what_to_do(bench: Bench) -> None:
+    faulty = (
+        "    def losses(self, batch):\n        return super().losses(batch) | {'extra': batch.image.sum()}\n"
+    )
+    Path("net.py").write_text(NET + faulty)
+    assert bench("check-method", "net.py") == 1
+    told = " ".join(bench.out.split())
+    assert (
+        "fails The losses are those of loss_names, and finite scalars defaults, wide on autopet and brain-mri:"
+        in told
+    )
+    assert "losses() returned seg, rec, extra at step 0, loss_names names seg, rec" in told
+    assert "1 of 21 checks fails." in told
+    assert bench("check-method", "net.py", "--json") == 1
+    answer = json.loads(bench.out)
+    assert (answer["method"], answer["kept"]) == ("net", False)
+    broken = {(row["example"], row["dataset"]) for row in answer["checks"] if row["state"] == "broken"}
+    assert broken == {
+        (example, data) for example in ("defaults", "wide") for data in ("autopet", "brain-mri")
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "message"),
+    [
+        ("net.py", "class Net(", "net.py cannot be imported: SyntaxError"),
+        (
+            "net.py",
+            "import no_such_package",
+            "cannot be imported: ModuleNotFoundError: No module named 'no_such_package'",
+        ),
+        ("net.py", "x = 1", "must define a subclass of Method"),
+        ("mirror_unet.py", "x = 1", "is the name of one of the suite's methods; rename the file"),
+        ("other.py", "x = 1", "there is no such Python file"),
+    ],
+)
+@pytest.mark.usefixtures("no_method_files")
+def test_a_method_that_cannot_be_loaded_is_one_line_and_exit_code_2(
+    bench: Bench, file: str, code: str, message: str
+) -> None:
+    if file != "other.py":
+        Path(file).write_text(code)
+    assert bench("check-method", file) == 2
+    assert message in bench.err
+    assert len(bench.err.splitlines()) == 1
+    assert bench("check-method", "mirror_nuet") == 2
+    assert "Did you mean 'mirror_unet'?" in bench.err
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_a_run_with_a_method_file_that_is_not_there_is_one_line_and_exit_code_2(bench: Bench) -> None:
+    assert bench("run", "--dry-run", "--method-file", "other.py") == 2
+    assert bench.err == "bench: --method-file other.py: there is no such Python file.\n"
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_the_suite_s_own_files_are_checked_by_path_or_by_name(bench: Bench) -> None:
+    import baselines.early_fusion
+
+    for method in ("early_fusion", str(baselines.early_fusion.__file__)):
+        assert bench("check-method", method) == 0
+        assert bench.out.startswith("early_fusion: ")
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_methods_are_listed_with_their_sizes_and_data_sets(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("net.py").write_text(NET)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert bench("methods", "--method-file", "net.py") == 0
+    lines = {line.split()[0]: line for line in bench.out.splitlines()}
+    # 2 * 4 * 27 + 4 weights, the PReLU's slope, 4 * 2 + 2 for the classes, 4 + 1 for the mean.
+    assert lines["net"].split()[1:6] == ["Seg", "+", "Rec", "early", "236"]
+    assert lines["net"].endswith("Nobody et al., Two Convolutions, 2024")
+    assert "8,084,593" in lines["mirror_unet"]
+    assert "autopet, phantom" in lines["mirror_unet"]
+    assert "planned from the data" in lines["nnunet"]
+    assert bench("methods", "--json") == 0
+    rows = {row["method"]: row for row in json.loads(bench.out)}
+    assert rows["net"]["examples"] == ["wide"]
+    assert rows["mirror_unet"]["parameters"] == 8_084_593
+    assert rows["mirror_unet"]["datasets"]["autopet"] is None
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_nothing_is_cut_from_the_list_of_methods_on_a_narrow_terminal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert bench("methods") == 0
+    assert max(map(len, bench.out.splitlines())) <= 60
+    assert "…" not in bench.out
+    told = " ".join(bench.out.split())
+    assert bench("methods", "--json") == 0
+    for row in json.loads(bench.out):
+        assert row["paper"] in told
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_a_method_that_cannot_be_used_here_is_listed_with_the_reason(bench: Bench) -> None:
+    Path("net.py").write_text("import no_such_package")
+    assert bench("methods", "--method-file", "net.py", "--json") == 0
+    (row,) = [row for row in json.loads(bench.out) if row["method"] == "net"]
+    assert "No module named 'no_such_package'" in row["problem"]
+    assert bench("methods") == 0
+    assert "No module named 'no_such_package'" in " ".join(bench.out.split())
+
+
+@pytest.mark.usefixtures("no_method_files")
+def test_a_method_s_page_has_its_text_arguments_examples_and_losses(bench: Bench) -> None:
+    assert bench("methods", "mirror_unet") == 0
+    told = " ".join(bench.out.split())
+    assert "Decisions (what the paper leaves open or its code does otherwise):" in told
+    assert "theta None float | Literal['learnable'] | None" in told.replace('"', "'")
+    assert "version 'v3' str" in told
+    assert "v3, CT only" in told
+    assert max(map(len, bench.out.splitlines())) <= 80
+    assert bench("methods", "mirror_unet", "--json") == 0
+    (kind,) = json.loads(bench.out)["variants"]
+    defaults = kind["examples"][0]
+    assert set(defaults["loss_weights"]) == {"rec_ct", "rec_pet", "seg", "class"}
+    assert bench("methods", "mirror_nuet") == 2
+    assert "Did you mean 'mirror_unet'?" in bench.err
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:

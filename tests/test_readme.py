@@ -1,34 +1,44 @@
-"""The README's example is a method that works."""
+"""The README's example is a method that keeps the contract, and is checked as the README says."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
-import torch
+import pytest
 
-from benchmark.data.autopet import SPEC
-from benchmark.protocols import Batch
+from benchmark.cli import main
+from benchmark.contract import verdicts
+from benchmark.registry import METHOD_FILES, use_method_files
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
-def test_the_method_in_the_readme_trains_and_predicts(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    path = tmp_path / "early_fusion_example.py"
+@pytest.fixture
+def my_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    text = README.read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (path,) = {tmp_path / name for name in re.findall(r"--method-file (\S+\.py)", text)}
     path.write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("early_fusion_example", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    method = module.EarlyFusion(SPEC, (16, 16, 16), channels=(4, 8, 8, 8, 8))
-    image, label = torch.rand(2, 2, 16, 16, 16), torch.ones(2, 1, 16, 16, 16, dtype=torch.uint8)
-    batch = Batch(
-        image, label, torch.ones(2, dtype=torch.bool), SPEC.modalities, ("a", "b"), 0, torch.Generator()
-    )
-    losses = method.losses(batch)
-    assert set(losses) == set(method.loss_names)
-    losses["seg"].backward()
-    assert method.decode(method(image)).shape == (2, 1, 16, 16, 16)
+    monkeypatch.setenv(METHOD_FILES, "")
+    return path
+
+
+def test_the_method_in_the_readme_keeps_the_contract_on_both_data_sets(my_net: Path) -> None:
+    found = list(verdicts(*use_method_files([my_net])))
+    assert {v.setting.spec.name for v in found if v.state == "kept"} == {"autopet", "brain-mri"}
+    assert [v.words for v in found if v.state == "broken"] == []
+
+
+def test_the_readme_s_command_checks_it(my_net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "bench check-method my_net.py" in README.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        main(["check-method", str(my_net)])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.endswith("It keeps the contract.\n")
+
+
+def test_the_readme_lists_the_commands_around_methods() -> None:
+    commands = set(re.findall(r"`(bench [a-z-]+)", README.read_text(encoding="utf-8")))
+    assert {"bench run", "bench status", "bench show", "bench report", "bench sync", "bench data"} <= commands
+    assert {"bench methods", "bench check-method"} <= commands

@@ -46,8 +46,8 @@ def list_methods(
 
 
 def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line each; on a narrow terminal the paper stands below."""
-    title = ("method", "tasks", "fusion", "parameters", "examples", "data sets")
+    """A line each; on a narrow terminal its data sets and its paper stand below."""
+    title = ("method", "tasks", "fusion", "parameters", "examples", "data sets", "paper")
     shown = [
         (
             row["method"],
@@ -55,32 +55,32 @@ def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             row["fusion"],
             _size(row["parameters"], trains_itself=row["trains_itself"]),
             str(len(row["examples"])),
-            ", ".join(name for name, reason in row["datasets"].items() if reason is None) or "none",
+            _served(row),
+            row["paper"],
         )
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(title, *shown, strict=True)]
+    fits = sum(widths) + 2 * (len(widths) - 1) <= screen.width
+    columns = range(len(title) if fits else title.index("data sets"))
 
     def line(cells: Sequence[str]) -> str:
-        right = (3, 4)
-        padded = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded)
+        right = (title.index("parameters"), title.index("examples"))
+        return "  ".join(
+            cells[i].rjust(widths[i]) if i in right else cells[i].ljust(widths[i]) for i in columns
+        ).rstrip()
 
-    beside = (
-        sum(widths) + 2 * len(widths) + max((len(row["paper"]) for row in rows), default=0) <= screen.width
-    )
-    screen.print(line(title) + ("  paper" if beside else ""), style="dim")
+    screen.print(line(title), style="dim")
     for row, cells in zip(rows, shown, strict=True):
-        screen.print(
-            line(cells).rstrip() if not beside else f"{line(cells)}  {row['paper']}", soft_wrap=beside
-        )
-        below = ("" if beside else row["paper"], row["problem"] or "")
-        for text, style in zip(below, ("dim", "yellow"), strict=True):
+        screen.print(line(cells))
+        below = [] if fits else [(f"data sets: {_served(row)}", "dim"), (row["paper"], "dim")]
+        for text, style in [*below, (row["problem"] or "", "yellow")]:
             for wrapped in textwrap.wrap(text, max(screen.width - 4, 20)):
                 screen.print(f"    {wrapped}", style=style)
+
+
+def _served(facts: Mapping[str, Any]) -> str:
+    return ", ".join(name for name, reason in facts["datasets"].items() if reason is None) or "none"
 
 
 def _print_description(screen: Console, described: Mapping[str, Any]) -> None:
@@ -116,6 +116,8 @@ def _print_description(screen: Console, described: Mapping[str, Any]) -> None:
         for example in kind["examples"]:
             if example["problem"]:
                 screen.print(f"  {example['name']}: {example['problem']}", style="yellow")
+        if kind["trains_itself"]:
+            continue
         table(
             "Losses with their default weights, and readings",
             {"": "left", "losses": "left", "readings": "left"},
@@ -135,7 +137,7 @@ def _example_row(example: Mapping[str, Any], kind: Mapping[str, Any]) -> tuple[s
         example["name"],
         _pairs(example["arguments"]),
         _size(example["parameters"], trains_itself=kind["trains_itself"]),
-        ", ".join(name for name, reason in example["datasets"].items() if reason is None) or "none",
+        _served(example),
     )
 
 
@@ -183,9 +185,13 @@ def check_method(
     """Check whether a method keeps the contract, and say what fails and what to do. Exit code 1 if anything does."""
     import json
 
+    import torch
+
     from benchmark.contract import settings, verdicts_of
     from benchmark.execution.monitor import console
 
+    # Small networks gain nothing from a second thread, and lose much where other processes compute.
+    torch.set_num_threads(1)
     name = _name_of(method)
     tried = settings(name)
     found: list[Verdict] = []
@@ -233,7 +239,7 @@ def _print_verdicts(screen: Console, name: str, found: Sequence[Verdict]) -> Non
         by_check.setdefault(verdict.check.name, []).append(verdict)
     served = [v.setting for v in next(iter(by_check.values())) if v.setting.unsupported is None]
     screen.print(f"{name}: {_places(served) or 'serves no data set'}", style="bold")
-    fail = 0
+    fail, unchecked = 0, dict[str, list[str]]()
     for check, verdicts in by_check.items():
         broken = [v for v in verdicts if v.state == "broken"]
         kept = [v for v in verdicts if v.state == "kept"]
@@ -247,15 +253,16 @@ def _print_verdicts(screen: Console, name: str, found: Sequence[Verdict]) -> Non
             reasons = dict.fromkeys(
                 word for v in verdicts for word in v.words if v.setting.unsupported is None
             )
-            screen.print(
-                f"  not checked  {check}: {'; '.join(reasons) or 'no data set is served'}", style="dim"
-            )
+            unchecked.setdefault("; ".join(reasons) or "no data set is served", []).append(check)
+    for reason, checks in unchecked.items():
+        which = checks[0] if len(checks) == 1 else f"{len(checks)} checks"
+        screen.print(f"  not checked  {which}: {reason}", style="dim")
     for reason, settings in _by_words(
         (v.setting.unsupported, v) for v in next(iter(by_check.values()))
     ).items():
         screen.print(f"  {_places([v.setting for v in settings])}: not served. {reason}", style="dim")
     if fail:
-        screen.print(f"{fail} of {len(by_check)} checks fail.", style="red")
+        screen.print(f"{fail} of {len(by_check)} checks fail{'s' if fail == 1 else ''}.", style="red")
     else:
         screen.print("It keeps the contract.", style="green")
 

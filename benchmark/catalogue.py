@@ -1,0 +1,122 @@
+"""What is known of the methods without training them: `bench methods`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.protocols import Entrant, ExternalMethod, Method
+from benchmark.registry import DATASETS, build_method, dataset, entrants
+from benchmark.vocabulary import BenchError, MissingPackageError, Size3, UnsupportedDatasetError
+
+PATCH: Size3 = (96, 96, 96)
+
+
+def summary(name: str) -> dict[str, Any]:
+    """A method in one row: its first variant with its defaults. `problem`: why it cannot be used here, or None."""
+    row: dict[str, Any] = {
+        "method": name,
+        "paper": "",
+        "tasks": [],
+        "fusion": "",
+        "parameters": None,
+        "trains_itself": False,
+        "datasets": {},
+        "variants": [],
+        "examples": [],
+        "problem": None,
+    }
+    try:
+        kinds = entrants(name)
+    except BenchError as error:
+        return row | {"problem": str(error)}
+    kind = next(iter(kinds.values()))
+    facts = _facts(name, {})
+    examples = list(dict.fromkeys(example for each in kinds.values() for example in each.examples))
+    return row | {
+        "paper": kind.paper,
+        "tasks": facts["tasks"],
+        "fusion": facts["fusion"],
+        "parameters": facts["parameters"],
+        "trains_itself": issubclass(kind, ExternalMethod),
+        "datasets": facts["datasets"],
+        "variants": list(kinds) if len(kinds) > 1 else [],
+        "examples": examples,
+        "problem": facts["problem"],
+    }
+
+
+def description(name: str) -> dict[str, Any]:
+    """Everything that a method says of itself, variant by variant."""
+    kinds = entrants(name)
+    return {
+        "method": name,
+        "variants": [_variant(name, kind, several=len(kinds) > 1) for kind in kinds.values()],
+    }
+
+
+def _variant(name: str, kind: type[Entrant], *, several: bool) -> dict[str, Any]:
+    fixed = {"variant": kind.variant} if several else {}
+    parameters = list(inspect.signature(kind).parameters.values())[2:]
+    return {
+        "class": kind.__name__,
+        "variant": kind.variant,
+        "paper": kind.paper,
+        "trains_itself": issubclass(kind, ExternalMethod),
+        "text": inspect.getdoc(kind) or "",
+        "arguments": [
+            {
+                "name": p.name,
+                "type": "" if p.annotation is p.empty else _type(p.annotation),
+                "default": None if p.default is p.empty else p.default,
+                "required": p.default is p.empty,
+            }
+            for p in parameters
+        ],
+        "examples": [
+            {"name": example, "arguments": dict(arguments), **_facts(name, {**fixed, **arguments})}
+            for example, arguments in {"defaults": {}, **kind.examples}.items()
+        ],
+    }
+
+
+def _type(annotation: object) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _facts(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What the method is with these arguments, on the first data set that it serves."""
+    served: dict[str, str | None] = {}
+    built: Method | ExternalMethod | None = None
+    problem: str | None = None
+    for known in DATASETS:
+        try:
+            with torch.device("meta"):
+                method = build_method(
+                    name, arguments, spec=dataset(known).spec, patch_size=PATCH, loss_weights=None
+                )
+        except UnsupportedDatasetError as reason:
+            served[known] = str(reason)
+        except BenchError as error:
+            problem = str(error)
+        else:
+            served[known] = None
+            built = built or method
+    if isinstance(built, ExternalMethod):
+        try:
+            built.check_installed()
+        except MissingPackageError as missing:
+            problem = str(missing)
+    return {
+        "tasks": list(built.tasks) if built else [],
+        "fusion": built.fusion if built else "",
+        "parameters": sum(p.numel() for p in built.parameters()) if isinstance(built, nn.Module) else None,
+        "loss_weights": built.default_loss_weights() if built else {},
+        "readings": list(built.readings) if built else [],
+        "datasets": served,
+        "problem": problem,
+    }

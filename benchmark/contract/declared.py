@@ -1,0 +1,125 @@
+"""What a method says of itself before it is trained."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import replace
+
+import torch
+
+from benchmark.contract.setting import SPECS, Setting
+from benchmark.contract.words import listed, words_of
+from benchmark.protocols import Method
+from benchmark.vocabulary import MissingPackageError, Preparation
+
+TASKS = ("Seg", "Rec", "Class")
+FUSIONS = ("single", "early", "middle", "late", "fission")
+HISTORY = ("step", "epoch", "seconds", "loss", "val_dice")
+"""Columns of `history.csv`, where the losses and what is watched stand beside them."""
+
+
+def documented(setting: Setting) -> list[str]:
+    found = []
+    if not vars(setting.kind).get("__doc__"):
+        found.append(
+            f"{setting.kind.__name__} has no docstring: say what it is, and under Decisions what is open."
+        )
+    if not setting.kind.paper:
+        found.append(f'{setting.kind.__name__} names no paper: set `paper = "Authors, Title, Venue Year"`.')
+    return found
+
+
+def takes_arguments(setting: Setting) -> list[str]:
+    parameters = list(inspect.signature(setting.kind).parameters.values())
+    found = []
+    if [p.name for p in parameters[:2]] != ["dataset", "patch_size"]:
+        found.append(
+            f"The constructor begins with {', '.join(p.name for p in parameters[:2]) or 'nothing'}; "
+            "it must take `dataset` and `patch_size` first."
+        )
+    for p in parameters[2:]:
+        if p.kind is not p.KEYWORD_ONLY:
+            found.append(
+                f"The argument `{p.name}` must be keyword-only: write `*,` before it (no *args, **kwargs)."
+            )
+        elif p.default is p.empty:
+            found.append(
+                f"The argument `{p.name}` has no default: a run names only the arguments it changes."
+            )
+    return found
+
+
+def serves(setting: Setting) -> list[str]:
+    if setting.unsupported is None:
+        setting.build_any()
+        try:
+            with torch.device("meta"):
+                setting.build_any()
+        except Exception as error:
+            return [
+                f"It cannot be built on torch's meta device, as is done to check a study: "
+                f"{words_of(error, setting.file)} The constructor must not look at the values of tensors."
+            ]
+        return []
+    if all(replace(setting, spec=spec).unsupported for spec in SPECS):
+        names = " nor ".join(spec.name for spec in SPECS)
+        return [f"With these arguments it serves neither {names}: {setting.unsupported}"]
+    return []
+
+
+def announces(setting: Setting) -> list[str]:
+    method = setting.build_any()
+    found = []
+    if not method.tasks or set(method.tasks) - set(TASKS):
+        found.append(f"tasks is {method.tasks!r}; it must hold some of {', '.join(TASKS)}.")
+    if method.fusion not in FUSIONS:
+        found.append(f"fusion is {method.fusion!r}; it must be one of {', '.join(FUSIONS)}.")
+    if not method.readings or len(set(method.readings)) < len(method.readings):
+        found.append(f"readings is {method.readings!r}; it must name at least one, and each once.")
+    if not method.loss_names and not setting.trains_itself:
+        found.append("loss_names is empty; set it in the constructor to the keys of losses().")
+    if taken := sorted(set(method.loss_names) & set(HISTORY)):
+        found.append(f"A loss must not be called {', '.join(taken)}: a column of history.csv has that name.")
+    return found
+
+
+def weighs(setting: Setting) -> list[str]:
+    method = setting.build_any()
+    weights = method.default_loss_weights()
+    found = []
+    if set(weights) != set(method.loss_names):
+        found.append(
+            f"default_loss_weights() names {listed(weights)}, loss_names names {listed(method.loss_names)}; "
+            "they must be the same."
+        )
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            found.append(f"The default weight of {name} is {weight}; it must be finite and not negative.")
+    return found
+
+
+def prepares(setting: Setting) -> list[str]:
+    prepared = setting.build_any().preparation(setting.spec.preparation)
+    if not isinstance(prepared, Preparation):
+        return [f"preparation() returned {type(prepared).__name__}; it must return a Preparation."]
+    if set(prepared.intensities) != set(setting.spec.modalities):
+        return [
+            f"preparation() has intensities for {listed(prepared.intensities)}; "
+            f"{setting.spec.name} has {listed(setting.spec.modalities)}, and each needs one."
+        ]
+    return []
+
+
+def names_packages(setting: Setting) -> list[str]:
+    method = setting.build_any()
+    if isinstance(method, Method):
+        return []
+    try:
+        method.check_installed()
+    except MissingPackageError as missing:
+        if "install" not in str(missing):
+            return [
+                f"check_installed() says {str(missing)!r}; it must name the command that installs the package."
+            ]
+    return []
