@@ -13,7 +13,7 @@ Spacing = tuple[float, float, float]
 
 
 class BenchError(Exception):
-    """An error the user can act on: says what, where, and what to do next. `cli.py` prints it in one line."""
+    """An error the user can act on: says what, where, and what to do next. the command line prints it in one line."""
 
 
 class DataError(BenchError):

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from benchmark.contract import BRAIN_MRI as BRAIN
 from benchmark.data.autopet import SPEC as PET_CT
 from benchmark.protocols import Batch
-from benchmark.vocabulary import DatasetSpec, Preparation, Region, Size3, ZScore
+from benchmark.vocabulary import DatasetSpec, Size3
 
-BRAIN = DatasetSpec(
-    name="brain",
-    modalities=("FLAIR", "T1w", "T1gd", "T2w"),
-    labels={"edema": 1, "non-enhancing": 2, "enhancing": 3},
-    regions=(Region("whole", (1, 2, 3)), Region("core", (2, 3))),
-    preparation=Preparation(
-        spacing_mm=None, intensities=dict.fromkeys(("FLAIR", "T1w", "T1gd", "T2w"), ZScore(nonzero=True))
-    ),
-)
+__all__ = ["BRAIN", "PET_CT", "SMALL", "batch", "parameters"]
+
 SMALL = (4, 8, 8, 8, 8)
 """Channels of a small U-Net of the backbone's depth."""
 

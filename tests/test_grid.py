@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmark.vocabulary import BenchError
-from studies.grid import Cell, PROFILES, STUDIES, available, load_profile, load_study, select
+from studies.grid import PROFILES, STUDIES, Cell, available, load_profile, load_study, select
 from studies.launch import plan
 
 BLOCK = "{set: {method: m, loss_weights: {seg: 1}}, over: {size: {path: method_args.size, values: [1, 2]}}}"
@@ -196,9 +196,9 @@ def test_a_wrong_profile_is_refused_with_file_and_key(tmp_path: Path, text: str,
 
 
 def test_an_unknown_study_or_profile_is_answered_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no grid 'tabel2'. Did you mean 'table2'"):
+    with pytest.raises(BenchError, match=r"no grid 'tabel2'\. Did you mean 'table2'"):
         load_study("tabel2")
-    with pytest.raises(BenchError, match="no profile 'x'. There are: demo, paper"):
+    with pytest.raises(BenchError, match=r"no profile 'x'\. There are: demo, paper"):
         load_profile("x")
     with pytest.raises(BenchError, match="there is no such file"):
         load_study(str(tmp_path / "none.yaml"))

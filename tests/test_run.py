@@ -26,7 +26,7 @@ from benchmark.data.splits import Fold, Splits, stored_splits
 from benchmark.data.store import Store, data_fingerprint
 from benchmark.execution.order import RunOrder
 from benchmark.results import RunFolder, StorageError, write_json
-from benchmark.run import planned_method, execute_run
+from benchmark.run import execute_run, planned_method
 from benchmark.vocabulary import BenchError
 
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}

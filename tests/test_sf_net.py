@@ -134,20 +134,22 @@ def test_patches_with_a_side_below_64_get_a_smaller_window() -> None:
 
 
 def test_native_scores_of_a_regions_labels_are_added() -> None:
-    """Every voxel is label 2, and its sigmoids are 0 (label 1), 1 and 0: both regions are right.
+    """Every voxel is label 2, and its sigmoids are 0 (label 1), 1 and 0: all three regions are right.
 
-    With label 1 instead, "whole" is still right, and "core" is of no voxel and claims all: Dice 0.
+    With label 1 instead, the whole tumour is still right, the edema is missed, and the core, of no voxel, claims all.
     """
     method, asked = small(BRAIN, **ORIGINAL), batch(BRAIN)
     logits = torch.full((2, 4, 16, 16, 16), -100.0)
     logits[:, 2] = 100
     label = torch.full_like(asked.label, 2)
     assert float(method.segmentation_loss(logits, label)) == pytest.approx(0, abs=1e-6)
-    assert float(method.segmentation_loss(logits, torch.full_like(label, 1))) == pytest.approx(0.5, abs=1e-6)
+    assert float(method.segmentation_loss(logits, torch.full_like(label, 1))) == pytest.approx(
+        2 / 3, abs=1e-6
+    )
 
 
 def test_a_label_of_no_region_is_learned_too() -> None:
-    spec = replace(BRAIN, regions=BRAIN.regions[1:])
+    spec = replace(BRAIN, regions=BRAIN.regions[2:])
     method = small(spec, **ORIGINAL)
     logits = torch.full((1, 4, 16, 16, 16), -100.0)
     label = torch.zeros(1, 1, 16, 16, 16, dtype=torch.uint8)

@@ -76,7 +76,13 @@ def write_run(results: Path, run_id: str, *, state: str = "done", steps: int = 3
 
 def scores(run_id: str, dice: tuple[float, ...] = (0.5, 0.7, float("nan"))) -> pd.DataFrame:
     """Three cases, the third without a lesion: its Dice is undefined."""
-    row = dict.fromkeys(SCORE_COLUMNS, "x") | {"run_id": run_id, "fold": 1, "seed": 7, "split": "test", "reading": ""}
+    row = dict.fromkeys(SCORE_COLUMNS, "x") | {
+        "run_id": run_id,
+        "fold": 1,
+        "seed": 7,
+        "split": "test",
+        "reading": "",
+    }
     rows = [row | {"region": "tumor", "metric": "dice", "value": value} for value in dice]
     return pd.DataFrame([*rows, row | {"region": "tumor", "metric": "fpv_ml", "value": 2.0}])
 

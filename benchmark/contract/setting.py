@@ -32,11 +32,7 @@ BRAIN_MRI = DatasetSpec(
     name="brain-mri",
     modalities=BRAIN_MODALITIES,
     labels={"edema": 1, "non-enhancing tumor": 2, "enhancing tumor": 3},
-    regions=(
-        Region("edema", (1,)),
-        Region("non-enhancing tumor", (2,)),
-        Region("enhancing tumor", (3,)),
-    ),
+    regions=(Region("whole tumor", (1, 2, 3)), Region("edema", (1,)), Region("tumor core", (2, 3))),
     preparation=Preparation(
         spacing_mm=(1.0, 1.0, 1.0),
         intensities={name: ZScore(nonzero=True) for name in BRAIN_MODALITIES},

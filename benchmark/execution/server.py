@@ -28,6 +28,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmark.vocabulary import BenchError
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -87,7 +89,7 @@ class ForkServer:
         return ended
 
     def call(self, target: Callable[[Any], object], payload: object) -> Any:
-        """What `target(payload)` returns. Errors: RuntimeError with the worker's output."""
+        """What `target(payload)` returns. Errors: its BenchError; else RuntimeError with the worker's output."""
         with tempfile.TemporaryDirectory() as folder:
             answer, log = Path(folder) / "answer", Path(folder) / "log.txt"
             job = self.start(_answer, (target, payload, str(answer)), log=log)
@@ -96,7 +98,10 @@ class ForkServer:
             self._ended.remove(own[0])
             if own[0].status != 0:
                 raise RuntimeError(f"A worker failed ({own[0].status}):\n{log.read_text(errors='replace')}")
-            return pickle.loads(answer.read_bytes())  # noqa: S301 (from our own worker, in a folder of our own)
+            told = pickle.loads(answer.read_bytes())  # noqa: S301 (from our own worker, in a folder of our own)
+            if isinstance(told, BenchError):
+                raise told
+            return told
 
     def close(self) -> None:
         """End the server and whatever workers are left."""
@@ -145,7 +150,11 @@ def _environment() -> dict[str, str]:
 
 def _answer(order: tuple[Callable[[Any], object], object, str]) -> None:
     target, payload, path = order
-    Path(path).write_bytes(pickle.dumps(target(payload)))
+    try:
+        told = target(payload)
+    except BenchError as error:
+        told = error
+    Path(path).write_bytes(pickle.dumps(told))
 
 
 def serve(descriptor: int) -> None:

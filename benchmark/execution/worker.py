@@ -54,7 +54,12 @@ def inspect_runs(configs: list[dict[str, Any]]) -> list[Inspected]:
 
 
 def default_cells(asked: tuple[list[str], str]) -> dict[str, dict[str, Any]]:
-    """The settings under which methods, by name, run on a data set where no study says any."""
+    """The settings under which methods, by name, run on a data set where no study says any.
+
+    BenchError for a method that cannot be loaded, or cannot serve the data set.
+    """
+    import torch
+
     from benchmark.config import TrainingConfig
     from benchmark.registry import build_method, dataset
 
@@ -62,7 +67,8 @@ def default_cells(asked: tuple[list[str], str]) -> dict[str, dict[str, Any]]:
     spec, patch_size = dataset(dataset_name).spec, TrainingConfig().patch_size
     cells = {}
     for name in names:
-        method = build_method(name, {}, spec=spec, patch_size=patch_size, loss_weights=None)
+        with torch.device("meta"):
+            method = build_method(name, {}, spec=spec, patch_size=patch_size, loss_weights=None)
         cells[name] = {
             "method": name,
             "loss_weights": method.default_loss_weights(),

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmark.config import Resources
-from benchmark.data.phantom import write_phantoms
-from benchmark.data.phantom import SPEC
+from benchmark.data.phantom import SPEC, write_phantoms
 from benchmark.data.pipeline import ready_data
 from benchmark.execution.devices import Slot
 from benchmark.execution.order import RunOrder
@@ -57,7 +56,11 @@ def _orders(folder: Path) -> list[RunOrder]:
     one_step = {"spacing_mm": [12, 12, 12], "training": {"steps": 1, "batch_size": 2, "validations": 0}}
     runs = plan(study, profile, datasets=["phantom"], folds=[0], seeds=[0], overrides=one_step)
     data = ready_data(
-        "phantom", folder / "phantoms", results=folder, preparation=SPEC.preparation_at((12.0, 12.0, 12.0)), n_folds=profile.n_folds
+        "phantom",
+        folder / "phantoms",
+        results=folder,
+        preparation=SPEC.preparation_at((12.0, 12.0, 12.0)),
+        n_folds=profile.n_folds,
     )
     return [
         RunOrder(
@@ -66,7 +69,6 @@ def _orders(folder: Path) -> list[RunOrder]:
             config=run.config,
             store=data.store,
             scored_on=data.store,
-        scored_on=data.store,
             splits=data.splits,
             data_fingerprint=data.fingerprint,
             resources=Resources(device="cpu", threads=1),
