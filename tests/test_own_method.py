@@ -51,7 +51,7 @@ def test_a_method_from_a_file_is_run_reported_and_run_again_when_it_was_edited(f
     assert (record.state, record.facts["tasks"], record.costs[""]["parameters"]) == (
         "done",
         ["Seg", "Rec"],
-        237,
+        236,
     )
 
     assert bench("report", "--grid", "my_net", "--no-mlflow") == 0
