@@ -67,7 +67,7 @@ def dice_by_reading(results: Path, run_ids: Sequence[str]) -> dict[Reading, floa
 
 
 def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, str]) -> list[Table]:
-    """One table per set of factors: the last factor across, Dice or the state in the cells."""
+    """One table per set of factors: the last of several across, Dice or the state in the cells."""
     dice = dice_by_reading(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
     groups: dict[tuple[str, ...], list[CellRun]] = {}
     for cell in cells:
@@ -78,18 +78,18 @@ def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, 
 def _summary_table(
     names: tuple[str, ...], cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[Reading, float]
 ) -> Table:
-    by = f" by {names[-1].replace('_', ' ')}" if names else ""
+    down, last = (names[:-1], names[-1]) if len(names) > 1 else (names, None)
+    by = f" by {last.replace('_', ' ')}" if last else ""
     table = Table(title=f"Dice [%] on the test part{by}", title_justify="left", header_style="")
-    across = list(dict.fromkeys(cell.factors[names[-1]] for cell in cells)) if names else ["all"]
-    for name in names[:-1]:
+    across = list(dict.fromkeys(cell.factors[last] for cell in cells)) if last else ["Dice"]
+    for name in down:
         table.add_column(name.replace("_", " "))
     for value in across:
         table.add_column(value, justify="right")
     rows: dict[tuple[str, ...], dict[str, list[CellRun]]] = {}
     for cell in cells:
-        values = tuple(cell.factors.values())
-        row = rows.setdefault(values[:-1], {})
-        row.setdefault(values[-1] if values else "all", []).append(cell)
+        row = rows.setdefault(tuple(cell.factors[name] for name in down), {})
+        row.setdefault(cell.factors[last] if last else "Dice", []).append(cell)
     for place, row in rows.items():
         shown = [_entry(row.get(value, []), words, dice) for value in across]
         table.add_row(*map(Text, place), *shown)
