@@ -37,8 +37,8 @@ class Andrearczyk(Method):
 
     * The original predicts disease-free survival with Cox's partial likelihood. Here the logit says whether there is a
       lesion, with binary cross-entropy: the "Seg + Class" of Table 4.
-    * `class_label="volume"`: like a survival time it speaks of the examination, although the network sees a patch;
-      `"patch"` asks the patch. Where every case has a tumour, as in brain tumour sets, the volume's answer is constant.
+    * `class_label="patch"`: the logit is of what the network sees, and there is something to learn where every case
+      has a tumour, as in brain tumour sets. `"volume"` asks for the examination, as a survival time does.
     * The losses' weights, 0.5 and 1e-3, are those of Mirror U-Net; the original's are not published.
     * A native network scores every foreground label with a sigmoid; `forward` puts a background logit of 0 before the
       scores: argmax then is their threshold of one half. Dice sums over the patches of a batch before it divides.
@@ -55,7 +55,7 @@ class Andrearczyk(Method):
     fusion = "early"
     loss_names = ("seg", "class")
     examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "patch labels": {"class_label": "patch"},
+        "volume labels": {"class_label": "volume"},
         "native": {"variant": "native"},
     }
     small: ClassVar[Mapping[str, Any]] = {"channels": [4, 8, 8, 8, 8]}
@@ -66,14 +66,14 @@ class Andrearczyk(Method):
         patch_size: Size3,
         *,
         variant: str = "transplanted",
-        class_label: str = "volume",
+        class_label: str = "patch",
         channels: Sequence[int] | None = None,
     ) -> None:
         """`channels`: the widths of the encoder; None: those of the variant."""
         super().__init__(dataset, patch_size)
         if variant not in VARIANTS:
             raise BenchError(f"There is no variant {variant!r}. {did_you_mean(variant, VARIANTS)}")
-        self.present = lesion_target(class_label)
+        self.class_label, self.present = class_label, lesion_target(class_label)
         native = variant == "native"
         channels = channels or (NATIVE_CHANNELS if native else CHANNELS)
         check_patch_size(patch_size, channels)

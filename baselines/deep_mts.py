@@ -76,7 +76,7 @@ class DeepMTS(Method):
         super().__init__(dataset, patch_size)
         if variant not in VARIANTS:
             raise BenchError(f"There is no variant {variant!r}. {did_you_mean(variant, VARIANTS)}")
-        self.present = lesion_target(class_label)
+        self.class_label, self.present = class_label, lesion_target(class_label)
         self.native = variant == "native"
         channels = channels or (NATIVE_CHANNELS if self.native else CHANNELS)
         check_patch_size(patch_size, channels)

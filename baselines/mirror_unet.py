@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmark.nn.corruption import CORRUPTIONS, add_noise, default_cubes, lattice, shuffle_cubes
+from benchmark.nn.heads import lesion_target
 from benchmark.nn.losses import RecNorm, dice_ce, lesion_presence, reconstruction
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size, up_layer
 from benchmark.protocols import Batch, DatasetSpec, Method, Size3, UnsupportedDatasetError
@@ -142,7 +143,7 @@ class MirrorUNet(Method):
         self.n_cubes = default_cubes(patch_size) if n_cubes is None else n_cubes
         if corruption == "shuffle":
             lattice(patch_size, self.n_cubes)
-        self.rec_norm, self.class_label = rec_norm, class_label
+        self.rec_norm, self.class_label = rec_norm, class_label if version == "v3" else ""
 
         segments = dataset.n_classes
         self.ct = UNet(1, segments if version == "v4" else 1, channels=channels)
@@ -181,10 +182,7 @@ class MirrorUNet(Method):
             losses["rec_pet"] = reconstruction(outputs["bottleneck"], pet, norm=self.rec_norm)
         losses["seg"] = dice_ce(outputs["pet"], batch.label)
         if "class" in outputs:
-            present = (
-                batch.has_lesion if self.class_label == "volume" else (batch.label > 0).flatten(1).any(dim=1)
-            )
-            losses["class"] = lesion_presence(outputs["class"], present)
+            losses["class"] = lesion_presence(outputs["class"], lesion_target(self.class_label)(batch))
         return losses
 
     def all_branches(

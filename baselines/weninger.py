@@ -10,6 +10,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from benchmark.nn.decoders import PlainDecoder
+from benchmark.nn.heads import lesion_target
 from benchmark.nn.losses import RecNorm, dice_ce, lesion_presence, reconstruction
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
 from benchmark.protocols import Batch, DatasetSpec, Method, Size3
@@ -93,13 +94,10 @@ class Weninger(Method):
             reconstruction(ours, image, norm=self.rec_norm)
             for ours, image in zip(rebuilt.split(1, dim=1), batch.image.split(1, dim=1), strict=True)
         ]
-        present = (
-            batch.has_lesion if self.class_label == "volume" else (batch.label > 0).flatten(1).any(dim=1)
-        )
         return {
             "seg": dice_ce(self.net.decode(bottleneck, skips), batch.label),
             "rec": torch.stack(errors).sum(),
-            "class": lesion_presence(self.detector(bottleneck), present),
+            "class": lesion_presence(self.detector(bottleneck), lesion_target(self.class_label)(batch)),
         }
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:

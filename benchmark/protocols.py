@@ -109,6 +109,8 @@ class Entrant(ABC):
     """What is learned, in the words of Table 4: Seg, Rec, Class."""
     fusion: str = "early"
     """Where modalities meet: single, early, middle, late or fission."""
+    class_label: str = ""
+    """What a classifier is asked about: the `volume` a patch comes from or the `patch`; empty: there is none."""
     loss_names: tuple[str, ...] = ()
     """The keys of `losses`, fixed by the constructor; a run's `loss_weights` must have the same."""
     readings: tuple[str, ...] = ("",)

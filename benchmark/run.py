@@ -23,7 +23,7 @@ from benchmark.external import execute_external
 from benchmark.heartbeat import Beat
 from benchmark.in_loop import execute_in_loop
 from benchmark.open_run import OpenRun
-from benchmark.protocols import ExternalMethod, Method
+from benchmark.protocols import Entrant, ExternalMethod, Method
 from benchmark.registry import build_method, dataset
 from benchmark.results import FailureClass, RunFolder, RunRecord
 from benchmark.train import DivergedError, InterruptedRunError, total_steps
@@ -128,17 +128,18 @@ def _execute(
     device = torch.device(order.resources.device)
     environment.set_up(device, threads=threads, deterministic=training.deterministic)
     run = OpenRun(order, folder, record, open_fold(order), Beat(folder, device), asked_to_stop)
-    warnings = _warnings(config, run.data.train)
-    for warning in warnings:
-        log.warning(warning)
     sampler = PatchSampler(
         run.data.train, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
     )
     steps = total_steps(training, sampler)
-    run.note(warnings=warnings, facts=environment.facts(device, threads=threads), steps=steps)
+    run.note(facts=environment.facts(device, threads=threads), steps=steps)
     run.beat.tell("train", 0, steps)
     method = run.new_method()
-    run.note(facts={**run.record.facts, "tasks": list(method.tasks), "fusion": method.fusion})
+    warnings = _warnings(method, run.data.train)
+    for warning in warnings:
+        log.warning(warning)
+    told = {"tasks": list(method.tasks), "fusion": method.fusion}
+    run.note(warnings=warnings, facts={**run.record.facts, **told})
     if isinstance(method, ExternalMethod):
         execute_external(run, method)
     else:
@@ -146,9 +147,9 @@ def _execute(
     return replace(run.record, state="done")
 
 
-def _warnings(config: RunConfig, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:
+def _warnings(method: Entrant, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:
     with_lesion = sum(case.has_lesion for case in train_cases)
-    if "class" in config.loss_weights and with_lesion in (0, len(train_cases)):
+    if method.class_label == "volume" and with_lesion in (0, len(train_cases)):
         kind = "have a lesion" if with_lesion else "are tumour-free"
         return (f"All {len(train_cases)} training cases {kind}: the classifier sees one class only.",)
     return ()
