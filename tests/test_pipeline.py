@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,9 +14,9 @@ import pytest
 from written_studies import write_study
 
 from benchmark.data.autopet import SPEC
-from benchmark.data.pipeline import ReadyData, ready_data
+from benchmark.data.pipeline import ReadyData, foreseen_data, ready_data
 from benchmark.data.store import Store
-from benchmark.vocabulary import DataError
+from benchmark.vocabulary import DataError, Percentiles, ZScore
 
 
 @pytest.fixture
@@ -106,6 +107,15 @@ def test_a_run_s_data_are_named_by_the_grid_it_is_scored_on_too(root: Path, tmp_
     scored = ready(root, tmp_path, preparation=wanted, scored_on=usual.store)
     assert len({usual.fingerprint, alone.fingerprint, scored.fingerprint}) == 3
     assert scored.store == alone.store
+
+
+def test_a_preparation_that_is_not_made_has_the_name_it_will_have(root: Path, tmp_path: Path) -> None:
+    usual = ready(root, tmp_path)
+    wanted = replace(SPEC.preparation_at(None), intensities={"CT": Percentiles(0.5, 99.5), "PET": ZScore()})
+    foreseen = foreseen_data("autopet", root, results=tmp_path, preparation=wanted, scored_on=usual)
+    assert not foreseen.store.exists()
+    made = ready(root, tmp_path, preparation=wanted, scored_on=usual.store)
+    assert (made.store, made.fingerprint) == (foreseen.store, foreseen.fingerprint)
 
 
 def test_a_broken_case_is_refused_by_name_or_left_out_and_recorded(root: Path, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_classifier_that_sees_one_class_only_is_a_warning(data: ReadyData, tmp
     splits = tmp_path / "ill.json"
     drawn = Splits((Fold(tuple(names[:5]), (names[5],), (names[6],)),), 0, "test")
     write_json(splits, drawn.to_json())
-    store = Store(data.store)
+    store = Store(data.store).fingerprint
     fingerprint = data_fingerprint(store, drawn.fingerprint, scored_on=store)
     record = execute_run(replace(order(data, tmp_path), splits=splits, data_fingerprint=fingerprint))
     assert record.state == "done"

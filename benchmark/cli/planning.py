@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.config import Resources, RunConfig
-from benchmark.data.pipeline import ReadyData, ready_data
+from benchmark.data.pipeline import ReadyData, foreseen_data, ready_data
 from benchmark.execution.devices import Slot, cores
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.order import RunOrder
@@ -97,10 +97,11 @@ def announce(
     """Prepare a data set in every way its runs ask for, write their manifest, and say how they are executed."""
     own = [need for need in needs if need.run.config.dataset == name]
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        root = given_root or _phantoms(profile, shown)
-        prepared = [_ready(name, need, root, profile, how, shown) for need in _distinct(own, name)]
-    by_need = {_key(need, name): both for need, both in zip(_distinct(own, name), prepared, strict=True)}
-    ready_of = [by_need[_key(need, name)] for need in own]
+        data = _Data(name, given_root or _phantoms(profile, shown), profile, how, shown)
+        due = [need for need in own if need.run.chosen]
+        for need in due:
+            data.wanted(need)
+        ready_of = [(data.wanted(need, foresee=need not in due), data.usual(need)) for need in own]
     _check_left_out(ready_of, how)
     for need, (ready, _) in zip(own, ready_of, strict=True):
         if need.run.config.fold >= ready.n_folds:
@@ -112,7 +113,7 @@ def announce(
         profile,
         name,
         [(need.run, ready.fingerprint) for need, (ready, _) in zip(own, ready_of, strict=True)],
-        data_root=root.resolve() if given_root else root,
+        data_root=data.root.resolve() if given_root else data.root,
         excluded_cases=sorted({case for ready, _ in ready_of for case in ready.excluded_cases}),
     )
     write_manifest(how.results, listed)
@@ -135,43 +136,53 @@ def announce(
     return Work(listed, chosen, orders)
 
 
-def _key(need: Need, name: str) -> str:
-    """Equal for runs that see the same prepared data and are scored on the same grid."""
-    return repr([need.run.config.spacing_mm, need.preparation or _usual(name, need)])
+def _key(preparation: Preparation, scored_on: Path | None) -> str:
+    return repr((preparation, scored_on))
 
 
-def _distinct(needs: Sequence[Need], name: str) -> list[Need]:
-    return list({_key(need, name): need for need in needs}.values())
+class _Data:
+    """A data set on disk, in every preparation that a launch asks for; each is made once."""
 
+    def __init__(self, name: str, root: Path, profile: Profile, how: How, shown: ShownPreparation) -> None:
+        self.name, self.root = name, root
+        self._profile, self._how, self._shown = profile, how, shown
+        self._ready: dict[str, ReadyData] = {}
 
-def _usual(name: str, need: Need) -> Preparation:
-    return reader_of(name).spec.preparation_at(need.run.config.spacing_mm)
+    def usual(self, need: Need) -> ReadyData:
+        """The data as they are scored."""
+        return self._prepared(self._usual(need), scored_on=None)
 
+    def wanted(self, need: Need, *, foresee: bool = False) -> ReadyData:
+        """The data as the method wants them; what nobody needs now is foreseen, not prepared."""
+        usual = self.usual(need)
+        wanted = need.preparation or self._usual(need)
+        if wanted == self._usual(need):
+            return usual
+        if foresee and _key(wanted, usual.store) not in self._ready:
+            return foreseen_data(
+                self.name, self.root, results=self._how.results, preparation=wanted, scored_on=usual
+            )
+        return self._prepared(wanted, scored_on=usual.store)
 
-def _ready(
-    name: str, need: Need, root: Path, profile: Profile, how: How, shown: ShownPreparation
-) -> tuple[ReadyData, ReadyData]:
-    """The data as the method wants them, and as they are scored."""
+    def _usual(self, need: Need) -> Preparation:
+        return reader_of(self.name).spec.preparation_at(need.run.config.spacing_mm)
 
-    def prepared(preparation: Preparation, scored_on: Path | None) -> ReadyData:
-        return ready_data(
-            name,
-            root,
-            results=how.results,
-            preparation=preparation,
-            scored_on=scored_on,
-            n_folds=profile.n_folds,
-            splits_file=how.splits,
-            skip_bad_cases=how.skip_bad_cases,
-            jobs=cores(),
-            progress=shown.show,
-        )
-
-    usual = _usual(name, need)
-    scored = prepared(usual, None)
-    if need.preparation is None or need.preparation == usual:
-        return scored, scored
-    return prepared(need.preparation, scored.store), scored
+    def _prepared(self, preparation: Preparation, *, scored_on: Path | None) -> ReadyData:
+        key = _key(preparation, scored_on)
+        if key not in self._ready:
+            self._ready[key] = ready_data(
+                self.name,
+                self.root,
+                results=self._how.results,
+                preparation=preparation,
+                scored_on=scored_on,
+                n_folds=self._profile.n_folds,
+                splits_file=self._how.splits,
+                skip_bad_cases=self._how.skip_bad_cases,
+                jobs=cores(),
+                progress=self._shown.show,
+            )
+        return self._ready[key]
 
 
 def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -> None:

@@ -30,7 +30,10 @@ def open_fold(order: RunOrder) -> FoldData:
     references = scored_on.cases
     cases = {case_id: case for case_id, case in store.cases.items() if case_id in references}
     splits = stored_splits(order.splits, [case.summary for case in cases.values()])
-    if data_fingerprint(store, splits.fingerprint, scored_on=scored_on) != order.data_fingerprint:
+    if (
+        data_fingerprint(store.fingerprint, splits.fingerprint, scored_on=scored_on.fingerprint)
+        != order.data_fingerprint
+    ):
         raise DataError(
             f"The data in {order.store} has changed since this run was planned; start the grid again."
         )

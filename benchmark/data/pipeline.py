@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from benchmark.data.check import check_cases, report_faults
-from benchmark.data.splits import load_or_make_splits
+from benchmark.data.splits import load_or_make_splits, stored_splits
 from benchmark.data.splits import splits_file as splits_path_in
 from benchmark.data.store import (
     Store,
@@ -19,6 +19,7 @@ from benchmark.data.store import (
     preparation_identity,
     splits_folder,
     store_case,
+    store_fingerprint,
     store_folder,
     why_stale,
 )
@@ -112,12 +113,35 @@ def ready_data(
         store=folder,
         splits=splits_path,
         fingerprint=data_fingerprint(
-            store, splits.fingerprint, scored_on=Store(scored_on) if scored_on else store
+            store.fingerprint,
+            splits.fingerprint,
+            scored_on=Store(scored_on).fingerprint if scored_on else store.fingerprint,
         ),
         excluded_cases=tuple(sorted(broken)),
         n_cases=len(summaries),
         n_folds=len(splits.folds),
         rebuilt=rebuilt,
+    )
+
+
+def foreseen_data(
+    name: str, root: Path, *, results: Path, preparation: Preparation, scored_on: ReadyData
+) -> ReadyData:
+    """What `ready_data` will return for another preparation of the cases in `scored_on`, without preparing any.
+
+    It names runs that are planned but not to be executed now. (A case that this preparation cannot handle would change
+    the name.)
+    """
+    spec = dataset(name).spec
+    scored = Store(scored_on.store)
+    summaries = [case.summary for case in scored.cases.values()]
+    foreseen = store_fingerprint(preparation_identity(spec, preparation), scored.cases.values())
+    splits = stored_splits(scored_on.splits, summaries).fingerprint
+    return replace(
+        scored_on,
+        store=store_folder(results, spec, preparation, root),
+        fingerprint=data_fingerprint(foreseen, splits, scored_on=scored.fingerprint),
+        rebuilt={},
     )
 
 

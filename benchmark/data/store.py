@@ -157,12 +157,10 @@ class Store:
         return store_fingerprint(self.identity, self.cases.values())
 
 
-def data_fingerprint(store: Store, splits_fingerprint: str, *, scored_on: Store) -> str:
-    """What a run's identity says of its data: the store's content, the membership of the folds, and the content of
-    the store on whose grid it is scored, where that is another."""
-    parts = [store.fingerprint, splits_fingerprint]
-    if scored_on.fingerprint != store.fingerprint:
-        parts.append(scored_on.fingerprint)
+def data_fingerprint(store: str, splits: str, *, scored_on: str) -> str:
+    """What a run's identity says of its data, from the fingerprints of the store, of the folds' membership, and of the
+    store on whose grid it is scored, where that is another."""
+    parts = [store, splits, *([scored_on] if scored_on != store else [])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
