@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmark.nn.convolution import Conv3d
-from benchmark.nn.dice import masks, soft_dice, with_background
+from benchmark.nn.dice import sigmoid_dice, with_background
 from benchmark.nn.heads import PooledClassifier, lesion_target
 from benchmark.nn.losses import dice_ce, lesion_presence
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
@@ -45,6 +45,8 @@ class Andrearczyk(Method):
     * The file with the native residual layer was not published. Here it is the usual one: convolution and batch
       normalisation, plus the input (through a 1^3 convolution and batch normalisation where widths differ), then ReLU.
     * Native batch normalisation has torch's momentum and epsilon, not Keras's.
+    * The native variant repeats the network and its segmentation loss, not the training: how it was optimised was not
+      published, so optimiser, steps and batches are the study's, and the images are not augmented.
     """
 
     paper: ClassVar[str] = (
@@ -94,14 +96,6 @@ class Andrearczyk(Method):
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         return self.net(image)
-
-
-def sigmoid_dice(
-    logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]
-) -> Float[Tensor, ""]:
-    """Soft Dice of one sigmoid a foreground class; the background's logit takes no part."""
-    classes = [(k,) for k in range(1, logits.shape[1])]
-    return soft_dice(logits[:, 1:].float().sigmoid(), masks(label, classes))
 
 
 class ResidualLayer(nn.Module):

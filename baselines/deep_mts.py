@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmark.nn.convolution import Conv3d
-from benchmark.nn.dice import masks, soft_dice
+from benchmark.nn.dice import softmax_dice
 from benchmark.nn.heads import lesion_target, pooled
 from benchmark.nn.losses import dice_ce, lesion_presence
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
@@ -47,6 +47,10 @@ class DeepMTS(Method):
     * In a native block every layer adds its output to the sum of those before it, and the first layer's input is the
       block's. Dice sums over the patches of a batch before it divides, and is subtracted from one.
     * Native batch normalisation has torch's momentum and epsilon, not Keras's.
+    * The native variant repeats the network and the losses, not the training. The original's augmentation (flips,
+      shifts, rotations), its batches of 8 examinations, balanced by outcome, and its learning rates (Adam with 1e-4,
+      after 50 epochs 5e-5, after 100 1e-5) are left out: optimiser, schedule, steps and batches are the study's. So is
+      the weight decay, of which the original has none besides `l2`.
     """
 
     paper: ClassVar[str] = (
@@ -94,6 +98,8 @@ class DeepMTS(Method):
         vectors = [sum(width // 2 for width in channels)]
         self.head = JointHead([*vectors, DenseNet.FEATURES] if cascade else vectors)
         self.loss_names = ("seg", "class", "l2") if self.native else ("seg", "class")
+        if self.native:
+            self.remarks = ("trained without the original's augmentation",)
 
     def default_loss_weights(self) -> dict[str, float]:
         return {"seg": 1.0, "class": 1.0, "l2": 0.1} if self.native else {"seg": 0.5, "class": 1e-3}
@@ -116,14 +122,6 @@ class DeepMTS(Method):
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         return self.net(image)
-
-
-def softmax_dice(
-    logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]
-) -> Float[Tensor, ""]:
-    """Soft Dice of the foreground classes."""
-    classes = [(k,) for k in range(1, logits.shape[1])]
-    return soft_dice(logits.float().softmax(dim=1)[:, 1:], masks(label, classes))
 
 
 def conv_layer(channels_in: int, channels_out: int, *, kernel_size: int = 3) -> nn.Sequential:

@@ -64,6 +64,9 @@ class SFNet(Method):
       the original, and 1 for others.
     * The weights are 1 and 1 (native, as published), and 0.5 and 1 (transplanted: the suite's weight of segmentation).
     * z-scores are those of the voxels that are not 0, of PET/CT as of the skull-stripped brains they are meant for.
+    * The native variant repeats the network, the losses and the z-scores, not the training. The original's augmentation
+      (flips, shifted and scaled intensities), its batches of 2 crops of 128x192x160 and its optimiser (Adam with 1e-4,
+      weight decay 1e-5) are left out: optimiser, steps, batches and patch size are the study's.
     """
 
     paper: ClassVar[str] = (

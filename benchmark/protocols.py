@@ -109,6 +109,8 @@ class Entrant(ABC):
     """What is learned, in the words of Table 4: Seg, Rec, Class."""
     fusion: str = "early"
     """Where modalities meet: single, early, middle, late or fission."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of a table must know of this method's numbers; short clauses, printed under tables."""
     class_label: str = ""
     """What a classifier is asked about: the `volume` a patch comes from or the `patch`; empty: there is none."""
     loss_names: tuple[str, ...] = ()

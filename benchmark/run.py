@@ -138,7 +138,7 @@ def _execute(
     warnings = _warnings(method, run.data.train)
     for warning in warnings:
         log.warning(warning)
-    told = {"tasks": list(method.tasks), "fusion": method.fusion}
+    told = {"tasks": list(method.tasks), "fusion": method.fusion, "remarks": list(method.remarks)}
     run.note(warnings=warnings, facts={**run.record.facts, **told})
     if isinstance(method, ExternalMethod):
         execute_external(run, method)

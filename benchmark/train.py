@@ -174,7 +174,12 @@ def train(
             check_losses()
         progress.seconds = time.monotonic() - started
         if row_due or validation_due or last:
-            val_dice = validate() if validation_due else None
+            val_dice = None
+            if validation_due:
+                began = time.monotonic()
+                val_dice = validate()
+                # What is compared between methods is the time of the steps.
+                started += time.monotonic() - began
             _add_row(progress, sampler.steps_per_epoch, method.watched(), val_dice)
             method.train()
             folder.write_history(progress.history)

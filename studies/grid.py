@@ -73,7 +73,7 @@ class PhantomSettings(_Strict):
 class Profile(_Strict):
     """How large an experiment is: `config` for every run, `method_args` for the runs of one method.
 
-    `method_args` are named by method, and by `method/variant` for those of a variant that is not the default.
+    `method_args` are named by method, and by `method/variant` where a variant has arguments of its own.
     """
 
     name: str
@@ -119,7 +119,8 @@ class Cell:
         merged = merge(dict(self.common), profile.config, dict(self.question))
         name = str(merged.get("method"))
         variant = merged.get("method_args", {}).get("variant")
-        arguments = profile.method_args.get(f"{name}/{variant}" if variant else name, {})
+        of_method = profile.method_args.get(name, {})
+        arguments = profile.method_args.get(f"{name}/{variant}", of_method) if variant else of_method
         merged = merge(merged, {"method_args": arguments}, dict(self.question))
         merged.pop("reading", None)
         return merged

@@ -14,8 +14,12 @@ from pathlib import Path
 import fake_runs
 import pytest
 
-from benchmark.cli import main
+from benchmark.cli import main, planning
+from benchmark.execution.pool import Pool
+from benchmark.execution.worker import inspect_runs
 from benchmark.results import RunFolder, manifests, state_of
+from studies.grid import PROFILES, STUDIES, available, load_profile, load_study
+from studies.launch import plan
 
 BEHAVIOURS = """
 name: fakes
@@ -273,10 +277,6 @@ def test_phantoms_are_written_checked_and_prepared_from_the_command_line(
 
 
 def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_runs() -> None:
-    from benchmark.execution.worker import inspect_runs
-    from studies.grid import load_profile, load_study
-    from studies.launch import plan
-
     runs = plan(load_study("table2"), load_profile("demo"), datasets=["phantom"], folds=[0], seeds=[0])
     good = runs[0].config.model_dump(mode="json")
     answers = inspect_runs([good, runs[-1].config.model_dump(mode="json")])
@@ -290,6 +290,31 @@ def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_run
     assert "no argument 'versoin'" in faults[0]
     assert "rec_ct" in faults[1]
     assert "mirror_unet" in faults[2]
+
+
+@pytest.mark.parametrize("grid", available(STUDIES))
+@pytest.mark.parametrize("profile", available(PROFILES))
+def test_every_study_can_be_planned_with_every_profile(grid: str, profile: str) -> None:
+    """Losses, arguments, optimisers and readings fit the methods; what a profile says reaches them."""
+    study = load_study(grid)
+    runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
+    with Pool() as pool:
+        assert len(planning.inspect(pool, runs, study)) == len(study.cells())
+
+
+def test_the_settings_of_blackbean_are_those_of_the_reference_code() -> None:
+    (cell,) = [c for c in load_study("table4").cells() if c.factors["method"] == "Blackbean (reference code)"]
+    (run,) = [
+        run
+        for run in plan(
+            load_study("table4"), load_profile("paper"), datasets=["autopet"], folds=[0], seeds=[0]
+        )
+        if run.factors == cell.factors
+    ]
+    training = run.config.training
+    assert (training.optimiser, training.learning_rate, training.momentum) == ("sgd", 1e-4, 0.99)
+    assert (training.weight_decay, training.schedule, training.lesion_fraction) == (1e-3, "polynomial", 0.5)
+    assert (training.nesterov, run.config.inference.overlap) == (False, 0.3)
 
 
 NET = """

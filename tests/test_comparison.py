@@ -35,9 +35,11 @@ from reports.comparison.frames import (
     own_facts,
     published_facts,
     published_frames,
+    remarks,
 )
 from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
 from reports.comparison.notes import comparison_notes, costs_notes
+from reports.comparison.report import report
 from reports.frames import behind, progress, published, run_cells
 from reports.printing import PrintedTable, latex, markdown
 
@@ -455,7 +457,7 @@ def test_latex_compiles_for_both_tables_and_every_source(tmp_path: Path) -> None
 
 
 def test_a_grid_of_the_user_s_own_methods_is_compared_with_what_its_runs_say_of_them(tmp_path: Path) -> None:
-    both = {"tasks": ["Seg", "Class"], "fusion": "fission"}
+    both = {"tasks": ["Seg", "Class"], "fusion": "fission", "remarks": ["trained with flips"]}
     write_run(tmp_path, "a", [0.5, 0.7], fpv_ml=[1, 2], fnv_ml=[0, 0], facts=both)
     write_run(
         tmp_path, "b", [0.5, 0.5], fpv_ml=[1, 1], fnv_ml=[1, 0], facts={"tasks": ["Seg"], "fusion": "early"}
@@ -467,6 +469,15 @@ def test_a_grid_of_the_user_s_own_methods_is_compared_with_what_its_runs_say_of_
         "my\\_net": ["**60.00**", "1.50", "**0.00**", "Seg + Class", "✓", "✓"],
         "other\\_net": ["50.00", "**1.00**", "0.50", "Seg", "", ""],
     }
+    assert remarks(tmp_path, run_cells(tmp_path, manifest, PLACE)) == {"trained with flips": ["my_net"]}
+
+
+def test_remarks_stand_under_the_table_with_the_methods_they_are_of(tmp_path: Path) -> None:
+    for run_id in "ab":
+        write_run(tmp_path, run_id, [0.5], facts={"remarks": ["trained with flips"]})
+    manifest = methods_manifest("table4", ("nnUNet", 0, 0, "a"), ("Blackbean", 0, 0, "b"))
+    report(TABLE4, tmp_path, manifest, source="runs", out=tmp_path / "out", summary=[])
+    assert "* nnUNet and Blackbean: trained with flips.\n" in (tmp_path / "out" / "table4.md").read_text()
 
 
 def test_a_grid_of_other_factors_is_no_comparison_of_methods() -> None:

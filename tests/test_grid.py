@@ -96,6 +96,8 @@ def test_a_variant_has_arguments_of_its_own_in_a_profile(tmp_path: Path) -> None
     assert Cell({}, common, {}).settings(profile)["method_args"] == {"size": 1}
     other = Cell({}, {}, {"method": "m", "method_args": {"variant": "other"}})
     assert other.settings(profile)["method_args"] == {"variant": "other", "width": 2}
+    third = Cell({}, {}, {"method": "m", "method_args": {"variant": "third"}})
+    assert third.settings(profile)["method_args"] == {"variant": "third", "size": 1}
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -206,7 +206,7 @@ def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Prep
     """Prepare one case and write it; `case.json` last."""
     (folder / "case.json").unlink(missing_ok=True)
     inputs = {
-        role: {"path": str(path.resolve()), **_stamp(path), "hash": _file_hash(path)}
+        role: {"path": str(path.absolute()), **_stamp(path), "hash": _file_hash(path)}
         for role, path in case.files.items()
     }
     prepared = prepare_case(case, spec, preparation)
@@ -239,7 +239,7 @@ def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str |
         if content["patient"] != case.patient or set(content["inputs"]) != set(case.files):
             return "belongs to other files"
         for role, path in case.files.items():
-            if content["inputs"][role]["path"] != str(path.resolve()):
+            if content["inputs"][role]["path"] != str(path.absolute()):
                 return "belongs to other files"
             if not _unchanged(path, content["inputs"][role]):
                 return f"{path.name} has changed"

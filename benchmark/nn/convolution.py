@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 
-class Conv3d(nn.Conv3d):
-    """torch's, which computes tiny feature maps in float32 on a CPU, whatever the autocast.
+class TinyMapsInFloat32(nn.Module):
+    """Put before a module class, it computes tiny feature maps in float32 on a CPU, whatever the autocast.
 
     With torch 2.13 the bfloat16 weight gradient of a 3^3 convolution is wrong on CPUs where the first side of
-    the map is 2 voxels long.
+    the map is 2 voxels long (a bottleneck of patches of 32): off by its own size, other values each time.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -18,3 +18,7 @@ class Conv3d(nn.Conv3d):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float())
+
+
+class Conv3d(TinyMapsInFloat32, nn.Conv3d):
+    """torch's, with tiny feature maps in float32 on a CPU."""

@@ -24,6 +24,27 @@ def soft_dice(
     return (1 - (2 * (probability * mask).sum(over) + smooth) / (size + smooth)).mean()
 
 
+def sigmoid_dice(
+    logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]
+) -> Float[Tensor, ""]:
+    """Soft Dice of the foreground classes, a sigmoid each; the background's logit takes no part."""
+    return _foreground_dice(logits.float().sigmoid(), label)
+
+
+def softmax_dice(
+    logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]
+) -> Float[Tensor, ""]:
+    """Soft Dice of the foreground classes, of the softmax over all classes."""
+    return _foreground_dice(logits.float().softmax(dim=1), label)
+
+
+def _foreground_dice(
+    probability: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]
+) -> Float[Tensor, ""]:
+    classes = [(k,) for k in range(1, probability.shape[1])]
+    return soft_dice(probability[:, 1:], masks(label, classes))
+
+
 def masks(label: Integer[Tensor, "b 1 x y z"], regions: Sequence[Sequence[int]]) -> Bool[Tensor, "b r x y z"]:
     """One mask a region, a region being labels: [[1], [2], [3]] are the classes, [[1, 2, 3]] is their union."""
     return torch.cat([torch.isin(label, label.new_tensor(labels)) for labels in regions], dim=1)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from benchmark.vocabulary import BenchError, did_you_mean
+
 RecNorm = Literal["l2", "mse"]
+REC_NORMS: tuple[str, ...] = get_args(RecNorm)
 REFERENCE_VOXELS = 96**3
 
 
@@ -31,6 +34,12 @@ def dice_ce(logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y 
     return torch.stack(dice).mean() + ce
 
 
+def check_rec_norm(norm: str) -> None:
+    """BenchError unless `reconstruction` has this norm."""
+    if norm not in REC_NORMS:
+        raise BenchError(f"There is no reconstruction norm {norm!r}. {did_you_mean(norm, REC_NORMS)}")
+
+
 def reconstruction(
     prediction: Float[Tensor, "b 1 x y z"], target: Float[Tensor, "b 1 x y z"], *, norm: RecNorm = "l2"
 ) -> Float[Tensor, ""]:
@@ -39,6 +48,7 @@ def reconstruction(
     `l2`: the norm of Equations 1 and 2 over each patch, times sqrt(96^3 / voxels), so that a weight chosen
     for 96^3 patches holds for every patch size. `mse`: the mean squared error of the authors' code.
     """
+    check_rec_norm(norm)
     difference = (prediction.float() - target.float()).flatten(1)
     if norm == "mse":
         return difference.square().mean()

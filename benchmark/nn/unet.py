@@ -11,6 +11,7 @@ from jaxtyping import Float
 from monai.networks.blocks import Convolution, ResidualUnit
 from torch import Tensor, nn
 
+from benchmark.nn.convolution import TinyMapsInFloat32
 from benchmark.vocabulary import BenchError, Size3
 
 Block = TypeVar("Block", bound=nn.Module)
@@ -56,18 +57,8 @@ def _with_prelu(block: Block) -> Block:
     return block
 
 
-class _ResidualUnit(ResidualUnit):
-    """Computes tiny feature maps in float32 on a CPU, whatever the autocast.
-
-    With torch 2.13 the bfloat16 weight gradient of a 3^3 convolution is wrong on CPUs where the first side of
-    the map is 2 voxels long (patches of 32 have such a bottleneck): off by its own size, other values each time.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.shape[2] > 4:
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())
+class _ResidualUnit(TinyMapsInFloat32, ResidualUnit):
+    """MONAI's, with tiny feature maps in float32 on a CPU."""
 
 
 def down_layer(channels_in: int, channels_out: int, *, stride: int = 2) -> ResidualUnit:

@@ -118,6 +118,17 @@ def own_facts(results: Path, runs: pd.DataFrame) -> dict[str, dict[str, str]]:
     return facts
 
 
+def remarks(results: Path, runs: pd.DataFrame) -> dict[str, list[str]]:
+    """What finished runs want a reader to know of their methods: the methods by remark."""
+    methods_by_remark: dict[str, list[str]] = {}
+    for run in runs[runs["state"] == "done"].itertuples():
+        for remark in RunFolder(results, str(run.run_id)).record().facts.get("remarks", ()):
+            named = methods_by_remark.setdefault(str(remark), [])
+            if run.method not in named:
+                named.append(str(run.method))
+    return methods_by_remark
+
+
 def published_facts(comparison: Comparison) -> dict[str, dict[str, str]]:
     """What the paper says of each method besides its scores, by method and column of the CSV."""
     printed = _printed(comparison).set_index("method")

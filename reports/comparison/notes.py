@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -22,8 +23,9 @@ def comparison_notes(
     runs: pd.DataFrame | None,
     behind: Behind | None,
     with_paper: bool,
+    remarks: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[str]:
-    """All notes of a table of methods; `runs` and `behind` come with `own`."""
+    """All notes of a table of methods; `runs` and `behind` come with `own`; `remarks` are methods by remark."""
     finished = own is None or progress(next(iter(own.values()))).finished
     among = "" if finished else ", among the methods that are there"
     yield f"Best of each metric in bold (Dice: highest, FPV and FNV: lowest), ties included{among}."
@@ -32,6 +34,8 @@ def comparison_notes(
         yield from _unsupported(runs)
         yield from _joint(runs)
         yield from own_fusion_notes(runs)
+        for remark, named in remarks.items():
+            yield f"{enumerated(list(named))}: {remark}."
         besides = list(methods(comparison, runs)["method"].iloc[len(methods(comparison)) :])
         if comparison.number is not None and besides:
             yield f"Not in the paper's table: {enumerated(besides)}."

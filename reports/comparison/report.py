@@ -19,6 +19,7 @@ from reports.comparison.frames import (
     own_facts,
     published_facts,
     published_frames,
+    remarks,
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
@@ -52,9 +53,12 @@ def report(
     lacking = unfinished(dice, noun="method")
 
     facts = published_facts(comparison)
+    said: dict[str, list[str]] = {}
     if results is not None and runs is not None:
-        facts = own_facts(results, runs) | facts
-    notes = comparison_notes(comparison, own, runs=runs, behind=known, with_paper=paper is not None)
+        facts, said = own_facts(results, runs) | facts, remarks(results, runs)
+    notes = comparison_notes(
+        comparison, own, runs=runs, behind=known, with_paper=paper is not None, remarks=said
+    )
     printed = [tables.comparison_table(comparison, own, paper, facts=facts, notes=tuple(notes))]
     if own is not None and not uniform_counts(own):
         printed.append(tables.counts_table(comparison, own))
