@@ -45,8 +45,8 @@ class Andrearczyk(Method):
     * The file with the native residual layer was not published. Here it is the usual one: convolution and batch
       normalisation, plus the input (through a 1^3 convolution and batch normalisation where widths differ), then ReLU.
     * Native batch normalisation has torch's momentum and epsilon, not Keras's.
-    * The native variant repeats the network and its segmentation loss, not the training: how it was optimised was not
-      published, so optimiser, steps and batches are the study's, and the images are not augmented.
+    * The native variant repeats the network and its segmentation loss, not the training: the original's optimiser and
+      schedule were not published. Optimiser, steps and batches are the study's, and the images are not augmented.
     """
 
     paper: ClassVar[str] = (

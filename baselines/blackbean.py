@@ -30,6 +30,13 @@ from benchmark.protocols import (
 
 FEATURES = (32, 64, 128, 256, 512)
 PATCH = (192, 192, 192)
+AUGMENTATION = {
+    "intensity_range": 0.25,
+    "shift_std": 0.1,
+    "contrast_probability": 0.3,
+    "flip_probability": 0.5,
+}
+"""The arguments of `BlackbeanReference` that say how patches are augmented."""
 
 
 def channel_order(dataset: DatasetSpec) -> tuple[str, ...]:
@@ -41,7 +48,8 @@ class Blackbean(NnUNetMethod):
     """The challenge's entry as a plan of nnU-Net v2, which its authors made with version 1.
 
     Five stages (32 to 512 channels, two convolutions each), patches of 192^3 voxels, the finest voxel size of
-    all cases instead of the median, SGD from 1e-4; everything else is nnU-Net's. Needs the extra `nnunet`.
+    all cases instead of the median, SGD from 1e-4; everything else is nnU-Net's.
+    Needs the extra: pip install 'mirror-bench[nnunet]'.
 
     Decisions:
 
@@ -51,7 +59,11 @@ class Blackbean(NnUNetMethod):
       the run's `facts` say what was planned, and that it was shrunk. `shrink_patch=False` pads such images instead.
     * The batch size is not published; 2 is nnU-Net's.
     * The entry averaged five folds; here it is one training, like every method. Mirrored copies are averaged, as there.
-    * The run's patch size, batch size, learning rate, precision and windows are not used.
+    * Not used, because nnU-Net decides it: the run's spacing, patch_size, batch_size (but where `steps` is not given,
+      it makes `epochs` steps), lesion_fraction, optimiser, learning_rate, momentum, nesterov, weight_decay, schedule,
+      precision, channels_last, compile (an argument here), validations, and inference except for score_grid.
+    * `deterministic` holds on CPUs alone: a training that was interrupted is equal bit for bit with the same number of
+      threads. On CUDA it is not, since nnU-Net's cudnn.benchmark is on.
     """
 
     paper: ClassVar[str] = (
@@ -108,7 +120,7 @@ class BlackbeanReference(Method):
     * The volume is cropped as the data set's usual preparation says; the percentiles are those of the crop.
     * "Shift": one number a modality and patch, from a normal distribution of deviation `shift_std`. Contrast is drawn
       for each modality and patch, and acts between the patch's own extremes.
-    * `augment=False` turns augmentation off.
+    * `augment=False` turns augmentation off, and refuses the arguments that would have shaped it.
     """
 
     paper: ClassVar[str] = Blackbean.paper
@@ -123,10 +135,10 @@ class BlackbeanReference(Method):
         *,
         channels: Sequence[int] = FEATURES,
         augment: bool = True,
-        intensity_range: float = 0.25,
-        shift_std: float = 0.1,
-        contrast_probability: float = 0.3,
-        flip_probability: float = 0.5,
+        intensity_range: float = AUGMENTATION["intensity_range"],
+        shift_std: float = AUGMENTATION["shift_std"],
+        contrast_probability: float = AUGMENTATION["contrast_probability"],
+        flip_probability: float = AUGMENTATION["flip_probability"],
     ) -> None:
         super().__init__(dataset, patch_size)
         check_patch_size(patch_size, channels)
@@ -136,6 +148,9 @@ class BlackbeanReference(Method):
                 f"A patch of {tuple(patch_size)} ends in a single voxel, which cannot be normalised; "
                 f"one side must be {2 * stride} or more."
             )
+        self.augment, self.intensity_range, self.shift_std = augment, intensity_range, shift_std
+        self.contrast_probability, self.flip_probability = contrast_probability, flip_probability
+        self._check_augmentation()
         self.order = [dataset.modalities.index(name) for name in channel_order(dataset)]
         self.net = UNet(
             spatial_dims=3,
@@ -150,9 +165,21 @@ class BlackbeanReference(Method):
         for module in self.net.modules():
             if type(module) is nn.Conv3d:
                 module.__class__ = Conv3d
-        self.augment, self.intensity_range, self.shift_std = augment, intensity_range, shift_std
-        self.contrast_probability, self.flip_probability = contrast_probability, flip_probability
         self.loss_names = ("seg",)
+        if augment:
+            self.remarks = ("trained with augmentation of intensities and flips",)
+
+    def _check_augmentation(self) -> None:
+        if not self.shift_std >= 0:
+            raise BenchError(f"shift_std is {self.shift_std}; it must be 0 or more.")
+        if not 0 <= self.intensity_range < 1:
+            raise BenchError(f"intensity_range is {self.intensity_range}; it must lie from 0 to below 1.")
+        for name in ("contrast_probability", "flip_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BenchError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
+        changed = [name for name, usual in AUGMENTATION.items() if getattr(self, name) != usual]
+        if not self.augment and changed:
+            raise BenchError(f"{' and '.join(changed)} would turn nothing with augment: false; leave it out.")
 
     def preparation(self, usual: Preparation) -> Preparation:
         rules = {

@@ -13,9 +13,9 @@ from benchmark.protocols import DatasetSpec, Size3
 class NnUNet(NnUNetMethod):
     """nnU-Net v2 as its authors ship it, on the training part of our fold and for our number of optimiser steps.
 
-    Needs the extra `nnunet`. Everything an argument leaves at None is decided by nnU-Net's planner from the
-    training and validation cases; test cases are neither linked nor looked at. `plan_patch_size` (in nnU-Net's order
-    of axes, the coarsest first) and `features` (channels of each stage) are for small trials.
+    Needs the extra: pip install 'mirror-bench[nnunet]'. Everything an argument leaves at None is decided by nnU-Net's
+    planner from the training and validation cases; test cases are neither linked nor looked at. `plan_patch_size` (in
+    nnU-Net's order of axes, the coarsest first) and `features` (channels of each stage) are for small trials.
 
     Decisions:
 
@@ -24,7 +24,11 @@ class NnUNet(NnUNetMethod):
     * The budget is that of all methods. It is cut into epochs of 250 iterations, or a twentieth of the budget if that
       is less, with 50 validation iterations to 250; the learning rate falls by epochs as in nnU-Net.
     * `checkpoint: best` is nnU-Net's best, by the moving average of its Dice on validation patches.
-    * The run's patch size, batch size, learning rate, precision and windows are not used; they are nnU-Net's.
+    * Not used, because nnU-Net decides it: the run's spacing, patch_size, batch_size (but where `steps` is not given,
+      it makes `epochs` steps), lesion_fraction, optimiser, learning_rate, momentum, nesterov, weight_decay, schedule,
+      precision, channels_last, compile (an argument here), validations, and inference except for score_grid.
+    * `deterministic` holds on CPUs alone: a training that was interrupted is equal bit for bit with the same number of
+      threads. On CUDA it is not, since nnU-Net's cudnn.benchmark is on.
     * Predictions use mirrored copies (`mirror_tta`), windows that overlap by half, and no postprocessing.
     * Below 100 cases, nnU-Net's statistics of foreground intensities draw 10^6 voxels a case instead of 10^8 in all.
     * Data are as on disk (HU, SUV), on their own grids; masks are scored on the same grid as everyone's.

@@ -124,6 +124,7 @@ class SFNet(Method):
             self.net = ResidualUNet(n_in, dataset.n_classes, channels=channels)
             self.fusion_decoder = SumDecoder(channels, n_maps)
             self.segmentation_loss = self._region_dice
+            self.remarks = ("trained without the original's augmentation",)
         else:
             self.net = UNet(n_in, dataset.n_classes, channels=channels)
             self.fusion_decoder = PlainDecoder(channels, n_maps)

@@ -94,6 +94,9 @@ class Valindria(Method):
         self.branches = nn.ModuleDict({self.first: first, self.second: second})
         self.loss_names = ("seg",)
         self.readings = ("",) if zero_ct else (self.second, self.first, "logit")
+        self.remarks = ("each branch learns in every second step, the shared layers in every step",)
+        if zero_ct:
+            self.remarks += (f"the {self.first} branch is fed zeros in training, as in Mirror U-Net's code",)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         turn = self.second if batch.step % 2 else self.first

@@ -70,7 +70,7 @@ class InferenceConfig(_Strict):
     overlap: float = Field(0.25, ge=0, lt=1)
     windows_per_batch: int = Field(4, gt=0)
     score_grid: Literal["dataset", "native"] = "dataset"
-    """`dataset`: the full volume at the data set's spacing; `native`: the original files' grid."""
+    """`dataset`: the full volume at `spacing_mm` (None: the data set's); `native`: the original files' grid."""
 
 
 class RunConfig(_Strict):

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.protocols import Method
-from benchmark.registry import build_method
+from benchmark.registry import build_without_memory
 from benchmark.vocabulary import DatasetSpec, Size3
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,7 @@ def network_costs(
 
     Counted on shapes alone, without memory or time; the reading's part of the network counts, not the rest.
     """
-    with torch.device("meta"):
-        method = build_method(name, method_args, spec=spec, patch_size=patch_size, loss_weights=None)
+    method = build_without_memory(name, method_args, spec=spec, patch_size=patch_size, loss_weights=None)
     if not isinstance(method, Method):
         return {}
     return {

@@ -91,13 +91,20 @@ def score_cases(
                 "seed": config.seed,
                 "split": "test",
                 "checkpoint": config.training.checkpoint,
-                "grid": config.inference.score_grid,
+                "grid": _grid_name(case, config.inference.score_grid),
                 "reading": reading,
                 "case_id": case_id,
                 "patient": case.patient,
             }
             rows += [facts | score for score in _scores(case, label_map, spec, config.inference.score_grid)]
     return pd.DataFrame(rows)
+
+
+def _grid_name(case: PreparedCase, grid: str) -> str:
+    """What the table calls the grid; scores on different spacings are not comparable."""
+    if grid == "native":
+        return grid
+    return " x ".join(f"{edge:g}" for edge in case.geometry.spacing_mm) + " mm"
 
 
 def _scores(

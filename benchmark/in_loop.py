@@ -61,16 +61,15 @@ class Predictor:
         )
 
 
-def execute_in_loop(run: OpenRun, method: Method, sampler: PatchSampler) -> None:
+def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
     """Train what is left to train, then score the test cases for every reading."""
     config = run.config
     run.note(
-        parameters=parameters(method),
         costs=network_costs(
             config.method, config.method_args, spec=run.data.spec, patch_size=config.training.patch_size
-        ),
+        )
     )
-    method, progress = _train(run, method, sampler)
+    method, progress = _train(run, sampler)
     run.note(train_seconds=progress.seconds)
     if config.training.checkpoint == "best":
         if not run.folder.best_weights_file.exists():
@@ -101,11 +100,11 @@ def execute_in_loop(run: OpenRun, method: Method, sampler: PatchSampler) -> None
     run.note(
         costs=costs,
         inference_seconds_per_case=per_case,
-        peak_memory_mb=environment.peak_memory_mb(run.device),
+        peak_memory_mb=max(progress.peak_memory_mb, environment.peak_memory_mb(run.device)),
     )
 
 
-def _train(run: OpenRun, method: Method, sampler: PatchSampler) -> tuple[Method, Progress]:
+def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
     """Train until it fits: each time memory runs out, with twice as many accumulated parts a step."""
     training = run.config.training
 
@@ -113,6 +112,9 @@ def _train(run: OpenRun, method: Method, sampler: PatchSampler) -> tuple[Method,
         run.beat.tell("train", progress.step, steps, loss=progress.loss, val_dice=progress.val_dice)
 
     while True:
+        method = run.new_method()
+        assert isinstance(method, Method)
+        run.note(parameters=parameters(method))
         try:
             progress = train(
                 method,
@@ -141,9 +143,6 @@ def _train(run: OpenRun, method: Method, sampler: PatchSampler) -> tuple[Method,
         del method
         if run.device.type == "cuda":
             torch.cuda.empty_cache()
-        anew = run.new_method()
-        assert isinstance(anew, Method)
-        method = anew
 
 
 def _validation(run: OpenRun, method: Method) -> Callable[[], float]:

@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import os
 import pkgutil
 import sys
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 DATASETS = ("autopet", "phantom")
 ENTRY_POINTS = "mirror_bench.methods"
 METHOD_FILES = "BENCH_METHOD_FILES"
-"""Environment variable through which worker processes learn of `--method-file`."""
+"""Environment variable through which worker processes learn of `--method-file`: a JSON list of paths."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def use_method_files(paths: Sequence[Path]) -> list[str]:
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         raise BenchError("Two of the files given with --method-file have the same name; rename one.")
-    os.environ[METHOD_FILES] = os.pathsep.join(str(path.resolve()) for path in paths)
+    os.environ[METHOD_FILES] = json.dumps([str(path.resolve()) for path in paths])
     return names
 
 
@@ -85,8 +86,8 @@ def _built_in() -> list[str]:
 
 
 def _files() -> dict[str, Path]:
-    named = os.environ.get(METHOD_FILES, "")
-    return {Path(text).stem: Path(text) for text in named.split(os.pathsep) if text}
+    named = json.loads(os.environ.get(METHOD_FILES) or "[]")
+    return {Path(text).stem: Path(text) for text in named}
 
 
 def _offered() -> dict[str, importlib.metadata.EntryPoint]:
@@ -95,15 +96,23 @@ def _offered() -> dict[str, importlib.metadata.EntryPoint]:
 
 def method_module(name: str) -> ModuleType:
     """The module that defines a method."""
+    files, offered = _files(), _offered()
+    if name in offered and (name in files or name in _built_in()):
+        raise BenchError(
+            f"The installed package {offered[name].module.partition('.')[0]!r} offers a method {name!r}, and so does "
+            "another place here; one of them must be renamed or removed."
+        )
     if name in _built_in():
         return importlib.import_module(f"baselines.{name}")
-    if name in (files := _files()):
+    if name in files:
         return _module_of(files[name])
-    if name in (offered := _offered()):
+    if name in offered:
         try:
             return importlib.import_module(offered[name].module)
-        except ImportError as error:
-            raise BenchError(f"The installed method {name!r} cannot be imported: {error}.") from error
+        except Exception as error:
+            raise BenchError(
+                f"The installed method {name!r} cannot be imported: {type(error).__name__}: {error}."
+            ) from error
     raise BenchError(f"There is no method {name!r}. {did_you_mean(name, method_names())}")
 
 
@@ -120,7 +129,12 @@ def _module_of(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
-        raise BenchError(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
+        alone = (
+            " A method file stands alone; code in several files belongs into a package with an entry point."
+            if isinstance(error, ModuleNotFoundError)
+            else ""
+        )
+        raise BenchError(f"{path} cannot be imported: {type(error).__name__}: {error}.{alone}") from error
     return module
 
 
@@ -134,10 +148,19 @@ def method_digest(name: str) -> str | None:
     if (path := _files().get(name)) is not None:
         return _digest(path)
     offered = _offered()
-    if name not in offered:
-        return None
-    found = importlib.util.find_spec(offered[name].module)
-    return _digest(Path(found.origin)) if found and found.origin else None
+    return _package_digest(offered[name].module) if name in offered else None
+
+
+def _package_digest(module: str) -> str | None:
+    """A hash of all Python files of a module's package: a method may be made of several."""
+    package = importlib.util.find_spec(module.partition(".")[0])
+    if package is None:
+        raise BenchError(f"The package of the installed method {module!r} is gone; install it again.")
+    folders = [Path(folder) for folder in package.submodule_search_locations or ()]
+    sources = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    if package.origin and not sources:
+        sources = [Path(package.origin)]
+    return hashlib.sha256("".join(map(_digest, sources)).encode()).hexdigest()[:12]
 
 
 def _digest(path: Path) -> str:
@@ -149,13 +172,15 @@ def entrants(name: str) -> dict[str, type[Entrant]]:
     from benchmark.protocols import Entrant
 
     module = method_module(name)
+    point = _offered().get(name)
+    if point is not None and point.attr:
+        members = [getattr(module, point.attr, None)]
+    else:
+        members = [member for member in vars(module).values() if _defined_in(member, module)]
     found = [
         member
-        for member in vars(module).values()
-        if inspect.isclass(member)
-        and issubclass(member, Entrant)
-        and member.__module__ == module.__name__
-        and not inspect.isabstract(member)
+        for member in members
+        if inspect.isclass(member) and issubclass(member, Entrant) and not inspect.isabstract(member)
     ]
     where = module.__file__ or name
     if not found:
@@ -164,6 +189,10 @@ def entrants(name: str) -> dict[str, type[Entrant]]:
     if len(by_variant) < len(found):
         raise BenchError(f"{where} defines {len(found)} methods; each needs a `variant` of its own.")
     return by_variant
+
+
+def _defined_in(member: object, module: ModuleType) -> bool:
+    return inspect.isclass(member) and member.__module__ == module.__name__
 
 
 def method_class(name: str, method_args: Mapping[str, Any] | None = None) -> type[Entrant]:
@@ -208,3 +237,26 @@ def build_method(
         )
     built: Method | ExternalMethod = method
     return built
+
+
+def build_without_memory(
+    name: str,
+    method_args: Mapping[str, Any],
+    *,
+    spec: DatasetSpec,
+    patch_size: tuple[int, int, int],
+    loss_weights: Mapping[str, float] | None,
+) -> Method | ExternalMethod:
+    """As `build_method`, on the meta device: shapes without values. Errors are those of `build_method`."""
+    import torch
+
+    settings: dict[str, Any] = {"spec": spec, "patch_size": patch_size, "loss_weights": loss_weights}
+    try:
+        with torch.device("meta"):
+            return build_method(name, method_args, **settings)
+    except BenchError:
+        raise
+    except Exception:
+        # Some networks look at values while they are built.
+        built = build_method(name, method_args, **settings)
+    return built.to("meta") if isinstance(built, torch.nn.Module) else built

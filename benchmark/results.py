@@ -139,7 +139,9 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Where a running run is. `phase` is train, validate or evaluate; `done`/`total` count its steps or cases."""
+    """Where a running run is. `done`/`total` count the steps or cases of its `phase`: train, validate, evaluate, and
+    prepare for methods that train themselves.
+    """
 
     phase: str
     done: int

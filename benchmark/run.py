@@ -24,7 +24,7 @@ from benchmark.heartbeat import Beat
 from benchmark.in_loop import execute_in_loop
 from benchmark.open_run import OpenRun
 from benchmark.protocols import Entrant, ExternalMethod, Method
-from benchmark.registry import build_method, dataset
+from benchmark.registry import build_without_memory, dataset, method_digest
 from benchmark.results import FailureClass, RunFolder, RunRecord
 from benchmark.train import DivergedError, InterruptedRunError, total_steps
 from benchmark.vocabulary import (
@@ -42,14 +42,13 @@ def planned_method(config: RunConfig) -> Method | ExternalMethod:
 
     BenchError for arguments, loss weights or patch sizes that cannot work.
     """
-    with torch.device("meta"):
-        return build_method(
-            config.method,
-            config.method_args,
-            spec=dataset(config.dataset).spec,
-            patch_size=config.training.patch_size,
-            loss_weights=config.loss_weights,
-        )
+    return build_without_memory(
+        config.method,
+        config.method_args,
+        spec=dataset(config.dataset).spec,
+        patch_size=config.training.patch_size,
+        loss_weights=config.loss_weights,
+    )
 
 
 def execute_run(order: RunOrder) -> RunRecord:
@@ -127,6 +126,10 @@ def _execute(
     config, training, threads = order.config, order.config.training, record.threads or 1
     device = torch.device(order.resources.device)
     environment.set_up(device, threads=threads, deterministic=training.deterministic)
+    if method_digest(config.method) != config.method_digest:
+        raise BenchError(
+            f"The source of {config.method} has changed since this run was planned; start again."
+        )
     run = OpenRun(order, folder, record, open_fold(order), Beat(folder, device), asked_to_stop)
     sampler = PatchSampler(
         run.data.train, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
@@ -134,7 +137,7 @@ def _execute(
     steps = total_steps(training, sampler)
     run.note(facts=environment.facts(device, threads=threads), steps=steps)
     run.beat.tell("train", 0, steps)
-    method = run.new_method()
+    method = planned_method(config)
     warnings = _warnings(method, run.data.train)
     for warning in warnings:
         log.warning(warning)
@@ -143,7 +146,7 @@ def _execute(
     if isinstance(method, ExternalMethod):
         execute_external(run, method)
     else:
-        execute_in_loop(run, method, sampler)
+        execute_in_loop(run, sampler)
     return replace(run.record, state="done")
 
 

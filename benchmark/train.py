@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchArrays, PatchSampler
-from benchmark.environment import step_seed
+from benchmark.environment import peak_memory_mb, step_seed
 from benchmark.inference import autocast
 from benchmark.protocols import Batch, Method
 from benchmark.results import RunFolder, written_whole
@@ -54,6 +54,8 @@ class Progress:
     summed_steps: int = 0
     best_dice: float = -math.inf
     best_step: int = 0
+    peak_memory_mb: float = 0.0
+    """Over all processes that worked on the training so far."""
 
     @property
     def val_dice(self) -> float | None:
@@ -187,6 +189,7 @@ def train(
                 save_due |= _keep_best(progress, method, folder.best_weights_file)
         on_step(progress, steps)
         if save_due or stop or last:
+            progress.peak_memory_mb = max(progress.peak_memory_mb, peak_memory_mb(device))
             _save_checkpoint(folder.checkpoint_file, progress, method, optimiser, scaler)
             saved_at = time.monotonic()
         if stop and not last:

@@ -287,7 +287,7 @@ def require_finished(behind: Behind, *, grid: str, results: Path) -> None:
     if behind.n_runs == 0:
         raise BenchError(
             f"None of the {behind.n_planned} runs of {behind.manifest} in {results} has finished. See "
-            f"`bench status`, go on with `bench run --grid {grid}`, or print the published "
+            f"`bench status`, go on with the same `bench run`, or print the published "
             "numbers with --source paper."
         )
 

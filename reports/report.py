@@ -82,7 +82,7 @@ def _choose(
     found = manifests(results, grid)
     if not found:
         raise BenchError(
-            f"There are no runs of the grid {grid} in {results}. Start them with `bench run --grid {grid}`, "
+            f"There are no runs of the grid {grid} in {results}. Start them with `bench run`, "
             "name another folder with --results, or print the published numbers with --source paper."
         )
     wanted = {"name": name, "profile": profile, "dataset": dataset}

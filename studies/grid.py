@@ -171,11 +171,19 @@ def with_methods(study: Study, cells: Mapping[str, Mapping[str, Any]]) -> Study:
             f"--method-file: the cells of {study.name} are not methods; choose a grid whose rows are, like table3, or "
             "leave --grid out to run the method alone."
         )
-    return replace(study, blocks=(*study.blocks, _methods_block(cells)))
+    extended = replace(study, blocks=(*study.blocks, _methods_block(cells)))
+    names = [cell.factors.get("method") for cell in extended.cells()]
+    if taken := [name for name in cells if names.count(name) > 1]:
+        raise BenchError(f"--method-file: {study.name} has a row {taken[0]!r} already; rename {taken[0]}.py.")
+    return extended
 
 
 def study_of_methods(cells: Mapping[str, Mapping[str, Any]]) -> Study:
     """A study of nothing but these methods, named after the first."""
+    if (name := next(iter(cells))) in available(STUDIES):
+        raise BenchError(
+            f"--method-file {name}.py: {name} is the name of one of the suite's grids; rename the file."
+        )
     return Study(next(iter(cells)), "autopet", (_methods_block(cells),), "--method-file")
 
 

@@ -114,7 +114,7 @@ def _digest(content: object) -> str:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a run stands. `elsewhere`: another launcher works on it."""
+    """How a run stands."""
 
     cell: CellRun
     state: State
@@ -122,8 +122,8 @@ class Standing:
 
     @property
     def word(self) -> str:
-        """The state for people: interrupted runs continue, so they are not called failed."""
-        return "interrupted" if self.failure == "interrupted" else self.state
+        """The state for people: interrupted runs continue, and unsupported ones are no fault of theirs."""
+        return self.failure if self.failure in ("interrupted", "unsupported") else self.state
 
 
 def standings(results: Path, cells: Sequence[CellRun]) -> list[Standing]:
@@ -160,9 +160,11 @@ def launch(
 
 
 def counts(standings: Sequence[Standing]) -> dict[str, int]:
-    """How many runs are done, running, failed, interrupted, pending; all five, in this order."""
+    """How many runs are done, running, failed, interrupted, unsupported, pending; all six, in this order."""
     counted = Counter(standing.word for standing in standings)
-    return {word: counted[word] for word in ("done", "running", "failed", "interrupted", "pending")}
+    return {
+        word: counted[word] for word in ("done", "running", "failed", "interrupted", "unsupported", "pending")
+    }
 
 
 def _decide_auto(settings: dict[str, Any], bfloat16: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from drawn import BRAIN, PET_CT, SMALL, batch, parameters
 from torch import Tensor
 
-from baselines.andrearczyk import Andrearczyk, ResidualLayer, sigmoid_dice
+from baselines.andrearczyk import Andrearczyk, ResidualLayer
 from benchmark.protocols import DatasetSpec
 from benchmark.vocabulary import BenchError, Size3
 
@@ -122,12 +123,15 @@ def test_native_scores_pass_a_sigmoid_and_the_background_is_0() -> None:
     assert torch.equal(method.decode(output) > 0, output[:, 1:].amax(dim=1, keepdim=True) > 0)
 
 
-def test_native_dice_leaves_the_background_out() -> None:
-    """Scores of 0 are p = 0.5 everywhere; a quarter of the voxels is lesion: 2 * n/8 / (n/2 + n/4) = 1/3."""
-    logits = torch.zeros(1, 2, 4, 4, 4)
+def test_the_native_loss_is_the_dice_of_sigmoids() -> None:
+    """A score of s everywhere is p = sigmoid(s); a quarter of the voxels is lesion: 2 * p/4 / (p + 1/4)."""
+    logits = torch.full((1, 2, 4, 4, 4), 2.0)
+    logits[:, 0] = 0
     label = torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8)
     label[..., 0] = 1
-    assert float(sigmoid_dice(logits, label)) == pytest.approx(2 / 3, abs=1e-5)
+    p = 1 / (1 + math.exp(-2))
+    loss = small(variant="native").segmentation_loss(logits, label)
+    assert float(loss) == pytest.approx(1 - 0.5 * p / (p + 0.25), abs=1e-5)
 
 
 @pytest.mark.parametrize(

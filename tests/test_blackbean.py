@@ -96,6 +96,29 @@ def test_patches_that_the_network_cannot_halve_are_refused(patch: tuple[int, int
         BlackbeanReference(PET_CT, patch, channels=SMALL)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"flip_probability": 3}, "flip_probability is 3; it must lie between 0 and 1"),
+        ({"contrast_probability": -2}, "contrast_probability is -2"),
+        ({"shift_std": -1}, "shift_std is -1"),
+        ({"shift_std": float("nan")}, "shift_std is nan"),
+        ({"intensity_range": 1.0}, "intensity_range is 1.0"),
+        ({"augment": False, "shift_std": 0.5}, "shift_std would turn nothing with augment: false"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_or_turns_nothing_is_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BenchError, match=message):
+        reference(**settings)
+
+
+def test_augmentation_is_remarked_where_there_is_any() -> None:
+    assert reference().remarks == ("trained with augmentation of intensities and flips",)
+    assert reference(augment=False).remarks == ()
+
+
 def test_the_challenge_entry_asks_nnunet_for_five_stages_large_patches_and_fine_voxels() -> None:
     method = Blackbean(PET_CT, (96, 96, 96))
     assert method.channels == ("PET", "CT")

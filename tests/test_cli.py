@@ -133,7 +133,7 @@ def test_json_prints_one_object_a_line_and_nothing_else(bench: Bench) -> None:
     assert [event["event"] for event in events] == ["started", "done", "started", "done", "summary"]
     assert events[-1] | {"event": ""} == {
         "event": "", "undelivered": 0, "total": 2,
-        "done": 2, "running": 0, "failed": 0, "interrupted": 0, "pending": 0,
+        "done": 2, "running": 0, "failed": 0, "interrupted": 0, "unsupported": 0, "pending": 0,
     }  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def test_status_shows_the_counts_and_the_failures_and_speaks_json(bench: Bench) 
     assert "diverged: it is diverged" in bench.out
     assert bench("status", "--json", "--results", str(bench.results)) == 0
     assert json.loads(bench.out)[0]["counts"] == {
-        "done": 1, "running": 0, "failed": 1, "interrupted": 0, "pending": 2,
+        "done": 1, "running": 0, "failed": 1, "interrupted": 0, "unsupported": 0, "pending": 2,
     }  # fmt: skip
     assert bench("status", "--grid", "none", "--results", str(bench.results)) == 2
 

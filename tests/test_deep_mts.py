@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from drawn import BRAIN, PET_CT, SMALL, batch, parameters
 from torch import Tensor, nn
 
-from baselines.deep_mts import AdditiveBlock, DeepMTS, DenseNet, JointHead, softmax_dice
+from baselines.deep_mts import AdditiveBlock, DeepMTS, DenseNet, JointHead
 from benchmark.protocols import DatasetSpec
 from benchmark.vocabulary import BenchError, Size3
 
@@ -131,12 +132,20 @@ def test_an_additive_block_doubles_its_sum_with_every_layer_that_repeats_it() ->
     assert torch.equal(block(x), 8 * x)
 
 
-def test_native_dice_is_that_of_the_foreground() -> None:
-    """Equal logits are p = 1/2 everywhere; a quarter of the voxels is lesion: 2 * n/8 / (n/2 + n/4) = 1/3."""
-    logits = torch.zeros(1, 2, 4, 4, 4)
+def test_the_native_loss_is_the_dice_of_the_softmax() -> None:
+    """Logits of 1 and 3 are p = sigmoid(2) of lesion; a quarter of the voxels is lesion: 2 * p/4 / (p + 1/4)."""
+    logits = torch.full((1, 2, 4, 4, 4), 3.0)
+    logits[:, 0] = 1
     label = torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8)
     label[..., 0] = 1
-    assert float(softmax_dice(logits, label)) == pytest.approx(2 / 3, abs=1e-5)
+    p = 1 / (1 + math.exp(-2))
+    loss = small(variant="native").segmentation_loss(logits, label)
+    assert float(loss) == pytest.approx(1 - 0.5 * p / (p + 0.25), abs=1e-5)
+
+
+def test_only_the_native_variant_remarks_on_the_original_s_training() -> None:
+    assert small().remarks == ()
+    assert small(variant="native").remarks == ("trained without the original's augmentation",)
 
 
 @pytest.mark.parametrize(

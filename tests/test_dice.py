@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.nn.dice import masks, soft_dice, with_background
+from benchmark.nn.dice import masks, sigmoid_dice, soft_dice, softmax_dice, with_background
 
 
 def test_dice_of_constant_probabilities_by_hand() -> None:
@@ -24,6 +24,19 @@ def test_patches_are_summed_before_they_are_divided_and_classes_are_averaged() -
     probability = mask.float()
     probability[1, 1] = 1
     assert soft_dice(probability, mask).item() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_neither_dice_of_classes_counts_the_background() -> None:
+    """Logits of 0 are p = 1/2 with sigmoids and 1/3 with a softmax over three classes; half is of class 1."""
+    logits = torch.zeros(1, 3, 2, 2, 2)
+    label = torch.zeros(1, 1, 2, 2, 2, dtype=torch.uint8)
+    label[..., 0] = 1
+    for dice, p in ((sigmoid_dice, 1 / 2), (softmax_dice, 1 / 3)):
+        of_class_1 = 2 * p / 2 / (p + 1 / 2)
+        assert dice(logits, label).item() == pytest.approx(1 - of_class_1 / 2, abs=1e-5)
+    logits[:, 0] = 5
+    assert sigmoid_dice(logits, label).item() == pytest.approx(1 - 1 / 4, abs=1e-5)
+    assert softmax_dice(logits, label).item() > 0.95
 
 
 def test_a_region_is_the_union_of_its_labels() -> None:

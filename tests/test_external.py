@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import Store
 from benchmark.execution.order import RunOrder
-from benchmark.registry import METHOD_FILES
+from benchmark.registry import METHOD_FILES, method_digest
 from benchmark.results import RunFolder
 from benchmark.run import execute_run
 
@@ -40,14 +39,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ReadyData:
 
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(METHOD_FILES, os.fspath(Path(external_method.__file__)))
+    monkeypatch.setenv(METHOD_FILES, json.dumps([external_method.__file__]))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
 
 
 def order(data: ReadyData, results: Path, *, grid: str = "dataset", **arguments: Any) -> RunOrder:
-    settings = {
+    settings: dict[str, Any] = {
         "dataset": "autopet",
         "method": "external_method",
         "method_args": arguments,
@@ -56,6 +55,7 @@ def order(data: ReadyData, results: Path, *, grid: str = "dataset", **arguments:
         "training": {"steps": 30, "patch_size": [16, 16, 16]},
         "inference": {"score_grid": grid},
     }
+    settings["method_digest"] = method_digest("external_method")
     config = run_config(settings, source="test")
     return RunOrder(
         results=results,
@@ -79,7 +79,7 @@ def test_masks_on_the_original_grid_are_scored_on_the_common_one(
     dice = scores[scores["metric"] == "dice"]["value"].dropna()
     assert len(dice) >= 1
     assert (dice == 1).all()
-    assert set(scores["grid"]) == {grid}
+    assert set(scores["grid"]) == {"native" if grid == "native" else "2 x 2 x 3 mm"}
 
 
 def test_training_is_given_its_own_parts_and_the_test_cases_only_to_predict(

@@ -9,6 +9,7 @@ import torch
 from monai.losses import DiceCELoss
 
 from benchmark.nn.losses import dice_ce, lesion_presence, reconstruction
+from benchmark.vocabulary import BenchError
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -41,6 +42,12 @@ def test_the_norm_does_not_depend_on_the_patch_size() -> None:
 def test_the_mean_squared_error_is_that_of_the_authors_code() -> None:
     image = torch.zeros(2, 1, 8, 8, 8)
     assert float(reconstruction(image + 0.1, image, norm="mse")) == pytest.approx(0.01)
+
+
+def test_a_norm_that_is_not_there_is_refused() -> None:
+    image = torch.zeros(1, 1, 4, 4, 4)
+    with pytest.raises(BenchError, match=r"no reconstruction norm 'l1'.*l2, mse"):
+        reconstruction(image, image, norm="l1")
 
 
 def test_a_perfect_reconstruction_has_a_finite_gradient() -> None:

@@ -92,5 +92,5 @@ def test_settings_that_mean_nothing_are_refused() -> None:
 
 
 def test_a_leading_modality_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="'PET', but brain has FLAIR, T1w, T1gd, T2w"):
+    with pytest.raises(UnsupportedDatasetError, match="'PET', but brain-mri has FLAIR, T1w, T1gd, T2w"):
         small(BRAIN, variant="bottleneck")

@@ -147,6 +147,37 @@ def test_the_pet_only_ablation_never_looks_at_the_ct() -> None:
     )
 
 
+def test_ct_only_shown_pet_learns_from_the_ct_and_predicts_from_the_pet() -> None:
+    settings = {"version": "v3", "branches": ("CT", "CT")}
+    image = batch().image
+    changed = {name: image.clone() for name in ("CT", "PET")}
+    for channel, other in enumerate(changed.values()):
+        other[:, channel] = torch.rand_like(other[:, channel])
+    for shown, seen in ((None, "CT"), ("PET", "PET")):
+        method = small(**settings, shown_at_inference=shown).eval()
+        with torch.no_grad():
+            moved = {name for name, other in changed.items() if not torch.equal(method(image), method(other))}
+        assert moved == {seen}
+
+    asked, without_pet = batch(), batch()
+    without_pet.image[:, 1] = 0
+    losses = []
+    for patches in (asked, without_pet):
+        torch.manual_seed(0)
+        losses.append(small(**settings, shown_at_inference="PET").losses(patches))
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+
+
+def test_tables_are_told_what_a_network_is_shown_that_it_was_not_trained_on() -> None:
+    assert small().remarks == small(branches=("CT", "CT")).remarks == ()
+    assert small(branches=("CT", "CT"), shown_at_inference="PET").remarks == (
+        "trained on CT alone, shown PET when it predicts, as the authors' code evaluates it",
+    )
+    assert small(shown_at_inference="CT").remarks == (
+        "the segmenting branch is trained on PET and shown CT when it predicts",
+    )
+
+
 def test_the_losses_weigh_what_the_paper_says() -> None:
     assert small(version="v1").default_loss_weights() == {"rec_ct": 1e-4, "seg": 0.5}
     assert small(version="v3").default_loss_weights() == {
@@ -184,6 +215,10 @@ def test_a_learnable_theta_is_watched_and_a_fixed_one_is_not() -> None:
         ({"theta": 0.2, "version": "v1"}, "theta turns nothing in v1"),
         ({"corruption": "noise", "version": "v4"}, "corruption turns nothing in v4"),
         ({"corruption": "shuffle", "noise_std": 0.1}, "noise_std turns nothing"),
+        ({"rec_norm": "l1"}, "no reconstruction norm 'l1'"),
+        ({"shown_at_inference": "CT", "version": "v4"}, "shown_at_inference turns nothing in v4"),
+        ({"shown_at_inference": "PET"}, "'PET' turns nothing: the segmenting branch was trained on it"),
+        ({"shown_at_inference": "CT", "branches": ("CT", "CT")}, "'CT' turns nothing"),
         ({"shared_layers": [9]}, "no layer"),
         ({"n_cubes": 10_000, "version": "v1"}, "do not fit"),
     ],
@@ -196,6 +231,8 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], mes
 def test_a_data_set_without_the_modality_is_refused_with_the_reason() -> None:
     with pytest.raises(UnsupportedDatasetError, match="FLAIR"):
         small(branches=("CT", "FLAIR"))
+    with pytest.raises(UnsupportedDatasetError, match=r"'FLAIR', but .* has CT, PET"):
+        small(branches=("CT", "CT"), shown_at_inference="FLAIR")
 
 
 def test_a_patch_that_does_not_halve_four_times_is_refused() -> None:

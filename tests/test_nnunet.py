@@ -28,8 +28,8 @@ from baselines.nnunet import NnUNet
 from benchmark.data.autopet import discover
 from benchmark.nnunet import launch
 from benchmark.nnunet.method import NnUNetMethod
-from benchmark.nnunet.plan import Schedule, shrunk_patch
-from benchmark.nnunet.raw import raw_dataset, write_raw, write_splits
+from benchmark.nnunet.plan import Plan, Schedule, shrunk_patch
+from benchmark.nnunet.raw import RawDataset, raw_dataset, write_raw, write_splits
 from benchmark.nnunet.task import Prediction, read_task, write_task
 from benchmark.protocols import ExternalJob, ExternalTraining
 from benchmark.train import DivergedError
@@ -49,11 +49,24 @@ TINY: dict[str, Any] = {"features": [4, 8, 8], "plan_patch_size": [16, 16, 16], 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    """Eight studies of 24 x 22 x 20 voxels of 4 x 4 x 5 mm, every third without a lesion."""
-    root = tmp_path_factory.mktemp("studies")
+    """Eight studies of 24 x 22 x 20 voxels of 4 x 4 x 5 mm, every third without a lesion.
+
+    In a folder whose name holds a space; every other image is a link to a file without an ending.
+    """
+    root = tmp_path_factory.mktemp("all studies")
+    (root / "blobs").mkdir()
     for i in range(8):
-        write_study(root / f"PETCT_{i:02d}" / "study", seed=i, lesion=i % 3 != 2)
-    return discover(root)
+        study = root / "PET and CT" / f"PETCT_{i:02d}" / "study"
+        write_study(study, seed=i, lesion=i % 3 != 2)
+        if i % 2 == 0:
+            into_blob(study / "CTres.nii.gz", root / "blobs" / f"ab{i}")
+    return discover(root / "PET and CT")
+
+
+def into_blob(file: Path, blob: Path) -> None:
+    """Move a file, and leave a link under its name."""
+    file.rename(blob)
+    file.symlink_to(blob)
 
 
 class Told:
@@ -209,6 +222,25 @@ def test_files_of_another_ending_are_refused_with_the_remedy(cases: list[Case]) 
         raw_dataset(PET_CT, ("CT", "PET"), train=[plain], validation=cases[4:6])
 
 
+def test_the_name_of_a_file_decides_and_not_the_one_its_link_leads_to(
+    cases: list[Case], tmp_path: Path
+) -> None:
+    def dataset(first: Case) -> RawDataset:
+        return raw_dataset(PET_CT, ("CT", "PET"), train=[first], validation=cases[4:6])
+
+    given = cases[0].images["CT"]
+    assert given.resolve().name == "ab0"
+    assert dataset(cases[0]).cases[cases[0].case_id].images[0] == str(given)
+    write_raw(dataset(cases[0]), tmp_path / "raw")
+    link = tmp_path / "raw" / "imagesTr" / f"{cases[0].case_id}_0000.nii.gz"
+    assert link.resolve() == given.resolve()
+    # The same file by another link makes no other data set.
+    other = tmp_path / "again.nii.gz"
+    other.symlink_to(given)
+    moved = replace(cases[0], images={**cases[0].images, "CT": other})
+    assert dataset(moved).identity(Plan(), "2.6") == dataset(cases[0]).identity(Plan(), "2.6")
+
+
 def test_two_channels_in_one_file_are_refused(cases: list[Case]) -> None:
     both = replace(cases[0], images=dict.fromkeys(("CT", "PET"), cases[0].images["CT"]))
     with pytest.raises(DataError, match="several channels lie in one file"):
@@ -248,8 +280,17 @@ def test_the_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "nnunetv2", None)
-    with pytest.raises(MissingPackageError, match=re.escape('pip install "nnunetv2>=2.6"')):
+    with pytest.raises(MissingPackageError, match=re.escape("pip install 'mirror-bench[nnunet]'")):
         NnUNet(PET_CT, (96, 96, 96)).check_installed()
+
+
+def test_a_reader_of_the_table_is_told_what_nnunet_does_otherwise() -> None:
+    augmented, windows, costs = NnUNet(PET_CT, (96, 96, 96)).remarks
+    assert augmented == "trained with nnU-Net's augmentation"
+    assert windows.endswith("windows and averaged over mirrored images")
+    assert costs.startswith("seconds a case include reading")
+    plain = Blackbean(PET_CT, (96, 96, 96), mirror_tta=False).remarks
+    assert plain[1] == "predicted with half-overlapping Gaussian-weighted windows"
 
 
 # The process: scripts in nnU-Net's place.
@@ -436,6 +477,47 @@ def test_operations_are_two_a_multiply_add() -> None:
 
 
 @installed
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"planner": "NoSuchPlanner"}, "no planner 'NoSuchPlanner'"),
+        ({"planner": "Plan"}, "no planner 'Plan'"),
+        ({"features": [4] * 6}, "features names 6"),
+        ({"features": [4] * 4, "plan_patch_size": [20, 20, 20]}, r"multiples of \[8, 8, 8\]"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_before_any_voxel_is_read(
+    settings: dict[str, Any], message: str, cases: list[Case], tmp_path: Path
+) -> None:
+    from benchmark.nnunet.preparing import prepare
+
+    told: list[int] = []
+    task = NnUNet(PET_CT, (96, 96, 96), **{**TINY, **settings}).training_task(job_in(tmp_path, cases))
+    with pytest.raises(BenchError, match=message):
+        prepare(task, lambda done, total: told.append(done))
+    assert not told
+    assert not Path(task.shared).exists()
+
+
+@installed
+def test_stages_are_foreseen_in_nnunet_s_order_of_axes(cases: list[Case], tmp_path: Path) -> None:
+    """Voxels of 1 x 1 x 4 mm are halved three times in the plane and once, the last time, across it."""
+    from benchmark.nnunet.preparing import _check_stages
+
+    for name in ("CT", "PET"):
+        image = nib.Nifti1Image(np.zeros((40, 40, 20), np.float32), np.diag([1.0, 1.0, 4.0, 1.0]))
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    thick = replace(cases[0], images={name: tmp_path / f"{name}.nii.gz" for name in ("CT", "PET")})
+    dataset = raw_dataset(PET_CT, ("CT", "PET"), train=[thick], validation=[replace(thick, case_id="other")])
+    plan = Plan(spacing="finest", patch_size=(18, 32, 32), features=(4, 4, 4, 4))
+    _check_stages(plan, dataset)
+    with pytest.raises(BenchError, match=r"multiples of \[2, 8, 8\]"):
+        _check_stages(replace(plan, patch_size=(17, 32, 32)), dataset)
+    # The planner may choose another spacing for these, by what cropping leaves of them.
+    _check_stages(replace(plan, spacing="planned", patch_size=(17, 32, 32)), dataset)
+
+
+@installed
 def test_a_batch_depends_on_its_number_and_not_on_who_makes_it() -> None:
     from benchmark.nnunet.trainer import SeededBatches
 
@@ -457,7 +539,7 @@ def test_a_batch_depends_on_its_number_and_not_on_who_makes_it() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("results")
+    return tmp_path_factory.mktemp("my results")
 
 
 @pytest.fixture(scope="module")
@@ -470,11 +552,29 @@ def broken_torchvision(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+VALIDATES_UNTIL_IT_IS_ASKED_TO_STOP = """
+import sys, time
+from benchmark.nnunet import process
+from benchmark.nnunet.trainer import BudgetTrainer
+
+validate = BudgetTrainer.validation_step
+
+def validate_slowly(self, batch):
+    while not self.settings.stop():
+        time.sleep(0.01)
+    return validate(self, batch)
+
+BudgetTrainer.validation_step = validate_slowly
+sys.exit(process.main())
+"""
+
+
 @pytest.fixture(scope="module")
 def interrupted(
     cases: list[Case], folder: Path, broken_torchvision: Path
 ) -> tuple[ExternalJob, ExternalTraining, list[int]]:
-    """A training of 30 steps that is stopped, killed, and finished; and the steps at which it went on.
+    """A training of 30 steps that is stopped, killed, stopped while it validates, and finished; and the steps at
+    which it went on.
 
     With a torchvision that cannot be imported, as where its build does not fit torch's.
     """
@@ -495,6 +595,18 @@ def interrupted(
         killed = Told(kill_it)
         with pytest.raises(MemoryError):
             method.train(job_in(folder, cases, killed))
+
+        validating = Told(lambda told: any(phase == "validate" for phase, _, _ in told.progress))
+        script = folder / "script.py"
+        script.write_text(VALIDATES_UNTIL_IT_IS_ASKED_TO_STOP)
+        with pytest.MonkeyPatch.context() as slowed:
+            slowed.setattr(launch, "COMMAND", (sys.executable, str(script)))
+            with pytest.raises(InterruptedError):
+                method.train(job_in(folder, cases, validating))
+        latest = checkpoint(job_in(folder, cases), "latest")
+        assert latest["current_epoch"] == 0
+        assert latest["init_args"]["progress"]["step"] == 12
+
         last = Told()
         job = job_in(folder, cases, last)
         trained = method.train(job)
@@ -511,8 +623,8 @@ def straight(cases: list[Case], folder: Path, interrupted: Any) -> tuple[Externa
     return job, NnUNet(PET_CT, (96, 96, 96), **TINY, iterations_per_epoch=12).train(job)
 
 
-def checkpoint(job: ExternalJob) -> dict[str, Any]:
-    (path,) = job.work.glob("results/*/*/fold_0/checkpoint_final.pth")
+def checkpoint(job: ExternalJob, name: str = "final") -> dict[str, Any]:
+    (path,) = job.work.glob(f"results/*/*/fold_0/checkpoint_{name}.pth")
     content: dict[str, Any] = torch.load(path, weights_only=False)
     return content
 
@@ -544,10 +656,45 @@ def test_interruptions_change_no_bit_of_the_weights(
 
 
 @installed
-def test_two_runs_share_one_preprocessing(folder: Path, straight: Any) -> None:
+def test_workers_that_augment_change_no_bit_of_the_weights(
+    cases: list[Case], folder: Path, straight: tuple[ExternalJob, ExternalTraining]
+) -> None:
+    method = NnUNet(PET_CT, (96, 96, 96), **TINY, iterations_per_epoch=12)
+    job = job_in(folder, cases, work="workers", checkpoint_seconds=1e6)
+    task = replace(method.training_task(job), workers=2)
+    launch.run_process(task, job, name="nnunet-train", settings=method._settings(job, task))
+    ours, other = checkpoint(job)["network_weights"], checkpoint(straight[0])["network_weights"]
+    assert all(torch.equal(ours[name], other[name]) for name in other)
+    assert method.train(job).facts["nnunet"]["workers"] == 2
+
+
+@installed
+def test_a_finished_training_keeps_what_predicts_and_nothing_that_trains(
+    cases: list[Case], folder: Path, straight: tuple[ExternalJob, ExternalTraining]
+) -> None:
+    job, trained = straight
+    assert checkpoint(job)["optimizer_state"] == {}
+    assert not list(job.work.glob("results/*/*/fold_0/checkpoint_latest.pth"))
+    # A process that was killed between its last checkpoint and its report trains no step more.
+    (job.work / "training.json").unlink()
+    told = Told()
+    again = NnUNet(PET_CT, (96, 96, 96), **TINY, iterations_per_epoch=12).train(replace(job, tell=told.tell))
+    assert told.steps == 0
+    assert replace(again, peak_memory_mb=0) == replace(trained, peak_memory_mb=0)
+
+
+@installed
+def test_two_runs_share_one_preprocessing(
+    folder: Path, straight: tuple[ExternalJob, ExternalTraining]
+) -> None:
     (shared,) = [path for path in (folder / "shared").iterdir() if path.is_dir()]
     (preprocessed,) = (shared / "preprocessed").glob("*/nnUNetPlans_3d_fullres")
     assert len(list(preprocessed.glob("*.pkl"))) == 6
+    facts = straight[1].facts["nnunet"]
+    assert facts["data_folder"] == str(shared)
+    files = [path for path in shared.rglob("*") if path.is_file() and not path.is_symlink()]
+    # Folders have a size of their own, which depends on the file system.
+    assert facts["data_bytes"] == sum(len(path.read_bytes()) for path in files)
 
 
 @installed
@@ -616,3 +763,41 @@ def test_blackbean_is_what_nnunet_really_trained(cases: list[Case], tmp_path: Pa
     assert trained.patch_size == (32, 32, 32)
     assert trained.facts["nnunet"]["patch_size_shrunk_from"] == [192, 192, 192]
     assert list(job.work.glob("results/*/*/fold_0/checkpoint_best.pth"))
+
+
+@installed
+def test_four_modalities_and_three_labels_are_trained_and_predicted_on_patches_larger_than_the_images(
+    tmp_path: Path,
+) -> None:
+    cases = [write_brain(tmp_path / f"brain {i}", seed=i) for i in range(4)]
+    job = replace(job_in(tmp_path, cases, steps=2), train=cases[:2], validation=cases[2:3], checkpoint="best")
+    method = Blackbean(
+        BRAIN,
+        (96, 96, 96),
+        **{**Blackbean.small, "plan_patch_size": [48, 48, 48], "shrink_patch": False},
+    )
+    trained = method.train(job)
+    assert trained.patch_size == (48, 48, 48)
+    assert "patch_size_shrunk_from" not in trained.facts["nnunet"]
+    assert trained.facts["nnunet"]["channels"] == list(BRAIN.modalities)
+    assert trained.facts["nnunet"]["normalization_schemes"] == ["ZScoreNormalization"] * 4
+    weights = checkpoint(job)["network_weights"]
+    assert [weights[f"decoder.seg_layers.0.{kind}"].shape[0] for kind in ("weight", "bias")] == [4, 4]
+    method.predict(job, cases[3:], tmp_path / "masks")
+    mask = nib.load(tmp_path / "masks" / f"{cases[3].case_id}.nii.gz")
+    assert mask.shape == (24, 26, 22)
+    assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1, 2, 3}
+
+
+def write_brain(folder: Path, *, seed: int) -> Case:
+    """Four modalities of 24 x 26 x 22 voxels of 1 mm; three nested cuboids, brighter the deeper they lie."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    label = np.zeros((24, 26, 22), np.uint8)
+    for value in (1, 2, 3):
+        label[(slice(4 + value, 16 - value),) * 3] = value
+    volumes = {name: label + rng.random(label.shape).astype(np.float32) for name in BRAIN.modalities}
+    for name, volume in {**volumes, "label": label}.items():
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / f"{name}.nii.gz")
+    images = {name: folder / f"{name}.nii.gz" for name in BRAIN.modalities}
+    return Case(f"brain{seed}", f"patient{seed}", images, folder / "label.nii.gz", has_lesion=True)

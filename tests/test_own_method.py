@@ -81,8 +81,50 @@ def test_a_method_from_a_file_is_one_row_more_of_a_grid_of_methods_only(
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pending")]
     assert len(rows) == 12
     assert rows[-1].split("  ")[-1].strip().startswith("method=my_net")
+    (folder / "EF.py").write_text((folder / "my net" / "my_net.py").read_text())
+    options[1] = "EF.py"
+    assert bench("run", "--grid", "table3", *options) == 2
+    assert "table3 has a row 'EF' already; rename EF.py" in capsys.readouterr().err
     assert bench("run", "--grid", "table2", *options) == 2
     assert "the cells of table2 are not methods" in capsys.readouterr().err
+
+
+def test_a_method_that_looks_at_values_while_it_is_built_can_be_used(folder: Path) -> None:
+    path = folder / "looking.py"
+    source = (folder / "my net" / "my_net.py").read_text()
+    path.write_text(
+        source.replace(
+            "        self.mean = ",
+            "        self.rates = torch.linspace(0, 1, 3).tolist()\n        self.mean = ",
+        )
+    )
+    run = ["run", "--method-file", "looking.py", "--data", "phantom=phantoms", "--profile", "tiny.yaml"]
+    assert bench(*run, "--no-mlflow") == 0
+
+
+def test_a_fault_in_a_method_s_own_code_is_one_line_with_its_place(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = (folder / "my net" / "my_net.py").read_text()
+    (folder / "faulty.py").write_text(
+        source.replace("        self.mean = ", "        {}['key']\n        self.mean = ")
+    )
+    assert bench("run", "--method-file", "faulty.py", "--data", "phantom=phantoms") == 2
+    assert "bench: faulty: KeyError: 'key' (faulty.py, line " in capsys.readouterr().err
+
+
+def test_a_preparation_that_names_no_modality_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = """
+    def preparation(self, usual):
+        from dataclasses import replace
+        from benchmark.protocols import ZScore
+        return replace(usual, intensities={"Pet": ZScore()})
+"""
+    (folder / "wrong.py").write_text((folder / "my net" / "my_net.py").read_text() + wrong)
+    assert bench("run", "--method-file", "wrong.py", "--data", "phantom=phantoms") == 2
+    assert "names the modality 'Pet'. There are: CT, PET." in capsys.readouterr().err
 
 
 def test_a_method_file_that_cannot_be_loaded_is_one_line(

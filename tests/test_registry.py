@@ -148,6 +148,13 @@ def test_arguments_and_losses_that_reach_nobody_are_refused(tmp_path: Path) -> N
         dataset("autopte")
 
 
+def test_a_path_may_hold_colons_and_spaces(tmp_path: Path) -> None:
+    folder = tmp_path / "a:b c"
+    folder.mkdir()
+    use_method_files([write(folder, NET)])
+    assert build("net").head.weight.shape[1] == 4
+
+
 OFFER = """
 import json, sys
 sys.path.insert(0, {site!r})
@@ -173,10 +180,19 @@ def test_an_installed_package_offers_a_method_by_an_entry_point(tmp_path: Path) 
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     known, module, digest = json.loads(output.stdout)
     assert (known, module) == (True, "their_package.net")
-    assert len(digest) == 12
+    (tmp_path / "their_package" / "widths.py").write_text("WIDTH = 8\n")
+    again = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)[2] != digest, "a method may be made of several files"
+    for point, expected in (("their_package.net:Healthy", 0), ("their_package.net:Nothing", 1)):
+        (info / "entry_points.txt").write_text(f"[mirror_bench.methods]\ntheir_net = {point}\n")
+        named = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert named.returncode == expected, named.stderr
     (tmp_path / "their_package" / "net.py").write_text("import no_such_package", encoding="utf-8")
     failed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "BenchError: The installed method 'their_net' cannot be imported: No module named" in failed.stderr
+    assert (
+        "BenchError: The installed method 'their_net' cannot be imported: ModuleNotFoundError"
+        in failed.stderr
+    )
 
 
 def test_building_a_method_draws_from_torch_s_seed_alone(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,9 +153,13 @@ def test_a_run_on_another_number_of_threads_keeps_those_it_began_with(
 def test_out_of_memory_is_met_with_accumulation_and_recorded(
     data: ReadyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = MirrorUNet.losses
+    real, tried = MirrorUNet.losses, []
 
     def hungry(self: MirrorUNet, batch: Any) -> dict[str, torch.Tensor]:
+        if all(earlier() is not self for earlier in tried):
+            gc.collect()
+            assert all(earlier() is None for earlier in tried), "an earlier network is still in memory"
+            tried.append(weakref.ref(self))
         if len(batch) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(self, batch)
@@ -162,7 +168,16 @@ def test_out_of_memory_is_met_with_accumulation_and_recorded(
     record = execute_run(
         order(data, tmp_path, training={"steps": 2, "patch_size": [32, 32, 32], "validations": 0})
     )
-    assert (record.state, record.accumulation) == ("done", 4)
+    assert (record.state, record.accumulation, record.error) == ("done", 4, None)
+    assert len(tried) == 3
+
+
+def test_a_method_whose_source_changed_since_it_was_planned_is_not_trained(
+    data: ReadyData, tmp_path: Path
+) -> None:
+    record = execute_run(order(data, tmp_path, method_digest="0123456789ab"))
+    assert (record.state, record.steps) == ("failed", None)
+    assert record.error == "The source of mirror_unet has changed since this run was planned; start again."
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,8 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], messag
 def test_a_data_set_without_the_modalities_is_refused_with_the_reason() -> None:
     with pytest.raises(UnsupportedDatasetError, match=r"FLAIR.*the modalities of brain"):
         small(BRAIN)
+
+
+def test_only_the_native_variant_remarks_on_the_original_s_training() -> None:
+    assert small().remarks == ()
+    assert small(variant="native").remarks == ("trained without the original's augmentation",)

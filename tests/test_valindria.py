@@ -178,6 +178,14 @@ def test_filters_that_see_zeros_alone_are_listed_as_unused(sharing: str) -> None
     assert bool(without) == (sharing != "encoder")
 
 
+def test_tables_are_told_how_often_a_branch_learns_and_of_the_slip() -> None:
+    turns = "each branch learns in every second step, the shared layers in every step"
+    assert small().remarks == (turns,)
+    slip = small(zero_ct=True)
+    assert slip.remarks == (turns, "the CT branch is fed zeros in training, as in Mirror U-Net's code")
+    assert slip.only("").remarks == slip.remarks
+
+
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(BenchError, match="Did you mean 'bottleneck'"):
         small(sharing="botleneck")
@@ -190,5 +198,5 @@ def test_settings_that_mean_nothing_are_refused() -> None:
 
 
 def test_a_data_set_without_the_modalities_is_refused_with_what_it_has() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="CT, PET, but brain has FLAIR, T1w, T1gd, T2w"):
+    with pytest.raises(UnsupportedDatasetError, match="CT, PET, but brain-mri has FLAIR, T1w, T1gd, T2w"):
         small(BRAIN)

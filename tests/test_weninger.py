@@ -54,6 +54,19 @@ def test_the_reconstruction_is_the_sum_over_the_modalities_of_each_ones_norm(spe
     assert float(method.losses(asked)["rec"]) == pytest.approx(sum(v**2 for v in values), rel=1e-5)
 
 
+def test_the_detector_averages_in_float32() -> None:
+    """Of numbers between 256 and 512 bfloat16 keeps the even ones."""
+    method = small().eval()
+    bottleneck = torch.full((1, 8, 2, 2, 2), 256.0)
+    bottleneck[..., 0] = 258.0
+    seen: list[Tensor] = []
+    method.detector.dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        method.detector([bottleneck.bfloat16()])
+    assert seen[0].dtype == torch.float32
+    assert seen[0].tolist() == [[257.0] * 8]
+
+
 def test_the_segmentation_is_early_fusion_s_network() -> None:
     torch.manual_seed(0)
     backbone = UNet(2, 2, channels=SMALL).eval()
@@ -80,11 +93,12 @@ def test_the_detector_is_asked_about_the_volume_or_about_the_patch() -> None:
         label=torch.zeros(2, 1, 16, 16, 16, dtype=torch.uint8),
         has_lesion=torch.ones(2, dtype=torch.bool),
     )
-    method = small().eval()
-    logit = method.detector(method.net.encode(no_lesion_here.image)[0])
-    torch.testing.assert_close(method.losses(no_lesion_here)["class"], -logit.sigmoid().log().mean())
-    method.class_label = "patch"
-    torch.testing.assert_close(method.losses(no_lesion_here)["class"], -(1 - logit.sigmoid()).log().mean())
+    for class_label, wanted in (("volume", 1), ("patch", 0)):
+        method = small(class_label=class_label).eval()
+        bottleneck, _ = method.net.encode(no_lesion_here.image)
+        probability = method.detector([bottleneck]).sigmoid()
+        expected = -(probability if wanted else 1 - probability).log().mean()
+        torch.testing.assert_close(method.losses(no_lesion_here)["class"], expected)
 
 
 def test_the_weights_are_mirror_u_nets() -> None:
@@ -127,7 +141,7 @@ def test_the_probability_is_averaged_over_the_windows_that_cover_a_voxel() -> No
         output = sliding_window_inference(image, (16, 16, 16), 1, method, overlap=0.5, mode="constant")
         expected = sliding_window_inference(image, (16, 16, 16), 1, plain, overlap=0.5, mode="constant")
         left, right = (
-            float(plain.detector(plain.net.encode(window)[0]).sigmoid())
+            float(plain.detector([plain.net.encode(window)[0]]).sigmoid())
             for window in (image[..., :16], image[..., 8:])
         )
     torch.testing.assert_close(output[:, :2], expected)
@@ -152,3 +166,17 @@ def test_readings_and_patches_that_are_not_there_are_refused() -> None:
         small().decode(torch.zeros(1, 2, 2, 2, 2), "suppressed")
     with pytest.raises(BenchError, match="multiples of 16"):
         Weninger(PET_CT, (16, 24, 16), channels=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rec_norm": "l1"}, "no reconstruction norm 'l1'.*l2, mse"),
+        ({"class_label": "slice"}, "volume, patch"),
+    ],
+)
+def test_a_norm_or_a_question_it_does_not_know_is_refused_when_it_is_built(
+    settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(BenchError, match=message):
+        small(**settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +76,19 @@ def inspect(pool: Pool, planned: Sequence[PlannedRun], study: Study) -> list[Nee
     answers = pool.warm_up().call(inspect_runs, list(questions.values()))
     inspected: dict[str, Inspected] = dict(zip(questions, answers, strict=True))
     faults = list(dict.fromkeys(answer.fault for answer in answers if answer.fault))
+    needs = []
     for key, run in zip(keys, planned, strict=True):
         readings = inspected[key].readings
-        if readings is not None and run.reading not in readings:
+        if readings and not run.reading:
+            run = replace(run, reading=readings[0])
+        if readings and run.reading not in readings:
             named = ", ".join(filter(None, readings)) or "none to choose from"
             faults.append(f"{run.config.method} has no reading {run.reading!r}; its readings: {named}.")
+        needs.append(Need(run, inspected[key].preparation))
     if faults:
         more = f" ({len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         raise BenchError(f"{study.source}: {faults[0]}{more}")
-    return [Need(run, inspected[key].preparation) for key, run in zip(keys, planned, strict=True)]
+    return needs
 
 
 def _question(config: RunConfig) -> RunConfig:

@@ -205,7 +205,7 @@ def _places(
     if jobs_per_device != 1:
         raise BenchError("--jobs-per-device is for GPUs; on the CPU say --jobs.")
     largest = max(run.config.training.batch_size * prod(run.config.training.patch_size) for run in planned)
-    chosen = sum(run.chosen for run in planned)
+    chosen = len({run.config.canonical_json() for run in planned if run.chosen})
     return devices.slots(["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen))
 
 

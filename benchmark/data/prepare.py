@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from benchmark.data.nifti import UnreadableError, open_volume, read_voxels
 from benchmark.vocabulary import (
+    BenchError,
     Case,
     DataError,
     DatasetSpec,
@@ -29,6 +30,7 @@ from benchmark.vocabulary import (
     Spacing,
     Window,
     ZScore,
+    did_you_mean,
 )
 
 FORMAT = 2
@@ -145,6 +147,17 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
         geometry=geometry,
         lesion_ml=lesion_ml,
     )
+
+
+def check_preparation(preparation: Preparation, spec: DatasetSpec) -> None:
+    """BenchError for a preparation that names what the data set does not have, or a spacing that is none."""
+    named = [*preparation.intensities, *([preparation.crop_modality] if preparation.crop_modality else [])]
+    if unknown := [name for name in named if name not in spec.modalities]:
+        raise BenchError(
+            f"The preparation names the modality {unknown[0]!r}. {did_you_mean(unknown[0], spec.modalities)}"
+        )
+    if preparation.spacing_mm is not None and not all(0 < edge < np.inf for edge in preparation.spacing_mm):
+        raise BenchError(f"The preparation's spacing {preparation.spacing_mm} must be positive, in mm.")
 
 
 def read_native_label(path: Path) -> UInt8[np.ndarray, "i j k"]:

@@ -48,7 +48,7 @@ def heartbeat_of(results: Path, run_id: str) -> Heartbeat | None:
 
 def fraction(beat: Heartbeat | None) -> float:
     """How much of a run is done, roughly."""
-    if beat is None or beat.total <= 0:
+    if beat is None or beat.total <= 0 or beat.phase == "prepare":
         return 0.0
     part = min(1.0, beat.done / beat.total)
     return TRAINING_SHARE + (1 - TRAINING_SHARE) * part if beat.phase == "evaluate" else TRAINING_SHARE * part

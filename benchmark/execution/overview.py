@@ -27,8 +27,15 @@ from benchmark.results import (
 )
 from benchmark.vocabulary import BenchError
 
-STATES = ("done", "running", "failed", "interrupted", "pending")
-_STYLE = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "pending": "dim"}
+STATES = ("done", "running", "failed", "interrupted", "unsupported", "pending")
+_STYLE = {
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "interrupted": "yellow",
+    "unsupported": "yellow",
+    "pending": "dim",
+}
 
 
 def state_words(results: Path, cells: Sequence[CellRun]) -> dict[str, str]:
@@ -36,7 +43,7 @@ def state_words(results: Path, cells: Sequence[CellRun]) -> dict[str, str]:
     words: dict[str, str] = {}
     for cell in cells:
         state, failure = state_of(RunFolder(results, cell.run_id))
-        words[cell.run_id] = "interrupted" if failure == "interrupted" else state
+        words[cell.run_id] = failure if failure in ("interrupted", "unsupported") else state
     return words
 
 
@@ -103,7 +110,9 @@ def _entry(cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[Rea
     if values:
         more = f" ({len(values)}/{len(cells)})" if len(values) < len(cells) else ""
         return Text(f"{sum(values) / len(values):.1f}{more}")
-    worst = next((state for state in ("failed", "interrupted", "running", "pending") if state in states), "")
+    worst = next(
+        (s for s in ("failed", "unsupported", "interrupted", "running", "pending") if s in states), ""
+    )
     return Text(worst or ("undefined" if cells else ""), style=_STYLE.get(worst, ""))
 
 
@@ -121,9 +130,9 @@ def print_failures(
 ) -> None:
     """Every failed run with the beginning of its error."""
     for cell in one_a_run(cells):
-        if words[cell.run_id] == "failed":
+        if words[cell.run_id] in ("failed", "unsupported"):
             record = RunFolder(results, cell.run_id).record()
-            line = f"failed {cell.run_id}  {label(cell)}  {record.failure}: {first_line(record.error)}"
+            line = f"{words[cell.run_id]} {cell.run_id}  {label(cell)}  {record.failure}: {first_line(record.error)}"
             console.print(Text(line, style="red"), soft_wrap=True)
     if "failed" in words.values():
         console.print(
@@ -160,15 +169,21 @@ def status(results: Path, grid: str | None) -> list[dict[str, Any]]:
 def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
     words = state_words(results, manifest.cells)
     running = []
-    for cell in manifest.cells:
+    labels = labels_of(manifest.cells)
+    for cell in one_a_run(manifest.cells):
         if words[cell.run_id] == "running":
             beat = heartbeat_of(results, cell.run_id)
             running.append(
-                {"run": cell.run_id, "cell": label(cell), "heartbeat": asdict(beat) if beat else None}
+                {"run": cell.run_id, "cell": labels[cell.run_id], "heartbeat": asdict(beat) if beat else None}
             )
     failed = [
-        {"run": cell.run_id, "cell": label(cell), "failure": record.failure, "error": record.error}
-        for cell in manifest.cells
+        {
+            "run": cell.run_id,
+            "cell": labels[cell.run_id],
+            "failure": record.failure,
+            "error": record.error,
+        }
+        for cell in one_a_run(manifest.cells)
         if words[cell.run_id] == "failed"
         for record in [RunFolder(results, cell.run_id).record()]
     ]

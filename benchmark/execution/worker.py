@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmark.execution.order import RunOrder
@@ -34,6 +36,7 @@ class Inspected:
 def inspect_runs(configs: list[dict[str, Any]]) -> list[Inspected]:
     """Build the methods of these configurations, without memory."""
     from benchmark.config import run_config
+    from benchmark.data.prepare import check_preparation
     from benchmark.registry import dataset
     from benchmark.run import planned_method
 
@@ -43,13 +46,14 @@ def inspect_runs(configs: list[dict[str, Any]]) -> list[Inspected]:
         try:
             method = planned_method(config)
             wanted = method.preparation(dataset(config.dataset).spec.preparation_at(config.spacing_mm))
+            check_preparation(wanted, dataset(config.dataset).spec)
             inspected.append(Inspected(preparation=wanted, readings=tuple(method.readings)))
         except UnsupportedDatasetError:
             inspected.append(Inspected())
         except BenchError as error:
             inspected.append(Inspected(str(error)))
-        except (TypeError, ValueError) as error:
-            inspected.append(Inspected(f"{config.method} with {config.method_args}: {error}"))
+        except Exception as error:
+            inspected.append(Inspected(_fault(error, f"{config.method} with {config.method_args}")))
     return inspected
 
 
@@ -58,23 +62,31 @@ def default_cells(asked: tuple[list[str], str]) -> dict[str, dict[str, Any]]:
 
     BenchError for a method that cannot be loaded, or cannot serve the data set.
     """
-    import torch
-
     from benchmark.config import TrainingConfig
-    from benchmark.registry import build_method, dataset
+    from benchmark.registry import build_without_memory, dataset
 
     names, dataset_name = asked
     spec, patch_size = dataset(dataset_name).spec, TrainingConfig().patch_size
     cells = {}
     for name in names:
-        with torch.device("meta"):
-            method = build_method(name, {}, spec=spec, patch_size=patch_size, loss_weights=None)
+        try:
+            method = build_without_memory(name, {}, spec=spec, patch_size=patch_size, loss_weights=None)
+        except BenchError:
+            raise
+        except Exception as error:
+            raise BenchError(_fault(error, name)) from error
         cells[name] = {
             "method": name,
             "loss_weights": method.default_loss_weights(),
             "reading": method.readings[0],
         }
     return cells
+
+
+def _fault(error: Exception, where: str) -> str:
+    """An error in a method's own code, in one line with its place."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{where}: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def cuda_devices(_: object = None) -> list[dict[str, Any]]:

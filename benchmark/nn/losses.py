@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
@@ -11,8 +9,7 @@ from torch import Tensor
 
 from benchmark.vocabulary import BenchError, did_you_mean
 
-RecNorm = Literal["l2", "mse"]
-REC_NORMS: tuple[str, ...] = get_args(RecNorm)
+REC_NORMS = ("l2", "mse")
 REFERENCE_VOXELS = 96**3
 
 
@@ -41,7 +38,7 @@ def check_rec_norm(norm: str) -> None:
 
 
 def reconstruction(
-    prediction: Float[Tensor, "b 1 x y z"], target: Float[Tensor, "b 1 x y z"], *, norm: RecNorm = "l2"
+    prediction: Float[Tensor, "b 1 x y z"], target: Float[Tensor, "b 1 x y z"], *, norm: str = "l2"
 ) -> Float[Tensor, ""]:
     """How far a reconstruction is from the clean image, averaged over the batch.
 

@@ -23,7 +23,7 @@ from benchmark.vocabulary import BenchError, DataError
 COMMAND = (sys.executable, "-m", "benchmark.nnunet.process")
 POLL_SECONDS = 0.2
 _STOPS_ITSELF = ("train", "validate")
-"""Phases in which the process saves and ends when asked to; in others, what is done is on disk already."""
+"""Phases in which the process asks between any two iterations, saves and ends; in others, what is done is on disk."""
 
 
 def run_process(

@@ -32,8 +32,22 @@ MOST_WORKERS = 12
 class NnUNetMethod(ExternalMethod):
     """A plan for nnU-Net, with what the plan does not hold.
 
-    `channels`: the modalities in the order of the network's input; None: the data set's. The patch size of the run is
-    not used: it is the plan's. `compile`: torch.compile on CUDA, nnU-Net's default, which pays off in long trainings.
+    `channels`: the modalities in the order of the network's input; None: the data set's. `compile`: torch.compile on
+    CUDA, nnU-Net's default, which pays off in long trainings.
+
+    Of a run's settings, nnU-Net follows `fold`, `seed`, `training.checkpoint` and the number of steps (`steps`, or
+    `epochs` with `batch_size` where `steps` is not given); its masks are scored on the run's `score_grid`. It does not
+    follow, because it decides these itself:
+
+    * `spacing_mm`, `patch_size`, `batch_size`: the plan's. `lesion_fraction`: a third of a batch's patches, and at
+      least one, is centred on foreground.
+    * `optimiser`, `learning_rate`, `momentum`, `nesterov`, `weight_decay`, `schedule`: SGD from `initial_lr`, Nesterov
+      momentum 0.99, weight decay 3e-5, polynomial decay by epochs.
+    * `precision`: float16 autocast on CUDA, float32 on CPUs. `channels_last`: no. `compile`: the argument.
+    * `validations`: after each of its epochs, on patches.
+    * `inference.*` but `score_grid`: windows overlap by half and are weighted by a Gaussian.
+    * `deterministic`: on CPUs a resumed training is equal bit for bit with the same number of threads. On CUDA it is
+      not: nnU-Net's cuDNN benchmark is on, and picks algorithms by their speed.
     """
 
     def __init__(
@@ -63,11 +77,19 @@ class NnUNetMethod(ExternalMethod):
             raise BenchError(f"iterations_per_epoch is {iterations_per_epoch}; it must be positive, or None.")
         self.plan, self.channels, self.initial_lr = plan, channels, initial_lr
         self.mirror_tta, self.iterations_per_epoch, self.compile = mirror_tta, iterations_per_epoch, compile
+        mirrored = " and averaged over mirrored images" if mirror_tta else ""
+        self.remarks = (
+            "trained with nnU-Net's augmentation",
+            f"predicted with half-overlapping Gaussian-weighted windows{mirrored}",
+            "seconds a case include reading and preparing the files, which other methods have done in advance; "
+            "peak memory is that of the training process",
+        )
 
     def check_installed(self) -> None:
         if importlib.util.find_spec("nnunetv2") is None:
             raise MissingPackageError(
-                'nnU-Net is not installed. Install it with: pip install "nnunetv2>=2.6"'
+                "nnU-Net is not installed. Install it with: pip install 'mirror-bench[nnunet]' "
+                '(or the package alone: pip install "nnunetv2>=2.6")'
             )
 
     def train(self, job: ExternalJob) -> ExternalTraining:

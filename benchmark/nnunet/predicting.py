@@ -13,7 +13,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from benchmark.nnunet.network import planned_network
-from benchmark.nnunet.raw import FILE_ENDING
+from benchmark.nnunet.raw import FILE_ENDING, link_images
 from benchmark.nnunet.task import Prediction
 from benchmark.nnunet.trainer import BEST, FINAL
 from benchmark.results import write_json
@@ -37,8 +37,9 @@ def predict(task: Prediction, device: torch.device, tell: Callable[[int, int], N
         workplace = out / f".{case_id}"
         shutil.rmtree(workplace, ignore_errors=True)
         workplace.mkdir()
+        images = [str(link) for link in link_images(case_id, task.cases[case_id], workplace)]
         started = time.perf_counter()
-        predictor.predict_from_files_sequential([list(task.cases[case_id])], [str(workplace / case_id)])
+        predictor.predict_from_files_sequential([images], [str(workplace / case_id)])
         write_json(seconds_file(out, case_id), {"seconds": time.perf_counter() - started})
         mask_file(workplace, case_id).replace(mask_file(out, case_id))
         shutil.rmtree(workplace)

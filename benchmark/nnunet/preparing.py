@@ -13,9 +13,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import nibabel as nib
 import nnunetv2
 import numpy as np
+from nnunetv2.configuration import ANISO_THRESHOLD
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from nnunetv2.preprocessing.preprocessors import default_preprocessor
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
@@ -46,6 +49,8 @@ def prepare(task: Training, tell: Callable[[int, int], None]) -> Path:
     with exclusive(shared.with_name(f"{shared.name}.lock"), wait=True):
         if (shared / MARKER).exists():
             return preprocessed
+        kind = _planner(task.plan.planner)
+        _check_stages(task.plan, dataset)
         shutil.rmtree(shared, ignore_errors=True)
         tell(0, len(dataset.cases))
         write_raw(dataset, shared / "raw" / dataset.name)
@@ -53,7 +58,7 @@ def prepare(task: Training, tell: Callable[[int, int], None]) -> Path:
         write_splits(dataset, preprocessed)
         with _pools(threads=task.threads):
             _extract_fingerprint(dataset, processes=min(8, task.threads))
-            plans_name = _write_plans(dataset, task.plan, preprocessed)
+            plans_name = _write_plans(kind, dataset, task.plan, preprocessed)
             manager = PlansManager(str(preprocessed / f"{plans_name}.json"))
             configuration = manager.get_configuration(task.plan.configuration)
             preprocessor = configuration.preprocessor_class(verbose=False)
@@ -85,15 +90,35 @@ def _extract_fingerprint(dataset: RawDataset, *, processes: int) -> None:
     extractor.run(overwrite_existing=True)
 
 
-def _write_plans(dataset: RawDataset, plan: Plan, preprocessed: Path) -> str:
+def _planner(name: str) -> type[Any]:
+    folder = str(Path(nnunetv2.__path__[0]) / "experiment_planning")
+    kind = recursive_find_python_class(folder, name, "nnunetv2.experiment_planning")
+    if not (isinstance(kind, type) and issubclass(kind, ExperimentPlanner)):
+        raise BenchError(f"nnU-Net {version('nnunetv2')} has no planner {name!r}.")
+    return kind
+
+
+def _check_stages(plan: Plan, dataset: RawDataset) -> None:
+    """BenchError for a patch and stages that do not go together, by the headers alone, before voxels are read.
+
+    Not foreseen, and found by `_edit`: what follows from sizes after cropping, as the shrinking of patches, the low
+    resolution, and the spacing of data whose voxels are much longer along one axis.
+    """
+    if plan.patch_size is None or plan.shrink_patch or plan.configuration != "3d_fullres":
+        return
+    headers = [nib.load(case.images[0]).header for case in dataset.cases.values()]
+    edges = [[float(edge) for edge in header.get_zooms()[:3]] for header in headers]
+    finest = plan.spacing == "finest"
+    # nnU-Net's order of axes: the file's reversed, then the coarsest to the front.
+    z, y, x = reversed(np.min(edges, axis=0) if finest else np.median(edges, axis=0))
+    coarsest = max(range(3), key=(z, y, x).__getitem__)
+    first, *others = [(z, y, x)[axis] for axis in sorted(range(3), key=lambda axis: axis != coarsest)]
+    if finest or first <= ANISO_THRESHOLD * max(others):
+        _stages([first, *others], plan.patch_size, plan)
+
+
+def _write_plans(kind: type[Any], dataset: RawDataset, plan: Plan, preprocessed: Path) -> str:
     """Let the planner plan, then put in what `plan` decides; returns the plans' name."""
-    kind = recursive_find_python_class(
-        str(Path(nnunetv2.__path__[0]) / "experiment_planning"),
-        plan.planner,
-        "nnunetv2.experiment_planning",
-    )
-    if kind is None:
-        raise BenchError(f"nnU-Net {version('nnunetv2')} has no planner {plan.planner!r}.")
     spacing = None
     if plan.spacing == "finest":
         fingerprint = json.loads((preprocessed / "dataset_fingerprint.json").read_text())
@@ -120,13 +145,7 @@ def _edit(configuration: dict[str, Any], plan: Plan, planner: Any) -> None:
     patch: Sequence[int] = plan.patch_size or configuration["patch_size"]
     if plan.shrink_patch:
         patch = shrunk_patch(patch, configuration["median_image_size_in_voxels"])
-    strides, kernels = _topology(configuration["spacing"], patch, len(plan.features or ()) or None)
-    step = np.prod(strides, axis=0)
-    if (np.array(patch) % step).any():
-        raise BenchError(
-            f"nnU-Net's stages halve a patch of {list(patch)} until its sides are no longer whole; "
-            f"they must be multiples of {step.tolist()}."
-        )
+    strides, kernels = _stages(configuration["spacing"], patch, plan)
     features = plan.features or [
         min(planner.UNet_max_features_3d, planner.UNet_base_num_features * 2**i) for i in range(len(strides))
     ]
@@ -142,6 +161,20 @@ def _edit(configuration: dict[str, Any], plan: Plan, planner: Any) -> None:
         "n_conv_per_stage_decoder": list(planner.UNet_blocks_per_stage_decoder[: len(strides) - 1]),
     }
     configuration["patch_size"] = list(patch)
+
+
+def _stages(
+    spacing: Sequence[float], patch: Sequence[int], plan: Plan
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Strides and kernel sizes by nnU-Net's rule, cut to the plan's stages; BenchError for a patch they do not fit."""
+    strides, kernels = _topology(spacing, patch, len(plan.features or ()) or None)
+    step = np.prod(strides, axis=0)
+    if (np.array(patch) % step).any():
+        raise BenchError(
+            f"nnU-Net's stages halve a patch of {list(patch)} until its sides are no longer whole; "
+            f"they must be multiples of {step.tolist()}."
+        )
+    return strides, kernels
 
 
 def _topology(

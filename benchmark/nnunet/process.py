@@ -189,6 +189,7 @@ def _facts(task: Training, plans: dict[str, Any]) -> dict[str, Any]:
     asked = task.plan.patch_size
     shrunk = task.plan.shrink_patch and asked is not None and list(asked) != configuration["patch_size"]
     network = ("features_per_stage", "strides", "kernel_sizes")
+    shared = Path(task.shared)
     return {
         "nnunet": {
             "nnunetv2": version("nnunetv2"),
@@ -203,6 +204,10 @@ def _facts(task: Training, plans: dict[str, Any]) -> dict[str, Any]:
             "epochs": task.schedule.epochs,
             "iterations_per_epoch": task.schedule.iterations_per_epoch,
             "workers": task.workers,
+            "data_folder": str(shared),
+            "data_bytes": sum(
+                path.stat().st_size for path in shared.rglob("*") if path.is_file() and not path.is_symlink()
+            ),
         }
     }
 

@@ -20,7 +20,7 @@ FILE_ENDING = ".nii.gz"
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Absolute paths of a case's files; `images` in the order of the channels."""
+    """Absolute paths of a case's files, links not followed; `images` in the order of the channels."""
 
     images: tuple[str, ...]
     label: str
@@ -45,7 +45,7 @@ class RawDataset:
         """
         files = {
             case_id: {
-                "images": [f"./imagesTr/{_image_name(case_id, k)}" for k in range(len(case.images))],
+                "images": [f"./imagesTr/{image_name(case_id, k)}" for k in range(len(case.images))],
                 "label": f"./labelsTr/{case_id}{FILE_ENDING}",
             }
             for case_id, case in self.cases.items()
@@ -93,13 +93,14 @@ def case_files(case: Case, channels: Sequence[str]) -> CaseFiles:
     missing = [name for name in channels if name not in case.images]
     if missing:
         raise DataError(f"{case.case_id} has no {' and no '.join(missing)}; nnU-Net needs every channel.")
-    images = [case.images[name].resolve() for name in channels]
-    _refuse_endings(case.case_id, [*images, case.label.resolve()])
-    if len(set(images)) < len(images):
+    # As they are named here: what a link leads to may be called anything.
+    images, label = [case.images[name].absolute() for name in channels], case.label.absolute()
+    _refuse_endings(case.case_id, [*images, label])
+    if len({path.resolve() for path in images}) < len(images):
         raise DataError(
             f"{case.case_id}: several channels lie in one file; nnU-Net needs a 3D file for each."
         )
-    return CaseFiles(tuple(str(path) for path in images), str(case.label.resolve()))
+    return CaseFiles(tuple(str(path) for path in images), str(label))
 
 
 def check_labels(spec: DatasetSpec) -> None:
@@ -112,13 +113,12 @@ def check_labels(spec: DatasetSpec) -> None:
 
 
 def write_raw(dataset: RawDataset, folder: Path) -> None:
-    """`imagesTr`, `labelsTr` (links, not copies) and `dataset.json` in an empty `folder`."""
+    """`imagesTr`, `labelsTr` (links, not copies) and `dataset.json`; what was in `folder` is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
     for case_id, case in dataset.cases.items():
-        for k, image in enumerate(case.images):
-            (folder / "imagesTr" / _image_name(case_id, k)).symlink_to(image)
+        link_images(case_id, case.images, folder / "imagesTr")
         (folder / "labelsTr" / f"{case_id}{FILE_ENDING}").symlink_to(case.label)
     write_json(folder / "dataset.json", dataset.description)
 
@@ -130,7 +130,15 @@ def write_splits(dataset: RawDataset, folder: Path) -> None:
     )
 
 
-def _image_name(case_id: str, channel: int) -> str:
+def link_images(case_id: str, images: Sequence[str], folder: Path) -> list[Path]:
+    """Links to a case's images, named as nnU-Net names them."""
+    links = [folder / image_name(case_id, k) for k in range(len(images))]
+    for link, image in zip(links, images, strict=True):
+        link.symlink_to(image)
+    return links
+
+
+def image_name(case_id: str, channel: int) -> str:
     return f"{case_id}_{channel:04d}{FILE_ENDING}"
 
 
@@ -148,4 +156,4 @@ def _state(path: Path) -> list[str | int]:
         status = path.stat()
     except OSError as error:
         raise BenchError(f"Cannot read {path}: {error.strerror}.") from error
-    return [str(path), status.st_size, status.st_mtime_ns]
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]

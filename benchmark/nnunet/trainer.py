@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -91,10 +92,12 @@ class BudgetTrainer(nnUNetTrainer):
     * Every batch is seeded by its number. With checkpoints between any two iterations, a training that was stopped
       continues as if nothing had happened; on a CPU with the same number of threads, bit for bit.
     * No final validation, no picture of the progress after each epoch, `checkpoint_best.pth` only where it is used.
+    * The final and the best checkpoint are for prediction: they hold no momentum, which is as large as the weights.
     """
 
     settings: Settings
     progress: Progress
+    optimizer: Any
 
     def configure(self, settings: Settings) -> None:
         """To be called right after construction, whose signature is nnU-Net's and stands in its checkpoints."""
@@ -112,20 +115,21 @@ class BudgetTrainer(nnUNetTrainer):
         np.random.seed(self.settings.seed % 2**32)
         torch.manual_seed(self.settings.seed)
         self.initialize()
-        for name in (FINAL, LATEST):
+        for name, resume in ((FINAL, self._return_to_the_end), (LATEST, self._resume)):
             path = Path(self.output_folder) / name
             if path.exists():
-                self._resume(path)
+                with _set_aside_if_damaged(path):
+                    resume(path)
                 return
 
+    def _return_to_the_end(self, path: Path) -> None:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        self.progress = Progress(**checkpoint["init_args"]["progress"])
+
     def _resume(self, path: Path) -> None:
-        try:
-            self.load_checkpoint(str(path))
-            # Stands among the arguments: the one part of a checkpoint that nnU-Net stores and returns unread.
-            self.progress = Progress(**self.my_init_kwargs.pop("progress"))
-        except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
-            path.replace(path.with_suffix(".damaged"))
-            raise DamagedCheckpointError(f"{path} is damaged ({error}); it is set aside.") from error
+        self.load_checkpoint(str(path))
+        # Stands among the arguments: the one part of a checkpoint that nnU-Net stores and returns unread.
+        self.progress = Progress(**self.my_init_kwargs.pop("progress"))
         self.print_to_log_file(f"Continuing at step {self.progress.step} of {self.settings.schedule.steps}.")
 
     @property
@@ -166,10 +170,7 @@ class BudgetTrainer(nnUNetTrainer):
             self.on_train_epoch_start()
             while len(self.progress.losses) < self.settings.schedule.iterations(self.current_epoch):
                 self._iterate()
-                last = self.progress.step == self.settings.schedule.steps
-                if not last and self.settings.stop():
-                    self._save_latest()
-                    raise StoppedError
+                self._stop_if_asked()
                 if time.monotonic() - saved >= self.settings.checkpoint_seconds:
                     self._save_latest()
                     saved = time.monotonic()
@@ -192,12 +193,12 @@ class BudgetTrainer(nnUNetTrainer):
         self.settings.tell("validate", progress)
         with torch.no_grad():
             self.on_validation_epoch_start()
-            self.on_validation_epoch_end(
-                [
-                    self.validation_step(next(self.dataloader_val))
-                    for _ in range(self.num_val_iterations_per_epoch)
-                ]
-            )
+            outputs: list[dict[str, Any]] = []
+            while len(outputs) < self.num_val_iterations_per_epoch:
+                outputs.append(self.validation_step(next(self.dataloader_val)))
+                # Validation changes nothing that a checkpoint holds: it begins anew when the training goes on.
+                self._stop_if_asked()
+            self.on_validation_epoch_end(outputs)
         row = {
             "step": float(progress.step),
             "epoch": float(epoch + 1),
@@ -217,6 +218,11 @@ class BudgetTrainer(nnUNetTrainer):
         if math.isnan(average[-1]):
             average[-1] = average[-2] if len(average) > 1 else 0.0
 
+    def _stop_if_asked(self) -> None:
+        if self.settings.stop():
+            self._save_latest()
+            raise StoppedError
+
     def _save_latest(self) -> None:
         # `save_checkpoint` takes the current epoch for finished.
         self.current_epoch -= 1
@@ -231,8 +237,27 @@ class BudgetTrainer(nnUNetTrainer):
             return
         self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, self.settings.peak_memory_mb())
         self.my_init_kwargs["progress"] = asdict(self.progress)
-        with written_whole(Path(filename)) as temporary:
+        stateless = self._stateless() if Path(filename).name in (FINAL, BEST) else contextlib.nullcontext()
+        with written_whole(Path(filename)) as temporary, stateless:
             super().save_checkpoint(str(temporary))
+
+    @contextlib.contextmanager
+    def _stateless(self) -> Iterator[None]:
+        """What nnU-Net saves meanwhile holds no state of the optimiser."""
+        optimiser, self.optimizer = self.optimizer, SimpleNamespace(state_dict=dict)
+        try:
+            yield
+        finally:
+            self.optimizer = optimiser
+
+
+@contextlib.contextmanager
+def _set_aside_if_damaged(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        checkpoint.replace(checkpoint.with_suffix(".damaged"))
+        raise DamagedCheckpointError(f"{checkpoint} is damaged ({error}); it is set aside.") from error
 
 
 @contextlib.contextmanager

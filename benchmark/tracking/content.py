@@ -32,6 +32,12 @@ class Place:
     grids: list[GridManifest] = field(default_factory=list)
     factors: dict[str, str] = field(default_factory=dict)
 
+    def add(self, factor: str, value: str) -> None:
+        """A factor's value; several cells that share the run have their values one after the other."""
+        known = self.factors.setdefault(factor, value)
+        if value not in known.split(", "):
+            self.factors[factor] = f"{known}, {value}"
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -66,7 +72,8 @@ def survey(results: Path, grids: Sequence[str] | None) -> Survey:
             place = places.setdefault(cell.run_id, Place())
             if manifest not in place.grids:
                 place.grids.append(manifest)
-            place.factors = {**cell.factors, **place.factors}
+            for name, value in cell.factors.items():
+                place.add(name, value)
     if grids is None:
         for path in sorted((results / "runs").glob("*")):
             places.setdefault(path.name, Place())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmark.results import GridManifest, RunFolder
+from benchmark.results import GridManifest, RunFolder, one_a_run
 from benchmark.tracking.content import (
     GRID,
     KIND,
@@ -147,7 +147,7 @@ class Delivery:
         """How far the grid is. `active`: a launcher is at work on it."""
         from mlflow.entities import RunTag
 
-        known = [self.memory.runs.get(cell.run_id) for cell in manifest.cells]
+        known = [self.memory.runs.get(cell.run_id) for cell in one_a_run(manifest.cells)]
         states = [entry.state if entry else "pending" for entry in known]
         n = {state: states.count(state) for state in ("done", "running", "failed", "pending")}
         if n["done"] == len(states):

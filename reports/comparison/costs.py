@@ -48,7 +48,12 @@ def run_costs(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for run in runs[runs["state"] == "done"][RUN].to_dict("records"):
         record = RunFolder(results, run["run_id"]).record()
-        rows.append(run | _of_reading(record, run["reading"]) | _of_training(record))
+        shared = (runs["run_id"] == run["run_id"]).sum() > 1
+        costs = _of_reading(record, run["reading"])
+        if record.parameters is not None and not shared:
+            # What is trained counts; a reading's share of it only where the others stand in the table, too.
+            costs["parameters"] = record.parameters
+        rows.append(run | costs | _of_training(record))
     frame = pd.DataFrame(rows, columns=[*RUN, *COSTS, *CIRCUMSTANCES])
     numbers = dict.fromkeys(COSTS, "float64") | dict.fromkeys(["parameters", "steps", "timed_cases"], "Int64")
     return frame.astype(numbers).astype({"patch_size": str, "device": str, "on_gpu": bool})

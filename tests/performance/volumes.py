@@ -44,4 +44,5 @@ def write_volume(folder: Path, index: int, *, shape: Size3) -> PreparedCase:
         ),
         files={},
         inputs={},
+        stamps={},
     )
