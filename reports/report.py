@@ -63,6 +63,10 @@ def write_report(
     return replace(written, manifest=chosen.name)
 
 
+def _command(grid: str) -> str:
+    return f"bench run --grid {grid}" if grid in REPORTS else "bench run"
+
+
 def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
     if manifest.grid in REPORTS:
         return REPORTS[manifest.grid]
@@ -82,7 +86,7 @@ def _choose(
     found = manifests(results, grid)
     if not found:
         raise BenchError(
-            f"There are no runs of the grid {grid} in {results}. Start them with `bench run`, "
+            f"There are no runs of the grid {grid} in {results}. Start them with `{_command(grid)}`, "
             "name another folder with --results, or print the published numbers with --source paper."
         )
     wanted = {"name": name, "profile": profile, "dataset": dataset}

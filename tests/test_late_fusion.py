@@ -160,7 +160,7 @@ def test_what_there_is_to_read_and_to_minimise_is_named_after_the_members() -> N
 
 
 def test_members_and_readings_that_are_not_there_are_refused() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="members names PET, but brain has FLAIR"):
+    with pytest.raises(UnsupportedDatasetError, match="members names PET, but brain-mri has FLAIR"):
         small(BRAIN, ("FLAIR", "PET"))
     with pytest.raises(BenchError, match="each once"):
         small(members=("CT", "CT"))

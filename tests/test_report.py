@@ -186,7 +186,7 @@ def test_a_table_of_methods_without_a_finished_run_has_no_costs_beside_the_paper
     results = tmp_path / "results"
     write_failure(results, "a", "code")
     write_manifest(results, methods_manifest("table4", ("nnUNet", 0, 0, "a")))
-    with pytest.raises(BenchError, match=r"None of the 1 runs of table4-k .* `bench run --grid table4`"):
+    with pytest.raises(BenchError, match=r"None of the 1 runs of table4-k .* the same `bench run`"):
         write_report(results, grid="table4", source="runs", out=tmp_path / "out")
     report = write_report(results, grid="table4", source="both", out=tmp_path / "out")
     assert "Own best: none yet." in report.summary
