@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from benchmark.protocols import Entrant, ExternalMethod, Method
-from benchmark.registry import DATASETS, build_method, dataset, entrants
+from benchmark.registry import DATASETS, build_without_memory, dataset, entrants
 from benchmark.vocabulary import BenchError, MissingPackageError, Size3, UnsupportedDatasetError
 
 PATCH: Size3 = (96, 96, 96)
@@ -44,10 +43,23 @@ def summary(name: str) -> dict[str, Any]:
         "parameters": facts["parameters"],
         "trains_itself": issubclass(kind, ExternalMethod),
         "datasets": facts["datasets"],
-        "variants": list(kinds) if len(kinds) > 1 else [],
+        "variants": list(kinds) if len(kinds) > 1 else _variants(kind),
         "examples": examples,
         "problem": facts["problem"],
     }
+
+
+def _variants(kind: type[Entrant]) -> list[str]:
+    """What the argument that chooses between networks is in the defaults and the examples."""
+    parameters = inspect.signature(kind).parameters
+    for chooser in ("variant", "version"):
+        if chooser in parameters:
+            chosen = [
+                parameters[chooser].default,
+                *(e[chooser] for e in kind.examples.values() if chooser in e),
+            ]
+            return sorted(dict.fromkeys(map(str, chosen)), key=lambda value: value != str(chosen[0]))
+    return []
 
 
 def description(name: str) -> dict[str, Any]:
@@ -95,14 +107,15 @@ def _facts(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     problem: str | None = None
     for known in DATASETS:
         try:
-            with torch.device("meta"):
-                method = build_method(
-                    name, arguments, spec=dataset(known).spec, patch_size=PATCH, loss_weights=None
-                )
+            method = build_without_memory(
+                name, arguments, spec=dataset(known).spec, patch_size=PATCH, loss_weights=None
+            )
         except UnsupportedDatasetError as reason:
             served[known] = str(reason)
         except BenchError as error:
             problem = str(error)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
         else:
             served[known] = None
             built = built or method

@@ -46,37 +46,28 @@ def list_methods(
 
 
 def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line each; on a narrow terminal its data sets and its paper stand below."""
-    title = ("method", "tasks", "fusion", "parameters", "examples", "data sets", "paper")
+    """A line each; what follows the data sets is as long as it is, and left to the terminal to wrap."""
+    title = ("method", "tasks", "fusion", "parameters", "data sets", "variants", "paper")
     shown = [
         (
             row["method"],
             " + ".join(row["tasks"]),
             row["fusion"],
             _size(row["parameters"], trains_itself=row["trains_itself"]),
-            str(len(row["examples"])),
             _served(row),
-            row["paper"],
+            ", ".join(row["variants"]) or "one",
+            f"{row['paper']}  ({row['problem']})" if row["problem"] else row["paper"],
         )
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(title, *shown, strict=True)]
-    fits = sum(widths) + 2 * (len(widths) - 1) <= screen.width
-    columns = range(len(title) if fits else title.index("data sets"))
-
-    def line(cells: Sequence[str]) -> str:
-        right = (title.index("parameters"), title.index("examples"))
-        return "  ".join(
-            cells[i].rjust(widths[i]) if i in right else cells[i].ljust(widths[i]) for i in columns
-        ).rstrip()
-
-    screen.print(line(title), style="dim")
-    for row, cells in zip(rows, shown, strict=True):
-        screen.print(line(cells))
-        below = [] if fits else [(f"data sets: {_served(row)}", "dim"), (row["paper"], "dim")]
-        for text, style in [*below, (row["problem"] or "", "yellow")]:
-            for wrapped in textwrap.wrap(text, max(screen.width - 4, 20)):
-                screen.print(f"    {wrapped}", style=style)
+    for number, cells in enumerate((title, *shown)):
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        right = title.index("parameters")
+        padded[right] = cells[right].rjust(widths[right])
+        screen.print(
+            "  ".join(padded).rstrip(), style="" if number else "dim", soft_wrap=True, highlight=False
+        )
 
 
 def _served(facts: Mapping[str, Any]) -> str:
