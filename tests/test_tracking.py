@@ -152,6 +152,22 @@ def test_a_grid_is_a_parent_and_its_runs_are_children_with_everything_the_folder
     assert parent.info.status == "KILLED"
 
 
+def test_a_run_that_several_cells_share_is_one_run_with_a_metric_for_each_reading(results: Path) -> None:
+    folder = write_run(results, "r1")
+    both = pd.concat([scores("r1", (0.5,)).assign(reading="CT"), scores("r1", (0.9,)).assign(reading="PET")])
+    folder.write_scores(both)
+    cells = tuple(CellRun({"method": name}, 1, 7, "r1", name) for name in ("CT", "PET"))
+    write_manifest(results, GridManifest("table3", "k1", "demo", "phantom", "", "finger", 1.0, cells))
+    tracking.sync(results)
+    runs = mlflow_runs(results)
+    assert runs["table3-k1"].data.tags["runs.done"] == "1"
+    shared = runs["r1"]
+    assert shared.info.run_name == "method=CT, PET fold=1 seed=7"
+    assert shared.data.tags["factor.method"] == "CT, PET"
+    assert shared.data.metrics["test/CT/tumor/dice"] == 0.5
+    assert shared.data.metrics["test/PET/tumor/dice"] == 0.9
+
+
 @pytest.mark.usefixtures("_own_store")
 def test_the_default_store_is_a_database_in_the_results_folder(results: Path) -> None:
     write_run(results, "r1")
