@@ -53,9 +53,10 @@ def _compare(version: str, case: PreparedCase, setting: Setting) -> Comparison:
     _split_evenly(method, case)
 
     def segment(network: Method) -> np.ndarray:
-        return predict(
+        labels = predict(
             network, case, config=InferenceConfig(), precision="float32", device=torch.device("cpu")
         )
+        return labels[""]
 
     everything = AllBranches(method)
     ours_seconds, peer_seconds, mask, peer_mask = in_turns(
