@@ -195,11 +195,6 @@ def _defined_in(member: object, module: ModuleType) -> bool:
     return inspect.isclass(member) and member.__module__ == module.__name__
 
 
-def method_class(name: str, method_args: Mapping[str, Any] | None = None) -> type[Entrant]:
-    """The class that these arguments choose; `variant` does where a file defines several."""
-    return _chosen(name, method_args or {})[0]
-
-
 def _chosen(name: str, method_args: Mapping[str, Any]) -> tuple[type[Entrant], dict[str, Any]]:
     """The class, and the arguments that are left for its constructor."""
     kinds = entrants(name)

@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from orders import order_of
 from written_studies import write_study
 
-from benchmark.config import Resources, run_config, run_id
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import Store
@@ -56,17 +56,7 @@ def order(data: ReadyData, results: Path, *, grid: str = "dataset", **arguments:
         "inference": {"score_grid": grid},
     }
     settings["method_digest"] = method_digest("external_method")
-    config = run_config(settings, source="test")
-    return RunOrder(
-        results=results,
-        run_id=run_id(config, data.fingerprint),
-        config=config,
-        store=data.store,
-        scored_on=data.store,
-        splits=data.splits,
-        data_fingerprint=data.fingerprint,
-        resources=Resources(threads=1),
-    )
+    return order_of(settings, data, results)
 
 
 @pytest.mark.parametrize("grid", ["dataset", "native"])

@@ -17,7 +17,6 @@ from benchmark.registry import (
     build_method,
     dataset,
     entrants,
-    method_class,
     method_digest,
     method_names,
     use_method_files,
@@ -59,7 +58,7 @@ def build(name: str, **arguments: object) -> Method:
 def test_a_file_is_a_method_under_its_own_name_until_other_files_are_named(tmp_path: Path) -> None:
     assert use_method_files([write(tmp_path, NET)]) == ["net"]
     assert "net" in method_names()
-    assert method_class("net").__name__ == "Net"
+    assert type(build("net")).__name__ == "Net"
     assert isinstance(build("net", width=8), Method)
     use_method_files([])
     assert "net" not in method_names()
@@ -76,12 +75,12 @@ def test_an_edited_file_has_another_digest_and_is_read_again_and_the_suite_s_own
     tmp_path: Path,
 ) -> None:
     use_method_files([write(tmp_path, NET)])
-    before, old = method_digest("net"), method_class("net")
+    before, old = method_digest("net"), type(build("net"))
     assert method_digest("net") == before
-    assert method_class("net") is old
+    assert type(build("net")) is old
     write(tmp_path, NET.replace("Net", "Other"))
     assert method_digest("net") != before
-    assert method_class("net").__name__ == "Other"
+    assert type(build("net")).__name__ == "Other"
     assert method_digest("mirror_unet") is None
 
 
@@ -121,8 +120,8 @@ def test_files_without_a_method_say_so(tmp_path: Path, code: str, message: str) 
 def test_variant_chooses_among_the_classes_of_a_file_the_first_being_the_default(tmp_path: Path) -> None:
     use_method_files([write(tmp_path, TWO)])
     assert list(entrants("net")) == ["narrow", "wide"]
-    assert method_class("net").__name__ == "Narrow"
-    assert method_class("net", {"variant": "wide"}).__name__ == "Wide"
+    assert type(build("net")).__name__ == "Narrow"
+    assert type(build("net", variant="wide")).__name__ == "Wide"
     assert build("net", variant="wide").head.weight.shape[1] == 16
     assert build("net", variant="wide", width=8).head.weight.shape[1] == 8
     with pytest.raises(BenchError, match=r"net has no variant 'wid'. Did you mean 'wide'"):

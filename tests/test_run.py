@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from orders import order_of
 
 import benchmark.run as run_module
 from baselines.mirror_unet import MirrorUNet
-from benchmark.config import Resources, run_config, run_id
+from benchmark.config import run_config
 from benchmark.data.autopet import SPEC
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import Fold, Splits, stored_splits
@@ -64,17 +65,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 def order(data: ReadyData, results: Path, *, save: bool = False, **changes: Any) -> RunOrder:
-    config = run_config(settings(**changes), source="test")
-    return RunOrder(
-        results=results,
-        run_id=run_id(config, data.fingerprint),
-        config=config,
-        store=data.store,
-        scored_on=data.store,
-        splits=data.splits,
-        data_fingerprint=data.fingerprint,
-        resources=Resources(threads=1, save_predictions=save),
-    )
+    return order_of(settings(**changes), data, results, save_predictions=save)
 
 
 def test_every_test_case_gets_a_row_for_every_metric_and_a_mask_on_its_own_grid(

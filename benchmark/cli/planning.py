@@ -102,10 +102,10 @@ def announce(
     own = [need for need in needs if need.run.config.dataset == name]
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
         data = _Data(name, given_root or _phantoms(profile, shown), profile, how, shown)
-        due = [need for need in own if need.run.chosen]
-        for need in due:
-            data.wanted(need)
-        ready_of = [(data.wanted(need, foresee=need not in due), data.usual(need)) for need in own]
+        for need in own:
+            if need.run.chosen:
+                data.wanted(need)
+        ready_of = [(data.wanted(need, foresee=not need.run.chosen), data.usual(need)) for need in own]
     _check_left_out(ready_of, how)
     for need, (ready, _) in zip(own, ready_of, strict=True):
         if need.run.config.fold >= ready.n_folds:
