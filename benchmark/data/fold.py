@@ -26,7 +26,8 @@ class FoldData:
 def open_fold(order: RunOrder) -> FoldData:
     """The order's fold; DataError when the data are not those it was planned for."""
     config = order.config
-    store, scored_on = Store(order.store), Store(order.scored_on)
+    store = Store(order.store)
+    scored_on = store if order.scored_on == order.store else Store(order.scored_on)
     references = scored_on.cases
     cases = {case_id: case for case_id, case in store.cases.items() if case_id in references}
     splits = stored_splits(order.splits, [case.summary for case in cases.values()])

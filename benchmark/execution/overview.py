@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -129,11 +130,13 @@ def print_failures(
     console: Console, results: Path, cells: Sequence[CellRun], words: Mapping[str, str]
 ) -> None:
     """Every failed run with the beginning of its error."""
-    for cell in one_a_run(cells):
-        if words[cell.run_id] in ("failed", "unsupported"):
-            record = RunFolder(results, cell.run_id).record()
-            line = f"{words[cell.run_id]} {cell.run_id}  {label(cell)}  {record.failure}: {first_line(record.error)}"
-            console.print(Text(line, style="red"), soft_wrap=True)
+    for run_id, name in labels_of(cells).items():
+        word = words[run_id]
+        if word in ("failed", "unsupported"):
+            record = RunFolder(results, run_id).record()
+            kind = f"{record.failure}: " if word == "failed" else ""
+            line = f"{word} {run_id}  {name}  {kind}{first_line(record.error)}"
+            console.print(Text(line, style=_STYLE[word]), soft_wrap=True)
     if "failed" in words.values():
         console.print(
             "`bench show RUN` tells everything about a run; --retry-failed tries them again.", soft_wrap=True
@@ -142,9 +145,10 @@ def print_failures(
 
 def labels_of(cells: Sequence[CellRun], *, fold_and_seed: bool = True) -> dict[str, str]:
     """A line for each run; one that several cells share is named by the first and their number."""
+    readings = Counter(cell.run_id for cell in cells)
     labels = {}
     for cell in one_a_run(cells):
-        more = sum(other.run_id == cell.run_id for other in cells) - 1
+        more = readings[cell.run_id] - 1
         shared = f" (and {more} more readings)" if more else ""
         labels[cell.run_id] = label(cell, fold_and_seed=fold_and_seed) + shared
     return labels
