@@ -10,6 +10,8 @@ from pathlib import Path
 Size3 = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 """Voxel edge lengths in mm, in the order of the array's axes."""
+Branches = tuple[tuple[str, ...], tuple[str, ...]]
+"""The modalities of the two branches of a network."""
 
 
 class BenchError(Exception):
@@ -79,10 +81,11 @@ class Preparation:
 
     `spacing_mm` None keeps each file's own voxels. `crop_modality`: the volume is cropped to the bounding box of
     the voxels where this modality, before its values are changed, is above `crop_above` (its own unit). None: no crop.
+    Values of a modality without a rule, or with None, stay as they are.
     """
 
     spacing_mm: Spacing | None
-    intensities: Mapping[str, Intensity]
+    intensities: Mapping[str, Intensity | None]
     crop_modality: str | None = None
     crop_above: float = 0.0
 
@@ -92,7 +95,9 @@ class DatasetSpec:
     """Facts about a data set, and its usual preparation.
 
     That is the one its literature uses; all methods are scored on its grid, whatever their own. `modalities` is the
-    channel order of every image array; `labels` maps names to voxel values.
+    channel order of every image array; `labels` maps names to voxel values. `branches` are the modalities, or groups of
+    them, that a method with two branches takes unless a study says otherwise, the one that segments second; None: the
+    data set does not say, and a study must.
     """
 
     name: str
@@ -100,6 +105,7 @@ class DatasetSpec:
     labels: Mapping[str, int]
     regions: tuple[Region, ...]
     preparation: Preparation
+    branches: Branches | None = None
 
     @property
     def n_classes(self) -> int:
@@ -115,20 +121,23 @@ class DatasetSpec:
 class Case:
     """One examination on disk, in its original files.
 
-    `has_lesion` is what the data set's metadata says (None: it says nothing); the label decides.
+    Several modalities may lie in one file with four axes; `channels` then says which index along the fourth is whose.
+    `label` None: nobody has labelled it; it can be predicted, but neither trained on nor scored. `has_lesion` is what
+    the data set's metadata says (None: it says nothing); the label decides.
     """
 
     case_id: str
     patient: str
     images: Mapping[str, Path]
-    label: Path
+    label: Path | None
     has_lesion: bool | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, Path]:
-        """All files of the case by role: the modalities' names and `label`."""
-        return {**self.images, "label": self.label}
+        """All files of the case by role: the modalities' names and, where there is one, `label`."""
+        return {**self.images, **({"label": self.label} if self.label else {})}
 
 
 @dataclass(frozen=True)

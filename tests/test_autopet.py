@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmark.data.autopet import SPEC, discover
 from benchmark.data.naming import case_id_from
+from benchmark.data.readers.autopet import SPEC, discover
 from benchmark.vocabulary import Case, DataError
 
 FIRST = "03-23-2003-NA-PET-CT Ganzkoerper  primaer mit KM-10445"

@@ -12,9 +12,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from written_decathlon import head, save, write_decathlon
 
-from benchmark.data.autopet import SPEC, discover
 from benchmark.data.check import Fault, check_cases, faults_json, report_faults
+from benchmark.data.readers import msd
+from benchmark.data.readers.autopet import SPEC, discover
 from benchmark.vocabulary import Case
 
 SHAPE = (24, 22, 20)
@@ -133,6 +135,59 @@ def test_a_volume_with_a_fourth_axis_is_found(study: Path) -> None:
     assert [f.problem for f in found(study, thorough=True)] == [
         f"{name}.nii.gz is not a volume: its shape is 24 x 22 x 20 x 1" for name in ("CTres", "SUV", "SEG")
     ]
+
+
+def test_the_remedies_speak_of_the_data_set_at_hand(tmp_path: Path) -> None:
+    """Brain MRI has neither a PET to resample to nor a label of 0 and 1."""
+    root = write_decathlon(tmp_path, ["a"])
+    save(root / "labelsTr" / "a.nii.gz", head(0, 4)[1][..., :-1].astype(np.float32))
+    shapes, label = check_cases(msd.discover(root), msd.SPEC, thorough=False)
+    assert shapes.problem == "the shapes differ: FLAIR/T1w/T1Gd/T2w 10 x 9 x 8 x 4, label 10 x 9 x 7"
+    assert shapes.remedy == "Resample all images to the grid of the label."
+    assert shapes.files == (root / "imagesTr" / "a.nii.gz", root / "labelsTr" / "a.nii.gz")
+    assert label.remedy == "Store it as 8-bit integers, after rounding to 0, 1, 2 and 3."
+
+
+@pytest.mark.parametrize("n", [None, 3, 5])
+def test_a_file_of_four_modalities_holds_four_volumes(tmp_path: Path, n: int | None) -> None:
+    root = write_decathlon(tmp_path, ["a"])
+    image = head(0, 5)[0]
+    save(root / "imagesTr" / "a.nii.gz", image[..., 0] if n is None else image[..., :n])
+    fault = only(check_cases(msd.discover(root), msd.SPEC, thorough=True))
+    there = "10 x 9 x 8" if n is None else f"10 x 9 x 8 x {n}"
+    assert fault.problem == f"a.nii.gz does not hold 4 volumes along a fourth axis: its shape is {there}"
+
+
+def test_a_file_with_four_axes_must_lie_on_its_label(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path, ["a"])
+    save(root / "labelsTr" / "a.nii.gz", head(0, 4)[1], np.eye(4))
+    fault = only(check_cases(msd.discover(root), msd.SPEC, thorough=False))
+    assert "FLAIR/T1w/T1Gd/T2w and label lie up to" in fault.problem
+
+
+def test_the_volumes_of_one_file_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path, ["a", "b"])
+    first, second = head(0, 4)[0], head(1, 4)[0]
+    second[..., 2] = first[..., 2]
+    second[2, 2, 2, 3] = np.nan
+    save(root / "imagesTr" / "b.nii.gz", second)
+    problems = [(f.case_id, f.problem) for f in check_cases(msd.discover(root), msd.SPEC, thorough=True)]
+    assert problems == [
+        ("a", "the T1Gd image is the same as that of b (patient b)"),
+        ("b", "T2w is NaN or infinite in 1 of 720 voxels"),
+        ("b", "the T1Gd image is the same as that of a (patient a)"),
+    ]
+    first[..., 1] = first[..., 0]
+    save(root / "imagesTr" / "a.nii.gz", first)
+    (fault,) = check_cases(msd.discover(root)[:1], msd.SPEC, thorough=True)
+    assert fault.problem == "FLAIR and T1w are copies of one image"
+
+
+def test_a_case_that_nobody_has_labelled_is_checked_by_its_images(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path, ["a"], test=["t", "u"])
+    truncate(root / "imagesTs" / "u.nii.gz")
+    fault = only(check_cases(msd.unlabelled(root), msd.SPEC, thorough=False))
+    assert (fault.case_id, fault.files) == ("u", (root / "imagesTs" / "u.nii.gz",))
 
 
 def test_flipped_axes_are_found_although_the_shapes_agree(study: Path) -> None:

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmark.data.autopet import SPEC, discover
 from benchmark.data.prepare import prepare_case
+from benchmark.data.readers.autopet import SPEC, discover
 from benchmark.vocabulary import Case, DataError, Intensity, Percentiles, ZScore
 
 UNCHANGED = replace(SPEC.preparation, spacing_mm=(4.0, 4.0, 5.0))
@@ -56,7 +56,7 @@ def test_the_image_is_cropped_to_the_pet_and_the_label_is_not(tmp_path: Path) ->
     assert prepared.lesion_ml == pytest.approx(2 * 0.08)
 
 
-def prepared_with(folder: Path, **intensities: Intensity) -> np.ndarray:
+def prepared_with(folder: Path, **intensities: Intensity | None) -> np.ndarray:
     """PET is 0, 1, ..., 63 in its 64 voxels."""
     pet = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
     case = write_case(folder, np.zeros((4, 4, 4), np.uint8), np.diag([4.0, 4.0, 5.0, 1.0]), pet=pet)
@@ -79,6 +79,48 @@ def test_a_z_score_of_voxels_that_are_not_zero_leaves_zeros_alone(tmp_path: Path
     assert pet.ravel()[32] == 0
     assert pet.ravel()[63] == pytest.approx(31 / ((63**2 - 1) / 12) ** 0.5, abs=2e-3)
     assert (ct == 0).all(), "a constant image has no deviation to divide by"
+
+
+def test_values_without_a_rule_stay_as_they_are(tmp_path: Path) -> None:
+    pet = prepared_with(tmp_path, CT=None, PET=None)[1].ravel()
+    np.testing.assert_array_equal(pet, np.arange(64))
+
+
+def test_values_that_the_store_cannot_hold_as_they_are_are_refused(tmp_path: Path) -> None:
+    """float16 ends at 65504."""
+    pet = np.full((4, 4, 4), 70_000, np.float32)
+    case = write_case(tmp_path, np.zeros((4, 4, 4), np.uint8), np.eye(4), pet=pet)
+    with pytest.raises(DataError, match=r"SUV.nii.gz has values beyond 65504.*Give PET a rule"):
+        prepare_case(case, SPEC, replace(UNCHANGED, intensities={}))
+    prepare_case(case, SPEC, UNCHANGED)
+
+
+def test_modalities_along_a_fourth_axis_are_prepared_as_files_of_their_own_are(tmp_path: Path) -> None:
+    label = np.zeros((9, 10, 11), np.uint8)
+    label[2:5, 3:6, 4:8] = 1
+    pet = np.random.default_rng(0).gamma(2, 1, label.shape).astype(np.float32)
+    alone = write_case(tmp_path, label, np.diag([-4.0, 4.0, 5.0, 1.0]), pet=pet)
+    ct = nib.load(alone.images["CT"]).get_fdata(dtype=np.float32)
+    both = tmp_path / "both.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([pet, ct], axis=3), np.diag([-4.0, 4.0, 5.0, 1.0])), both)
+    shared = replace(alone, images=dict.fromkeys(("CT", "PET"), both), channels={"CT": 1, "PET": 0})
+    first, second = (prepare_case(case, SPEC, SPEC.preparation) for case in (alone, shared))
+    assert first.image.tobytes() == second.image.tobytes()
+    assert first.geometry == second.geometry
+    with pytest.raises(
+        DataError, match=r"both.nii.gz has shape \(9, 10, 11, 2\), but PET should be number 2"
+    ):
+        prepare_case(replace(shared, channels={"CT": 1, "PET": 2}), SPEC, SPEC.preparation)
+    with pytest.raises(DataError, match="has 4 axes; a volume with three is needed"):
+        prepare_case(replace(shared, channels={}), SPEC, SPEC.preparation)
+
+
+def test_an_unlabelled_case_lies_on_the_grid_of_its_first_image(tmp_path: Path) -> None:
+    case = write_case(tmp_path, np.ones((8, 8, 8), np.uint8), np.diag([-4.0, 4.0, 5.0, 1.0]))
+    labelled, without = (prepare_case(c, SPEC, SPEC.preparation) for c in (case, replace(case, label=None)))
+    assert without.image.tobytes() == labelled.image.tobytes()
+    assert without.geometry == labelled.geometry
+    assert (without.label, without.lesion.shape, without.lesion_ml) == (None, (0, 3), 0.0)
 
 
 def test_without_a_spacing_the_voxels_stay_as_they_are(tmp_path: Path) -> None:

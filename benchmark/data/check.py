@@ -21,7 +21,16 @@ from pathlib import Path
 import numpy as np
 from nibabel.imageglobals import LoggingOutputSuppressor
 
-from benchmark.data.nifti import CONVERT, UnreadableError, Volume, open_volume, read_voxels, shape_text
+from benchmark.data.check_values import Report, check_values
+from benchmark.data.nifti import (
+    CONVERT,
+    CONVERT_TO_3D,
+    UnreadableError,
+    Volume,
+    open_volume,
+    read_voxels,
+    shape_text,
+)
 from benchmark.vocabulary import Case, DatasetSpec
 
 AFFINE_TOLERANCE = 0.25
@@ -29,25 +38,9 @@ AFFINE_TOLERANCE = 0.25
 centres and corners, the smallest fault that matters, by half an edge."""
 VOXEL_EDGE_MM = (0.1, 20.0)
 """Outside these bounds the header's unit is not mm."""
-SUV_P99_LIMIT = 500.0
-"""SUV is about 1 on average over a body, and below 20 in 99 % of the voxels even in crops around a tumour;
-that percentile is above 10,000 in Bq/ml. Not the maximum: tracer in a bladder may exceed SUV 1000."""
-SUV_NEGATIVE = (-0.1, 0.01)
-"""Value and share of the voxels below it. Interpolation undershoots around hot spots, in few voxels."""
-HU_AIR_OR_FAT = -50.0
-"""Any part of a body shows air (-1000 HU) or fat (-100 HU); unsigned and rescaled values are never so low."""
-HU_TISSUE = (-200.0, 200.0, 0.01)
-"""Bounds of fat, muscle and organs, and the least share of voxels within: some 0.08 in a whole-body scan, 0.2
-to 0.8 in crops. Values with a wrong offset, and a CT resampled to where it has no slices, have hardly any."""
-HU_LIMIT = 40_000.0
-"""Beyond what 16 bits hold, with metal or without."""
-_SAMPLE = 1_000_000
-"""Voxels for the shares and percentiles above, at equal distances."""
 _HASHED_AT_ONCE = 1 << 22
 
 Progress = Callable[[int, int], None]
-_Report = Callable[[str, str, Iterable[str]], None]
-"""Problem, remedy, and the roles of the files concerned."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +63,11 @@ def check_cases(
 ) -> list[Fault]:
     """All faults of all cases, in the order of `cases`.
 
-    Cheap: missing, empty and truncated files, headers that are no NIfTI, shapes, affines, voxel sizes, the
-    type of the label. `thorough` adds checksums, NaN and infinity, label values, PET that is no SUV, CT that
-    is no HU, metadata that contradict the label, and the same image under two patients. It takes some seconds
-    and, per job, a gigabyte for a whole-body case. `jobs` threads; `progress` is told (cases done, cases).
+    Cheap: missing, empty and truncated files, headers that are no NIfTI, shapes, affines, voxel sizes, the number of
+    modalities in a file with four axes, the type of the label. `thorough` adds checksums, NaN and infinity, label
+    values, a modality PET that is no SUV, a CT that is no HU, metadata that contradict the label, and the same image
+    under two patients. It takes some seconds and, per job, a gigabyte for a whole-body case. `jobs` threads;
+    `progress` is told (cases done, cases).
     """
 
     def checked(case: Case) -> tuple[list[Fault], dict[str, str]]:
@@ -133,99 +127,162 @@ def faults_json(faults: Iterable[Fault]) -> str:
     return json.dumps(rows, indent=1)
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of a case that could be opened, and what it holds: modalities, or the label."""
+
+    roles: tuple[str, ...]
+    volume: Volume
+    channels: Mapping[str, int]
+    """Index along the fourth axis by modality; empty for a file that should have three axes."""
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.roles)
+
+    @property
+    def sound_shape(self) -> bool:
+        if not self.channels:
+            return len(self.volume.shape) == 3
+        return len(self.volume.shape) == 4 and self.volume.shape[3] == 1 + max(self.channels.values())
+
+
 def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> tuple[list[Fault], dict[str, str]]:
     """The case's faults, and hashes of its images by modality."""
     faults: list[Fault] = []
-    images: dict[str, Volume] = {}
+    files: list[_File] = []
 
     def report(problem: str, remedy: str, roles: Iterable[str]) -> None:
-        faults.append(Fault(case.case_id, problem, remedy, tuple(case.files[role] for role in roles)))
+        paths = dict.fromkeys(case.files[role] for role in roles)
+        faults.append(Fault(case.case_id, problem, remedy, tuple(paths)))
 
-    for role, path in case.files.items():
+    for roles in _roles_by_file(case):
         try:
-            images[role] = open_volume(path)
+            volume = open_volume(case.files[roles[0]])
         except UnreadableError as error:
-            report(error.problem, error.remedy, [role])
-    _check_geometry(images, report)
-    if "label" in images:
-        _check_label_type(images["label"], report)
+            report(error.problem, error.remedy, roles)
+        else:
+            channels = {role: case.channels[role] for role in roles if role in case.channels}
+            files.append(_File(roles, volume, channels))
+    _check_geometry(files, report)
+    for file in files:
+        if file.roles == ("label",):
+            _check_label_type(file.volume, spec, report)
     hashes: dict[str, str] = {}
-    for role, image in images.items() if thorough else ():
+    for file in files if thorough else ():
         try:
-            voxels = read_voxels(image)
+            voxels = read_voxels(file.volume)
         except UnreadableError as error:
-            report(error.problem, error.remedy, [role])
+            report(error.problem, error.remedy, file.roles)
             continue
         except MemoryError:
-            report(f"{image.path.name} does not fit into memory", "Check with fewer jobs at a time.", [role])
+            problem = f"{file.volume.path.name} does not fit into memory"
+            report(problem, "Check with fewer jobs at a time.", file.roles)
             continue
-        if role == "label":
-            _check_label(voxels, image, case, spec, report)
-        else:
-            hashes[role] = _content_hash(voxels)
-            _check_values(voxels, role, report)
-    if len(hashes) > len(set(hashes.values())):
-        report(
-            "the modalities are copies of one image", "Put each modality into its own file.", sorted(hashes)
-        )
-        hashes = {}
+        if file.roles == ("label",):
+            _check_label(voxels, file.volume, case, spec, report)
+        elif file.sound_shape or not file.channels:
+            for role in file.roles:
+                channel = voxels[..., file.channels[role]] if role in file.channels else voxels
+                hashes[role] = _content_hash(channel)
+                check_values(channel, role, spec, report)
+    if alike := sorted(role for role, one in hashes.items() if list(hashes.values()).count(one) > 1):
+        remedy = "Put each modality into its own file, or into its own place along the fourth axis."
+        report(f"{' and '.join(alike)} are copies of one image", remedy, alike)
+        hashes = {role: one for role, one in hashes.items() if role not in alike}
     return faults, hashes
 
 
-def _check_geometry(images: Mapping[str, Volume], report: _Report) -> None:
-    for role, image in images.items():
-        if len(image.shape) != 3:
-            report(f"{image.path.name} is not a volume: its shape is {shape_text(image)}", CONVERT, [role])
-    if len({image.shape for image in images.values()}) > 1:
-        shapes = ", ".join(f"{role} {shape_text(image)}" for role, image in images.items())
-        report(f"the shapes differ: {shapes}", "Resample all images to the grid of the PET.", images)
-    volumes = {role: image for role, image in images.items() if len(image.shape) == 3}
-    placed = {}
-    for role, image in volumes.items():
-        edges = np.linalg.norm(image.affine[:3, :3], axis=0)
-        if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
-            report(f"{image.path.name} has no usable affine", CONVERT, [role])
+def _roles_by_file(case: Case) -> list[tuple[str, ...]]:
+    """Modalities of one file together, if the case says where each lies in it; all else alone."""
+    shared: dict[Path, list[str]] = {}
+    alone = []
+    for role, path in case.files.items():
+        if role in case.channels:
+            shared.setdefault(path, []).append(role)
+        else:
+            alone.append((role,))
+    return [*map(tuple, shared.values()), *alone]
+
+
+def _check_geometry(files: Sequence[_File], report: Report) -> None:
+    for file in files:
+        if not file.sound_shape:
+            there = f"its shape is {shape_text(file.volume)}"
+            if file.channels:
+                n = 1 + max(file.channels.values())
+                problem = f"{file.volume.path.name} does not hold {_count(n, 'volume')} along a fourth axis: {there}"
+                report(problem, f"Store {', '.join(file.roles)} there, in the data set's order.", file.roles)
+            else:
+                report(f"{file.volume.path.name} is not a volume: {there}", CONVERT_TO_3D, file.roles)
+    if len({_grid(file) for file in files}) > 1:
+        shapes = ", ".join(f"{file.name} {shape_text(file.volume)}" for file in files)
+        roles = [role for file in files for role in file.roles]
+        model = next((name for name in ("PET", "label") if name in roles), roles[0])
+        report(f"the shapes differ: {shapes}", f"Resample all images to the grid of the {model}.", roles)
+    placed = []
+    for file in files:
+        if not file.sound_shape:
+            continue
+        affine = file.volume.affine
+        edges = np.linalg.norm(affine[:3, :3], axis=0)
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            report(f"{file.volume.path.name} has no usable affine", CONVERT, file.roles)
         elif edges.min() < VOXEL_EDGE_MM[0] or edges.max() > VOXEL_EDGE_MM[1]:
             size = " x ".join(f"{edge:.3g}" for edge in edges)
-            report(
-                f"{image.path.name} has voxels of {size} mm", "Correct the header: its unit is mm.", [role]
-            )
+            problem = f"{file.volume.path.name} has voxels of {size} mm"
+            report(problem, "Correct the header: its unit is mm.", file.roles)
         else:
-            placed[role] = image
-    for (one, first), (other, second) in itertools.combinations(placed.items(), 2):
-        apart = _corners_apart_mm(first, second)
-        edge = np.linalg.norm(first.affine[:3, :3], axis=0).min()
-        if first.shape == second.shape and apart > AFFINE_TOLERANCE * edge:
+            placed.append(file)
+    for one, other in itertools.combinations(placed, 2):
+        apart = _corners_apart_mm(one.volume, other.volume)
+        edge = np.linalg.norm(one.volume.affine[:3, :3], axis=0).min()
+        if _grid(one) == _grid(other) and apart > AFFINE_TOLERANCE * edge:
             report(
-                f"the affines differ: {one} and {other} lie up to {apart:.1f} mm apart",
+                f"the affines differ: {one.name} and {other.name} lie up to {apart:.1f} mm apart",
                 "Resample both to one grid, or copy the affine if only the header is wrong.",
-                [one, other],
+                [*one.roles, *other.roles],
             )
+
+
+def _grid(file: _File) -> tuple[int, ...]:
+    """The lengths of the axes, without the fourth where it should be there."""
+    return file.volume.shape[:3] if file.channels else file.volume.shape
 
 
 def _corners_apart_mm(first: Volume, second: Volume) -> float:
-    corners = np.array(list(itertools.product(*((0, length - 1) for length in first.shape), (1,))), float)
+    corners = np.array(list(itertools.product(*((0, length - 1) for length in first.shape[:3]), (1,))), float)
     difference = corners @ (first.affine - second.affine).T
     return float(np.linalg.norm(difference[:, :3], axis=1).max())
 
 
-def _check_label_type(image: Volume, report: _Report) -> None:
+def _check_label_type(image: Volume, spec: DatasetSpec, report: Report) -> None:
     if image.dtype.kind == "f" or image.is_scaled:
         how = f"as {image.dtype}" if image.dtype.kind == "f" else "with a scale factor"
-        report(
-            f"the label is stored {how}", "Store it as 8-bit integers, after rounding to 0 and 1.", ["label"]
-        )
+        remedy = f"Store it as 8-bit integers, after rounding to {_listed(_values_of(spec))}."
+        report(f"the label is stored {how}", remedy, ["label"])
 
 
-def _check_label(voxels: np.ndarray, image: Volume, case: Case, spec: DatasetSpec, report: _Report) -> None:
-    allowed = sorted({0, *spec.labels.values()})
+def _values_of(spec: DatasetSpec) -> list[int]:
+    """What a label's voxels may be."""
+    return sorted({0, *spec.labels.values()})
+
+
+def _listed(values: Sequence[int]) -> str:
+    *before, last = map(str, values)
+    return f"{', '.join(before)} and {last}"
+
+
+def _check_label(voxels: np.ndarray, image: Volume, case: Case, spec: DatasetSpec, report: Report) -> None:
+    allowed = _values_of(spec)
     if voxels.size and (voxels.min() < 0 or voxels.max() > max(allowed) or voxels.dtype.kind == "f"):
         other = [value for value in np.unique(voxels).tolist() if value not in allowed]
         if other:
             some = ", ".join(f"{value:g}" for value in other[:5]) + (", ..." if len(other) > 5 else "")
+            cut = "; if it is a probability, cut it at one half" if allowed == [0, 1] else ""
             report(
-                f"the label has the values {some}, not only {' and '.join(map(str, allowed))}",
-                "Map the labels to these values; if it is a probability, cut it at one half.",
+                f"the label has the values {some}, not only {_listed(allowed)}",
+                f"Map the labels to these values{cut}.",
                 ["label"],
             )
     lesion_ml = np.count_nonzero(voxels) * image.voxel_ml
@@ -241,67 +298,6 @@ def _check_label(voxels: np.ndarray, image: Volume, case: Case, spec: DatasetSpe
             f"the metadata say {diagnosis}, but the label is empty",
             "Correct the row in the CSV (NEGATIVE for a study without lesion) or the label.",
             ["label"],
-        )
-
-
-def _check_values(voxels: np.ndarray, modality: str, report: _Report) -> None:
-    broken = voxels.size - int(np.count_nonzero(np.isfinite(voxels))) if voxels.dtype.kind == "f" else 0
-    if broken:
-        share = f"{broken:,} of {voxels.size:,} voxels"
-        report(f"{modality} is NaN or infinite in {share}", "Convert the image again.", [modality])
-    flat = voxels.reshape(-1, order="F")
-    sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return
-    # NaN and infinity, reported above, must not hide the rest.
-    finite = flat[np.isfinite(flat)] if broken else flat
-    low, high = float(finite.min()), float(finite.max())
-    if modality == "PET":
-        _check_suv(sample, high, report)
-    if modality == "CT":
-        _check_hu(sample, low, high, report)
-
-
-def _check_suv(sample: np.ndarray, high: float, report: _Report) -> None:
-    typical = float(np.percentile(sample, 99))
-    negative = float(np.mean(sample < SUV_NEGATIVE[0]))
-    if typical > SUV_P99_LIMIT:
-        report(
-            f"PET cannot be SUV: 1 % of the voxels are above {typical:,.0f}, which looks like Bq/ml",
-            "Convert it to SUV: multiply by body weight in g and divide by the decay-corrected dose in Bq.",
-            ["PET"],
-        )
-    if high <= 1:
-        report(
-            f"PET cannot be SUV: no voxel is above 1 (the highest is {high:.3g}); it seems to be rescaled",
-            "Use the image in SUV, before any scaling.",
-            ["PET"],
-        )
-    if negative > SUV_NEGATIVE[1]:
-        report(
-            f"PET cannot be SUV: {negative:.0%} of the voxels are negative",
-            "Use the image in SUV; see that the files of CT and PET are not exchanged.",
-            ["PET"],
-        )
-
-
-def _check_hu(sample: np.ndarray, low: float, high: float, report: _Report) -> None:
-    tissue = float(np.mean((sample >= HU_TISSUE[0]) & (sample <= HU_TISSUE[1])))
-    if low > HU_AIR_OR_FAT:
-        report(
-            f"CT cannot be in HU: no voxel is below {low:.3g}, where air is -1000 and fat -100",
-            "Apply the slope and intercept of the DICOM files; see that CT and PET are not exchanged.",
-            ["CT"],
-        )
-    elif max(-low, high) > HU_LIMIT:
-        report(f"CT cannot be in HU: it reaches from {low:.3g} to {high:.3g}", "Convert it again.", ["CT"])
-    elif tissue < HU_TISSUE[2]:
-        report(
-            f"CT cannot be in HU: only {tissue:.1%} of the voxels lie between {HU_TISSUE[0]:g} and "
-            f"{HU_TISSUE[1]:g}, where all soft tissue is",
-            "Apply slope and intercept of the DICOM files once; see that the CT was resampled to this PET.",
-            ["CT"],
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import PreparedCase, Store, data_fingerprint
@@ -21,6 +21,12 @@ class FoldData:
     validation: Sequence[PreparedCase]
     test: Sequence[PreparedCase]
     references: Mapping[str, PreparedCase]
+
+    def without_test(self) -> FoldData:
+        """The fold for those who may not see the test part."""
+        ids = {case.case_id for case in self.test}
+        references = {name: case for name, case in self.references.items() if name not in ids}
+        return replace(self, test=(), references=references)
 
 
 def open_fold(order: RunOrder) -> FoldData:
@@ -44,4 +50,4 @@ def open_fold(order: RunOrder) -> FoldData:
     if empty := [name for name, ids in fold.parts().items() if not ids]:
         raise DataError(f"Fold {config.fold} of {order.splits} has no case left in {' and '.join(empty)}.")
     train, validation, test = ([cases[case_id] for case_id in ids] for ids in fold.parts().values())
-    return FoldData(dataset(config.dataset).spec, train, validation, test, references)
+    return FoldData(dataset(config.dataset).spec_of(order.root), train, validation, test, references)

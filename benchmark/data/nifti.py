@@ -16,6 +16,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
+from benchmark.results import written_whole
 from benchmark.vocabulary import BenchError
 
 _HEADER_BYTES = 348
@@ -31,7 +32,8 @@ class UnreadableError(BenchError):
 
 
 AGAIN = "Copy or download the file again."
-CONVERT = "Convert the image again, to a 3D NIfTI file."
+CONVERT = "Convert the image again, to NIfTI."
+CONVERT_TO_3D = "Convert the image again, to a 3D NIfTI file."
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,34 @@ def _refuse_short(image: Volume, length: int) -> None:
         raise UnreadableError(problem, AGAIN)
 
 
-def read_voxels(image: Volume) -> np.ndarray:
-    """All values in the image's unit, as stored if unscaled, else as float32; verifies checksums."""
+def read_bytes(image: Volume) -> bytes:
+    """The uncompressed file, header and all; verifies checksums."""
     content = b"".join(_blocks(image.path))
     _refuse_short(image, len(content))
+    return content
+
+
+def read_voxels(image: Volume) -> np.ndarray:
+    """All values in the image's unit, as stored if unscaled, else as float32; verifies checksums."""
+    content = read_bytes(image)
     with _reading(image.path):
         voxels = np.frombuffer(content, image.dtype, count=math.prod(image.shape), offset=image.offset)
     if image.is_scaled:
         voxels = voxels.astype(np.float32) * np.float32(image.slope) + np.float32(image.inter)
     return voxels.reshape(image.shape, order="F")
+
+
+def write_nifti(path: Path, voxels: np.ndarray, *, affine: np.ndarray) -> None:
+    """Write an image, compressed; the file appears when it is complete."""
+    image = nib.Nifti1Image(voxels, affine)
+    with written_whole(path) as temporary:
+        # nibabel chooses the format by the name's ending.
+        named = temporary.with_name(f"{temporary.name}.nii.gz")
+        try:
+            nib.save(image, named)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
 
 
 def shape_text(image: Volume) -> str:

@@ -68,10 +68,10 @@ def ready_data(
     from several processes at once.
     """
     reader = dataset(name)
-    cases = reader.discover(root)
+    spec, cases = reader.spec_of(root), reader.discover(root)
     faults = check_cases(
         cases,
-        reader.spec,
+        spec,
         thorough=False,
         jobs=jobs,
         progress=lambda done, total: progress("check", done, total),
@@ -85,10 +85,10 @@ def ready_data(
     if not sound:
         raise DataError(f"No case in {root} can be used:\n{report_faults(faults)}")
 
-    preparation = preparation or reader.spec.preparation
-    folder = store_folder(results, reader.spec, preparation, root)
+    preparation = preparation or spec.preparation
+    folder = store_folder(results, spec, preparation, root)
     with exclusive(folder / ".lock", wait=True):
-        rebuilt, failed = _prepare(sound, folder, reader.spec, preparation, jobs, progress)
+        rebuilt, failed = _prepare(sound, folder, spec, preparation, jobs, progress)
         if failed and not skip_bad_cases:
             listed = "\n".join(failed.values())
             raise DataError(
@@ -98,14 +98,13 @@ def ready_data(
         prepared = sorted(case.case_id for case in sound if case.case_id not in failed)
         if not prepared:
             raise DataError(f"No case in {root} can be prepared. {next(iter(failed.values()))}")
-        identity = preparation_identity(reader.spec, preparation)
+        identity = preparation_identity(spec, preparation)
         write_json(folder / "store.json", {"identity": identity, "cases": prepared})
         store = Store(folder)
         summaries = [case.summary for case in store.cases.values()]
 
-    splits_path = splits_path_in(
-        splits_folder(results, reader.spec, root), n_folds=n_folds, user_file=splits_file
-    )
+    splits_file = splits_file or reader.own_splits(root)
+    splits_path = splits_path_in(splits_folder(results, spec, root), n_folds=n_folds, user_file=splits_file)
     splits = load_or_make_splits(
         splits_path, summaries, n_folds=n_folds, user_file=splits_file, left_out=tuple(broken)
     )
@@ -132,7 +131,7 @@ def foreseen_data(
     It names runs that are planned but not to be executed now. (A case that this preparation cannot handle would change
     the name.)
     """
-    spec = dataset(name).spec
+    spec = dataset(name).spec_of(root)
     scored = Store(scored_on.store)
     summaries = [case.summary for case in scored.cases.values()]
     foreseen = store_fingerprint(preparation_identity(spec, preparation), scored.cases.values())

@@ -6,7 +6,7 @@ The grid keeps the physical extent of the volume: its first voxel's outer corner
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float16, Int16, UInt8
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
-from benchmark.data.nifti import UnreadableError, open_volume, read_voxels
+from benchmark.data.nifti import UnreadableError, Volume, open_volume, read_voxels
 from benchmark.vocabulary import (
     BenchError,
     Case,
@@ -41,8 +41,9 @@ FORMAT = 2
 class Geometry:
     """How the prepared grids lie on the original files.
 
-    `native_*` describe the label file as it is on disk; `grid_shape` is the full volume at the new spacing, its
-    axes turned to right-anterior-superior; the stored image is the part from `crop_start`, `crop_shape` long.
+    `native_*` describe the label file as it is on disk (of an unlabelled case its first image); `grid_shape` is the
+    full volume at the new spacing, its axes turned to right-anterior-superior; the stored image is the part from
+    `crop_start`, `crop_shape` long.
     """
 
     native_shape: Size3
@@ -84,11 +85,12 @@ class Geometry:
 class PreparedArrays:
     """`image` is the crop; `label` the full grid; `lesion` the foreground voxels of the crop.
 
-    `lesion_ml` is measured in the original voxels, so that it does not depend on the preparation.
+    `lesion_ml` is measured in the original voxels, so that it does not depend on the preparation. An unlabelled
+    case has no `label` and an empty `lesion`.
     """
 
     image: Float16[np.ndarray, "m x y z"]
-    label: UInt8[np.ndarray, "X Y Z"]
+    label: UInt8[np.ndarray, "X Y Z"] | None
     lesion: Int16[np.ndarray, "n 3"]
     geometry: Geometry
     lesion_ml: float
@@ -96,54 +98,52 @@ class PreparedArrays:
 
 def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> PreparedArrays:
     """Read and prepare one case. Raises DataError naming case and file when it cannot be read."""
-    native = _read(case, "label")
-    native_affine = native.affine
-    label_voxels = native.voxels
-    unknown = sorted(set(np.unique(label_voxels).tolist()) - {0, *spec.labels.values()})
-    if unknown:
-        raise DataError(
-            f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows 0 and "
-            f"{dict(spec.labels)}. `bench data check` lists all faults."
-        )
-    label = _to_ras(label_voxels.astype(np.uint8), native_affine)
-    shape = _size3(label.shape)
-    native_spacing = _in_ras_order(_spacing_of(native_affine), native_affine)
+    frame = _opened(case, case.label or case.images[spec.modalities[0]])
+    native_shape, native_spacing = _size3(frame.shape), ras_spacing(frame.affine)
+    shape = _in_ras_order(native_shape, frame.affine)
     spacing = preparation.spacing_mm or native_spacing
     grid_shape = _grid_shape(shape, native_spacing, spacing)
-    lesion_ml = float(np.count_nonzero(label)) * float(np.prod(native_spacing)) / 1000
-    label = _resample(label, shape, grid_shape, order=0)
+
+    label, lesion_ml = None, 0.0
+    if case.label is not None:
+        marked = _label_voxels(case, spec)
+        lesion_ml = float(np.count_nonzero(marked)) * float(np.prod(native_spacing)) / 1000
+        label = _resample(_to_ras(marked, frame.affine), shape, grid_shape, order=0)
 
     channels = {}
-    for name in spec.modalities:
-        read = _read(case, name)
-        if read.voxels.shape != label_voxels.shape:
+    for name, image in _images(case, spec.modalities):
+        if image.voxels.shape != native_shape:
             raise DataError(
-                f"{case.case_id}: {case.images[name]} has shape {read.voxels.shape}, the label {label_voxels.shape}."
+                f"{case.case_id}: {case.images[name]} has shape {image.voxels.shape}, {frame.path.name} {native_shape}."
             )
-        if not np.isfinite(read.voxels).all():
+        if not np.isfinite(image.voxels).all():
             raise DataError(
                 f"{case.case_id}: {case.images[name]} holds NaN or infinity. Mend or leave out the case."
             )
-        volume = _to_ras(read.voxels.astype(np.float32), read.affine)
+        volume = _to_ras(image.voxels.astype(np.float32), image.affine)
         channels[name] = _resample(volume, shape, grid_shape, order=1)
 
     start, crop_shape = _crop_box(channels, preparation, grid_shape)
     box = tuple(slice(a, a + n) for a, n in zip(start, crop_shape, strict=True))
-    image = np.stack(
-        [_scaled(channels[name][box], preparation.intensities.get(name)) for name in spec.modalities]
-    )
+    scaled = [_scaled(channels[name][box], preparation.intensities.get(name)) for name in spec.modalities]
+    for name, volume in zip(spec.modalities, scaled, strict=True):
+        if not np.isfinite(volume).all():
+            raise DataError(
+                f"{case.case_id}: {case.images[name]} has values beyond {np.finfo(np.float16).max:g}, which cannot be "
+                f"stored as they are. Give {name} a rule for its intensities."
+            )
     geometry = Geometry(
-        native_shape=_size3(label_voxels.shape),
-        native_affine=tuple(tuple(float(v) for v in row) for row in native_affine),
+        native_shape=native_shape,
+        native_affine=tuple(tuple(float(v) for v in row) for row in frame.affine),
         grid_shape=grid_shape,
         spacing_mm=spacing,
         crop_start=start,
         crop_shape=crop_shape,
     )
     return PreparedArrays(
-        image=image,
+        image=np.stack(scaled),
         label=label,
-        lesion=np.argwhere(label[box]).astype(np.int16),
+        lesion=np.zeros((0, 3), np.int16) if label is None else np.argwhere(label[box]).astype(np.int16),
         geometry=geometry,
         lesion_ml=lesion_ml,
     )
@@ -165,24 +165,80 @@ def read_native_label(path: Path) -> UInt8[np.ndarray, "i j k"]:
     return read_voxels(open_volume(path)).astype(np.uint8)
 
 
+def ras_spacing(affine: np.ndarray) -> Spacing:
+    """Voxel edges in mm along right, anterior and superior."""
+    x, y, z = _in_ras_order(_spacing_of(affine), affine)
+    return x, y, z
+
+
 @dataclass(frozen=True)
 class _Native:
     voxels: np.ndarray
     affine: np.ndarray
 
 
-def _read(case: Case, role: str) -> _Native:
-    """A file of the case in its own orientation; every byte is read, so that no damage goes unnoticed."""
+def _opened(case: Case, path: Path) -> Volume:
     try:
-        volume = open_volume(case.files[role])
-        voxels = read_voxels(volume)
+        volume = open_volume(path)
     except UnreadableError as error:
         raise DataError(f"{case.case_id}: {error}") from error
-    if voxels.ndim != 3:
+    if len(volume.shape) < 3:
         raise DataError(
-            f"{case.case_id}: {case.files[role]} has {voxels.ndim} axes; a volume with three is needed."
+            f"{case.case_id}: {path} has {len(volume.shape)} axes; a volume with three is needed."
         )
-    return _Native(voxels, volume.affine)
+    return volume
+
+
+def _read(case: Case, path: Path) -> _Native:
+    """A file of the case in its own orientation; every byte is read, so that no damage goes unnoticed."""
+    volume = _opened(case, path)
+    try:
+        return _Native(read_voxels(volume), volume.affine)
+    except UnreadableError as error:
+        raise DataError(f"{case.case_id}: {error}") from error
+
+
+def _label_voxels(case: Case, spec: DatasetSpec) -> UInt8[np.ndarray, "i j k"]:
+    assert case.label is not None
+    voxels = _three_axes(_read(case, case.label), case, case.label).voxels
+    unknown = sorted(set(np.unique(voxels).tolist()) - {0, *spec.labels.values()})
+    if unknown:
+        raise DataError(
+            f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows 0 and "
+            f"{dict(spec.labels)}. `bench data check` lists all faults."
+        )
+    return voxels.astype(np.uint8)
+
+
+def _images(case: Case, modalities: Sequence[str]) -> Iterator[tuple[str, _Native]]:
+    """Every modality with its volume; a file that holds several is read once."""
+    for path, names in modalities_by_file(case, modalities).items():
+        read = _read(case, path)
+        for name in names:
+            yield name, _channel(read, case, name) if name in case.channels else _three_axes(read, case, path)
+
+
+def modalities_by_file(case: Case, modalities: Iterable[str]) -> dict[Path, list[str]]:
+    by_file: dict[Path, list[str]] = {}
+    for name in modalities:
+        by_file.setdefault(case.images[name], []).append(name)
+    return by_file
+
+
+def _three_axes(read: _Native, case: Case, path: Path) -> _Native:
+    if read.voxels.ndim != 3:
+        raise DataError(f"{case.case_id}: {path} has {read.voxels.ndim} axes; a volume with three is needed.")
+    return read
+
+
+def _channel(read: _Native, case: Case, name: str) -> _Native:
+    shape, index = read.voxels.shape, case.channels[name]
+    if len(shape) != 4 or index >= shape[3]:
+        raise DataError(
+            f"{case.case_id}: {case.images[name]} has shape {shape}, but {name} should be number {index} along its "
+            "fourth axis."
+        )
+    return _Native(read.voxels[..., index], read.affine)
 
 
 def _from_native(affine: np.ndarray) -> np.ndarray:
@@ -256,7 +312,9 @@ def _scaled(volume: Float[np.ndarray, "x y z"], rule: Intensity | None) -> Float
         volume = (np.clip(volume, rule.low, rule.high) - rule.low) / width
     elif isinstance(rule, ZScore):
         volume = _standardised(volume, inside=volume != 0 if rule.nonzero else np.ones(volume.shape, bool))
-    return volume.astype(np.float16)
+    # What is too large becomes infinite, and is refused by who knows its file.
+    with np.errstate(over="ignore"):
+        return volume.astype(np.float16)
 
 
 def _standardised(

@@ -209,7 +209,7 @@ def load_or_make_splits(
                 else:
                     splits = read_splits(user_file, cases, seed=seed, left_out=left_out)
                 write_json(path, splits.to_json())
-    stored = _read_stored(path)
+    stored = read_stored_splits(path)
     _refuse_another(stored, path, n_folds=n_folds, user_file=user_file, seed=seed)
     if user_file is None:
         _refuse_new_cases(stored, cases, path)
@@ -222,7 +222,7 @@ def stored_splits(path: Path, cases: Sequence[CaseSummary]) -> Splits:
     The file stays as it is, and a part may be empty then. Raises DataError when a patient is on both sides
     because patients were renamed, and when the file was edited.
     """
-    stored = _read_stored(path)
+    stored = read_stored_splits(path)
     by_id = {case.case_id: case for case in cases}
     folds = []
     for number, fold in enumerate(stored.folds):
@@ -233,7 +233,8 @@ def stored_splits(path: Path, cases: Sequence[CaseSummary]) -> Splits:
     return Splits(tuple(folds), stored.seed, stored.source)
 
 
-def _read_stored(path: Path) -> Splits:
+def read_stored_splits(path: Path) -> Splits:
+    """The splits that were written to `path`, whatever cases there are now; DataError when the file was edited."""
     content = _read_json(path)
     stored = Splits.from_json(content, source=str(path))
     if content.get("fingerprint") != stored.fingerprint:

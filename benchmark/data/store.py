@@ -5,7 +5,7 @@
         cases/<case_id>/        image.npy (float16), label.npy (uint8), lesion.npy (int16), case.json
 
 `case.json` is written last and holds the hashes of the inputs and of the arrays: a case without it, with
-other inputs, or with arrays that are not those, is prepared again.
+other inputs, or with arrays that are not those, is prepared again. A case that nobody has labelled has no `label.npy`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
+from benchmark.data.nifti import write_nifti
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
 from benchmark.results import write_json, written_whole
 from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
@@ -45,11 +45,13 @@ def _named(spec: DatasetSpec, root: Path, *more: Any) -> str:
 
 
 def preparation_identity(spec: DatasetSpec, preparation: Preparation) -> dict[str, Any]:
-    """All that decides the arrays besides the files: parameters, versions, format."""
+    """All that decides arrays and scores besides the files: parameters, labels, versions, format."""
     return {
         "format": FORMAT,
         "dataset": spec.name,
         "modalities": list(spec.modalities),
+        "labels": dict(spec.labels),
+        "regions": {region.name: list(region.labels) for region in spec.regions},
         "preparation": _plain(preparation),
         "versions": {name: version(name) for name in ("numpy", "scipy", "nibabel")},
     }
@@ -57,7 +59,8 @@ def preparation_identity(spec: DatasetSpec, preparation: Preparation) -> dict[st
 
 def _plain(preparation: Preparation) -> dict[str, Any]:
     intensities = {
-        name: {"rule": type(rule).__name__, **asdict(rule)} for name, rule in preparation.intensities.items()
+        name: None if rule is None else {"rule": type(rule).__name__, **asdict(rule)}
+        for name, rule in preparation.intensities.items()
     }
     content: dict[str, Any] = json.loads(json.dumps({**asdict(preparation), "intensities": intensities}))
     return content
@@ -73,14 +76,21 @@ class PreparedCase:
     lesion_ml: float
     geometry: Geometry
     files: Mapping[str, Path]
-    """The original files, by modality and `label`."""
+    """The original files, by modality and, where there is one, `label`."""
+    channels: Mapping[str, int]
+    """Where in their file the modalities lie that share one, as `Case.channels`."""
     inputs: Mapping[str, str]
     """Their hashes when they were prepared."""
     stamps: Mapping[str, Mapping[str, int]]
     """Their sizes and times then, which spare reading files that nobody touched."""
 
     @property
+    def is_labelled(self) -> bool:
+        return "label" in self.files
+
+    @property
     def has_lesion(self) -> bool:
+        """False for a case that nobody has labelled."""
         return self.lesion_ml > 0
 
     @property
@@ -92,7 +102,8 @@ class PreparedCase:
         return _mapped(self.folder / "image.npy")
 
     def label(self) -> np.ndarray:
-        """uint8 `[X, Y, Z]`: the full volume at the preparation's spacing, mapped."""
+        """uint8 `[X, Y, Z]`: the full volume at the preparation's spacing, mapped. DataError if there is no label."""
+        self._refuse_unlabelled()
         return _mapped(self.folder / "label.npy")
 
     def lesion_voxels(self) -> np.ndarray:
@@ -100,14 +111,20 @@ class PreparedCase:
         return _mapped(self.folder / "lesion.npy")
 
     def native_label(self) -> np.ndarray:
-        """uint8: the label as it is in the original file."""
+        """uint8: the label as it is in the original file. DataError if there is none."""
+        self._refuse_unlabelled()
         return read_native_label(self._unchanged_file("label"))
 
     def original(self) -> Case:
         """The examination in its original files; DataError if one of them is not what was prepared."""
         files = {role: self._unchanged_file(role) for role in self.files}
-        label = files.pop("label")
-        return Case(self.case_id, self.patient, files, label, self.has_lesion)
+        label = files.pop("label", None)
+        has_lesion = self.has_lesion if label else None
+        return Case(self.case_id, self.patient, files, label, has_lesion, channels=self.channels)
+
+    def _refuse_unlabelled(self) -> None:
+        if not self.is_labelled:
+            raise DataError(f"Nobody has labelled {self.case_id}; it can be predicted, but not scored.")
 
     def _unchanged_file(self, role: str) -> Path:
         path = self.files[role]
@@ -117,15 +134,7 @@ class PreparedCase:
 
     def write_nifti(self, path: Path, label_map: np.ndarray) -> None:
         """Write labels of the original file's voxels; they lie on the original images in any viewer."""
-        image = nib.Nifti1Image(label_map, np.array(self.geometry.native_affine))
-        with written_whole(path) as temporary:
-            # nibabel chooses the format by the name's ending.
-            named = temporary.with_name(f"{temporary.name}.nii.gz")
-            try:
-                nib.save(image, named)
-                named.replace(temporary)
-            finally:
-                named.unlink(missing_ok=True)
+        write_nifti(path, label_map, affine=np.array(self.geometry.native_affine))
 
 
 # Mapped files hold a descriptor each; a bounded number stays below the usual limit of 1,024.
@@ -167,7 +176,10 @@ def data_fingerprint(store: str, splits: str, *, scored_on: str) -> str:
 
 
 def store_fingerprint(identity: Mapping[str, Any], cases: Iterable[PreparedCase]) -> str:
-    inputs = {case.case_id: [dict(case.inputs), case.patient] for case in cases}
+    inputs = {
+        case.case_id: [dict(case.inputs), case.patient, *([dict(case.channels)] if case.channels else [])]
+        for case in cases
+    }
     return hashlib.sha256(json.dumps([identity, inputs], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -191,6 +203,7 @@ def read_case(folder: Path) -> PreparedCase:
             lesion_ml=content["lesion_ml"],
             geometry=geometry,
             files={role: Path(entry["path"]) for role, entry in content["inputs"].items()},
+            channels=content.get("channels", {}),
             inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
             stamps={
                 role: {name: entry[name] for name in ("size", "mtime_ns")}
@@ -211,13 +224,17 @@ def _three(values: list[int]) -> Size3:
 def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Preparation) -> None:
     """Prepare one case and write it; `case.json` last."""
     (folder / "case.json").unlink(missing_ok=True)
-    inputs = {
-        role: {"path": str(path.absolute()), **_stamp(path), "hash": _file_hash(path)}
-        for role, path in case.files.items()
-    }
+    # Modalities that share a file share what is recorded of it.
+    try:
+        files = {
+            path: {"path": str(path.absolute()), **_stamp(path), "hash": _file_hash(path)}
+            for path in set(case.files.values())
+        }
+    except OSError as error:
+        raise DataError(f"{case.case_id}: cannot read {error.filename}: {error.strerror}.") from error
     prepared = prepare_case(case, spec, preparation)
     arrays = {}
-    for name in ARRAYS:
+    for name in _arrays_of(case):
         path = folder / f"{name}.npy"
         with written_whole(path) as temporary, temporary.open("wb") as file:
             np.save(file, getattr(prepared, name))
@@ -230,10 +247,15 @@ def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Prep
             "lesion_ml": prepared.lesion_ml,
             "geometry": asdict(prepared.geometry),
             "identity": preparation_identity(spec, preparation),
-            "inputs": inputs,
+            "inputs": {role: files[path] for role, path in case.files.items()},
+            "channels": dict(case.channels),
             "arrays": arrays,
         },
     )
+
+
+def _arrays_of(case: Case) -> list[str]:
+    return [name for name in ARRAYS if name != "label" or case.label is not None]
 
 
 def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str | None:
@@ -244,12 +266,17 @@ def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str |
             return "prepared with other parameters or library versions"
         if content["patient"] != case.patient or set(content["inputs"]) != set(case.files):
             return "belongs to other files"
+        if content.get("channels", {}) != case.channels:
+            return "belongs to other places in its files"
+        recorded = {}
         for role, path in case.files.items():
-            if content["inputs"][role]["path"] != str(path.absolute()):
+            recorded[path] = content["inputs"][role]
+            if recorded[path]["path"] != str(path.absolute()):
                 return "belongs to other files"
-            if not _unchanged(path, content["inputs"][role]):
+        for path, entry in recorded.items():
+            if not _unchanged(path, entry):
                 return f"{path.name} has changed"
-        for name in ARRAYS:
+        for name in _arrays_of(case):
             if not _unchanged(folder / f"{name}.npy", content["arrays"][name]):
                 return f"{name}.npy is damaged"
     except FileNotFoundError:

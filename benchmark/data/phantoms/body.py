@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.data.phantom_shapes import Array, Point, Shape, column, cone, ellipsoid, region, tube
+from benchmark.data.phantoms.shapes import Array, Point, Shape, column, cone, ellipsoid, region, tube
 
 BACK = -118.0
 """Where the muscles of the back end; the table lies below them and the fat."""

@@ -12,36 +12,26 @@ from __future__ import annotations
 
 import csv
 import datetime
-import gzip
 import hashlib
 import io
-import json
-import multiprocessing
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmark.data import autopet
-from benchmark.data.phantom_anatomy import Patient, draw_patient
-from benchmark.data.phantom_scanner import Volumes, scan
-from benchmark.results import exclusive, write_json, write_text, written_whole
-from benchmark.vocabulary import BenchError, DataError, Spacing
-
-SPEC = replace(autopet.SPEC, name="phantom")
-discover = autopet.discover
+from benchmark.data.phantoms.anatomy import Patient, draw_patient
+from benchmark.data.phantoms.scanner import Volumes, scan
+from benchmark.data.phantoms.writing import all_written, checked_parameters, claimed, write_nifti
+from benchmark.data.readers import autopet
+from benchmark.results import write_text
+from benchmark.vocabulary import DataError, Spacing
 
 DEFAULT_SPACING_MM: Spacing = (2.04, 2.04, 3.0)
 """AutoPET's PET grid, rounded."""
 METADATA_FILE = "Clinical Metadata FDG PET_CT Lesions.csv"
-PARAMETERS_FILE = "phantom.json"
 GENERATION = 1
 """Raised whenever the same seed would give other images."""
 COLUMNS = [
@@ -71,7 +61,6 @@ _SERIES = (
     ("PT", "PET corr.", "Positron Emission Tomography Image Storage", "1.2.840.10008.5.1.4.1.1.128"),
     ("CT", "GK p.v.3", "CT Image Storage", "1.2.840.10008.5.1.4.1.1.2"),
 )
-_COARSEST_MM, _FINEST_MM = 20.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -102,73 +91,27 @@ def write_phantoms(
     Raises BenchError when `out` holds something else, phantoms of other parameters, or more cases.
     """
     out = Path(out)
-    parameters = _checked_parameters(cases=cases, seed=seed, spacing_mm=spacing_mm, jobs=jobs)
-    with exclusive(out / ".lock") as held:
-        if not held:
-            raise BenchError(
-                f"Another process is writing phantoms to {out}. Wait for it or choose another --out."
-            )
-        _claim_folder(out, parameters)
+    parameters = checked_parameters(
+        generation=GENERATION,
+        cases=cases,
+        seed=seed,
+        spacing_mm=spacing_mm,
+        jobs=jobs,
+        between_mm=(0.5, 20.0),
+        grid="PET grid",
+    )
+    with claimed(out, parameters):
         planned = plan(cases, seed=seed)
         missing = [study for study in planned if not _is_complete(out / study.folder)]
         done = len(planned) - len(missing)
         if progress:
             progress(done, cases)
-        for _ in _written(out, missing, seed=seed, spacing_mm=spacing_mm, jobs=jobs):
+        write_study = partial(_write_study, out, seed=seed, spacing_mm=spacing_mm)
+        for _ in all_written(out, missing, write_study, jobs=jobs):
             done += 1
             if progress:
                 progress(done, cases)
         write_text(out / METADATA_FILE, metadata_csv(planned, seed=seed, spacing_mm=spacing_mm))
-
-
-def _checked_parameters(*, cases: int, seed: int, spacing_mm: Spacing, jobs: int) -> dict[str, Any]:
-    if cases < 1:
-        raise BenchError(f"{cases} phantoms cannot be written; ask for at least one with --cases.")
-    if seed < 0:
-        raise BenchError(f"The seed {seed} is negative; choose a whole number from 0 on with --seed.")
-    if jobs < 1:
-        raise BenchError(f"{jobs} jobs cannot work; ask for at least one with --jobs.")
-    if len(spacing_mm) != 3 or not all(_FINEST_MM <= s <= _COARSEST_MM for s in spacing_mm):
-        shown = " x ".join(f"{s:g}" for s in spacing_mm)
-        raise BenchError(
-            f"Voxels of {shown} mm are no sensible PET grid; give --spacing three lengths "
-            f"between {_FINEST_MM:g} and {_COARSEST_MM:g} mm."
-        )
-    return {
-        "generation": GENERATION,
-        "seed": seed,
-        "spacing_mm": [float(s) for s in spacing_mm],
-        "cases": cases,
-    }
-
-
-def _claim_folder(out: Path, parameters: dict[str, Any]) -> None:
-    """Note the parameters in `out`, unless it holds anything that does not agree with them."""
-    file = out / PARAMETERS_FILE
-    if not file.exists():
-        found = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
-        if found:
-            raise BenchError(
-                f"{out} is not empty ({found[0]}, ...) and holds no phantoms. Choose another --out."
-            )
-        write_json(file, parameters)
-        return
-    try:
-        there = json.loads(file.read_text(encoding="utf-8"))
-        different = [key for key in ("generation", "seed", "spacing_mm") if there[key] != parameters[key]]
-        n_there = int(there["cases"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{file} is damaged ({error}). Remove {out} and write the phantoms anew.") from error
-    if different:
-        shown = "; ".join(f"{key} {there[key]}, not {parameters[key]}" for key in different)
-        raise BenchError(f"{out} holds phantoms with {shown}. Choose another --out, or remove that folder.")
-    if n_there > parameters["cases"]:
-        raise BenchError(
-            f"{out} holds {n_there} phantoms, more than {parameters['cases']}. "
-            f"Ask for --cases {n_there} or more, or choose another --out."
-        )
-    if n_there < parameters["cases"]:
-        write_json(file, parameters)
 
 
 def plan(cases: int, *, seed: int) -> list[Examination]:
@@ -213,32 +156,7 @@ def _study_folder(seed: int, patient: int, number: int) -> str:
     return f"{date}-NA-PET-CT Ganzkoerper Phantom-{_uid(seed, patient, number)[-5:]}"
 
 
-def _written(
-    out: Path, missing: list[Examination], *, seed: int, spacing_mm: Spacing, jobs: int
-) -> Iterator[Examination]:
-    """Write the studies, in any order; yields each one when its files are there."""
-    if jobs == 1 or len(missing) < 2:
-        for study in missing:
-            yield _write_study(out, study, seed, spacing_mm)
-        return
-    # Not plain fork: the caller may have threads.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as pool:
-        tasks = [pool.submit(_write_study, out, study, seed, spacing_mm) for study in missing]
-        try:
-            for task in as_completed(tasks):
-                yield task.result()
-        except BrokenProcessPool as error:
-            raise BenchError(
-                f"A worker that wrote phantoms to {out} died, perhaps for want of memory. Start again with "
-                "fewer --jobs or a larger --spacing; finished studies are kept."
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _write_study(out: Path, study: Examination, seed: int, spacing_mm: Spacing) -> Examination:
+def _write_study(out: Path, study: Examination, *, seed: int, spacing_mm: Spacing) -> None:
     folder = out / study.folder
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
@@ -246,10 +164,9 @@ def _write_study(out: Path, study: Examination, seed: int, spacing_mm: Spacing) 
     volumes = scan(patient, patient.studies[study.number], spacing_mm=spacing_mm)
     _check_label(volumes, study, patient)
     files = autopet.TCIA_FILES
-    _write_nifti(folder / files["CT"], volumes.ct, volumes.affine)
-    _write_nifti(folder / files["PET"], volumes.suv, volumes.affine)
-    _write_nifti(folder / files["label"], volumes.label, volumes.affine)
-    return study
+    write_nifti(folder / files["CT"], volumes.ct, volumes.affine)
+    write_nifti(folder / files["PET"], volumes.suv, volumes.affine)
+    write_nifti(folder / files["label"], volumes.label, volumes.affine)
 
 
 def _patient(seed: int, study: Examination) -> Patient:
@@ -264,20 +181,6 @@ def _check_label(volumes: Volumes, study: Examination, patient: Patient) -> None
 
 def _is_complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in autopet.TCIA_FILES.values())
-
-
-def _write_nifti(path: Path, values: NDArray[Any], affine: NDArray[np.float64]) -> None:
-    image = nib.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    # No file name and no time in the gzip header: same seed, same bytes.
-    with (
-        written_whole(path) as temporary,
-        temporary.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as packed,
-    ):
-        packed.write(image.to_bytes())
 
 
 def metadata_csv(planned: list[Examination], *, seed: int, spacing_mm: Spacing) -> str:

@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmark.data.phantom_body import DISCS, Body, Part, point_inside
-from benchmark.data.phantom_shapes import Array, Point, Shape, SmoothField
+from benchmark.data.phantoms.body import DISCS, Body, Part, point_inside
+from benchmark.data.phantoms.shapes import Array, Point, Shape, SmoothField
 
 FIELD_OF_VIEW_MM = (490.0, 376.0)
 """Left to right and back to front; the length follows the patient's height, from vertex to thigh."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
-from scipy.special import ive
 
-from benchmark.data.phantom_anatomy import Lesion, Patient, Study
-from benchmark.data.phantom_body import Part
-from benchmark.data.phantom_shapes import Array, Grid, Shape
+from benchmark.data.phantoms.anatomy import Lesion, Patient, Study
+from benchmark.data.phantoms.blur import blur, grain
+from benchmark.data.phantoms.body import Part
+from benchmark.data.phantoms.shapes import Array, Grid, Shape
 
 PET_FWHM_MM = 6.0
 PET_NOISE_FWHM_MM = 5.0
@@ -20,7 +19,6 @@ CT_NOISE_HU = 12.0
 CT_NOISE_FWHM_MM = 2.5
 REFERENCE_SPACING_MM = (2.04, 2.04, 3.0)
 """Noise levels are stated for these voxels; larger ones average it down."""
-_FWHM_TO_SIGMA = 1 / 2.354820045
 _SUV_STEP = 1 / 512
 """PET is stored in steps, as scanners store it as integers. A centimetre off the body air is exactly zero."""
 
@@ -164,45 +162,16 @@ def see_pet(
     reconstruction. Nothing is negative, and where there is no activity there is no noise.
     """
     blurred = blur(activity, PET_FWHM_MM, spacing_mm)
-    grain = _grain(activity.shape, PET_NOISE_FWHM_MM, spacing_mm, rng)
-    grain *= np.float32(noise * np.sqrt(2.2))
-    image = blurred + grain * np.sqrt(blurred)
+    speckle = grain(activity.shape, PET_NOISE_FWHM_MM, spacing_mm, rng, reference_mm=REFERENCE_SPACING_MM)
+    speckle *= np.float32(noise * np.sqrt(2.2))
+    image = blurred + speckle * np.sqrt(blurred)
     np.maximum(image, 0, out=image)
     return (np.rint(image / np.float32(_SUV_STEP)) * np.float32(_SUV_STEP)).astype(np.float32)
 
 
 def see_ct(density: Array, *, spacing_mm: Sequence[float], rng: np.random.Generator) -> NDArray[np.float32]:
     """HU with quantum noise, in whole numbers, not below air; resampled to the PET grid it is mild."""
-    grain = _grain(density.shape, CT_NOISE_FWHM_MM, spacing_mm, rng)
+    speckle = grain(density.shape, CT_NOISE_FWHM_MM, spacing_mm, rng, reference_mm=REFERENCE_SPACING_MM)
     # Less noise in air: nothing attenuates there.
     level = np.where(density < -900, 0.4, 1.0).astype(np.float32) * np.float32(CT_NOISE_HU)
-    return np.clip(np.rint(density + grain * level), -1024, 3071).astype(np.float32)
-
-
-def blur(image: Array, fwhm_mm: float, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
-    """Gaussian blur that keeps its width on any grid (Lindeberg's discrete Gaussian)."""
-    for axis, spacing in enumerate(spacing_mm):
-        image = correlate1d(image, _kernel(fwhm_mm, spacing), axis=axis, mode="nearest")
-    return np.asarray(image, np.float32)
-
-
-def _kernel(fwhm_mm: float, spacing: float) -> NDArray[np.float64]:
-    variance = (fwhm_mm * _FWHM_TO_SIGMA / spacing) ** 2
-    radius = int(np.ceil(4.5 * np.sqrt(variance) + 1))
-    weights = ive(np.abs(np.arange(-radius, radius + 1)), variance)
-    return np.asarray(weights / weights.sum())
-
-
-def _grain(
-    shape: tuple[int, ...], fwhm_mm: float, spacing_mm: Sequence[float], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Correlated noise, of standard deviation 1 in reference voxels and less in larger ones."""
-    grain = rng.standard_normal(shape, dtype=np.float32)
-    scale = 1.0
-    for axis, (spacing, reference) in enumerate(zip(spacing_mm, REFERENCE_SPACING_MM, strict=True)):
-        kernel = _kernel(fwhm_mm, spacing)
-        grain = correlate1d(grain, kernel, axis=axis, mode="wrap")
-        # White noise behind blur and voxel average: variance goes as one over the effective width.
-        width, usual = (np.sqrt((fwhm_mm * _FWHM_TO_SIGMA) ** 2 + s * s / 12) for s in (spacing, reference))
-        scale *= float(np.sqrt(usual / width / (kernel**2).sum()))
-    return np.asarray(grain * np.float32(scale), np.float32)
+    return np.clip(np.rint(density + speckle * level), -1024, 3071).astype(np.float32)

@@ -25,14 +25,25 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from benchmark.data.dataset_json import (
+    FILE_NAME,
+    channel_entries,
+    file_ending,
+    label_entries,
+    nnunet_names,
+    read_dataset_json,
+    refuse_equal_ids,
+    refuse_no_folder,
+    subfolders,
+    unpacked_folder,
+    what_is_there,
+)
 from benchmark.data.naming import case_id_from
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, Window
 
@@ -47,11 +58,17 @@ SPEC = DatasetSpec(
         crop_modality="PET",
         crop_above=0.0,
     ),
+    branches=(("CT",), ("PET",)),
 )
 
 TCIA_FILES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz", "label": "SEG.nii.gz"}
 _CHANNEL_NAMES = {"ct": "CT", "ctres": "CT", "pet": "PET", "suv": "PET", "pt": "PET"}
 _NNUNET_NAME = re.compile(r"(?P<patient>(?:fdg|psma)_[^_]+)_(?P<study>.+)", re.IGNORECASE)
+
+
+def spec_of(root: Path | None) -> DatasetSpec:
+    """The same wherever it lies."""
+    return SPEC
 
 
 def discover(root: Path) -> list[Case]:
@@ -66,9 +83,7 @@ def discover(root: Path) -> list[Case]:
     Raises DataError when there is neither layout, or when `dataset.json` does not say which channel is which.
     """
     root = Path(root)
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}. Name the folder that holds {_wanted()}.")
+    refuse_no_folder(root, _wanted())
     folder = _dataset_folder(root)
     studies = _nnunet_studies(folder) if _is_nnunet(folder) else _tcia_studies(folder)
     rows = _metadata_rows(folder)
@@ -76,7 +91,7 @@ def discover(root: Path) -> list[Case]:
     for study in studies:
         by_patient[study.patient] += 1
     cases = [_case(study, rows, alone=by_patient[study.patient] == 1) for study in studies]
-    _refuse_equal_ids(cases)
+    refuse_equal_ids((case.case_id, case.metadata["source"]) for case in cases)
     return sorted(cases, key=lambda case: case.case_id)
 
 
@@ -114,41 +129,27 @@ def _is_dataset(folder: Path) -> bool:
         return False
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
-    except OSError as error:
-        raise DataError(f"Cannot read {folder}: {error.strerror}. Check its permissions.") from error
-
-
 def _dataset_folder(root: Path) -> Path:
-    """`root`, or its only subfolder that is a data set: archives unpack to a folder of their own."""
+    """`root`, or its only subfolder that is a data set."""
     if _is_nnunet(root) or _is_tcia(root):
         return root
-    inside = [folder for folder in _subfolders(root) if _is_dataset(folder)]
-    if len(inside) == 1:
-        return inside[0]
-    if inside:
-        names = ", ".join(folder.name for folder in inside)
-        raise DataError(f"{root} holds several data sets ({names}). Name one of these folders.")
+    folder = unpacked_folder(root, _is_dataset)
+    if folder is not None:
+        return folder
     for above in (root, root.parent):
         if any((above / name).exists() for name in TCIA_FILES.values()):
             raise DataError(
                 f"{above} is a single study. Name the folder above its patient: {above.parent.parent}."
             )
-    if any((study / name).exists() for study in _subfolders(root) for name in TCIA_FILES.values()):
+    if any((study / name).exists() for study in subfolders(root) for name in TCIA_FILES.values()):
         raise DataError(f"{root} is a single patient. Name the folder above it: {root.parent}.")
-    found = sorted(path.name for path in root.iterdir())
-    there = (
-        f"there is only {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else "it is empty"
-    )
-    raise DataError(f"{root} holds no PET/CT cases: looked for {_wanted()}, but {there}.")
+    raise DataError(f"{root} holds no PET/CT cases: looked for {_wanted()}, but {what_is_there(root)}.")
 
 
 def _tcia_studies(folder: Path) -> list[_Study]:
     studies = []
-    for patient in _subfolders(folder):
-        for study in _subfolders(patient):
+    for patient in subfolders(folder):
+        for study in subfolders(patient):
             files = {role: study / name for role, name in TCIA_FILES.items()}
             if patient.name.startswith("PETCT_") or any(path.exists() for path in files.values()):
                 label = files.pop("label")
@@ -158,21 +159,10 @@ def _tcia_studies(folder: Path) -> list[_Study]:
 
 
 def _nnunet_studies(folder: Path) -> list[_Study]:
-    channels, ending = _channels(folder / "dataset.json")
-    names = {path.name[: -len(ending)] for path in _files(folder / "labelsTr", ending)}
-    for path in _files(folder / "imagesTr", ending):
-        name, _, channel = path.name[: -len(ending)].rpartition("_")
-        if not name or not re.fullmatch(r"\d{4}", channel):
-            raise DataError(
-                f"{path}: a channel's file is named <case>_0000{ending}. Rename or remove this one."
-            )
-        names.add(name)
-    if not names:
-        raise DataError(
-            f"{folder} has no files *{ending} in imagesTr and labelsTr. Unpack the data set again."
-        )
+    channels, ending = _channels(folder)
+    names = nnunet_names(folder, ending)
     studies = []
-    for name in sorted(names):
+    for name in names:
         match = _NNUNET_NAME.fullmatch(name)
         images = {m: folder / "imagesTr" / f"{name}_{channels[m]:04d}{ending}" for m in SPEC.modalities}
         label = folder / "labelsTr" / f"{name}{ending}"
@@ -181,57 +171,23 @@ def _nnunet_studies(folder: Path) -> list[_Study]:
     return studies
 
 
-def _files(folder: Path, ending: str) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith(".")]
-
-
-def _channels(path: Path) -> tuple[dict[str, int], str]:
+def _channels(folder: Path) -> tuple[dict[str, int], str]:
     """Channel numbers of CT and PET, and the ending of the files' names, from nnU-Net's `dataset.json`."""
     example = '"channel_names": {"0": "CT", "1": "PET"}'
-    if not path.is_file():
-        raise DataError(f"{path} is missing; it says which channel is CT. Write one with {example}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Repair it; it needs {example}.") from error
-    content = content if isinstance(content, dict) else {}
-    # nnU-Net 1 called the entry "modality".
-    names = content.get("channel_names", content.get("modality"))
-    names = names if isinstance(names, dict) else {}
-    found = [(_CHANNEL_NAMES.get(str(name).strip().lower()), str(number)) for number, name in names.items()]
+    path = folder / FILE_NAME
+    content = read_dataset_json(folder, says="which channel is CT", example=example)
+    names = channel_entries(content)
+    found = [(_CHANNEL_NAMES.get(name.lower()), number) for number, name in names.items()]
     channels = {modality: int(number) for modality, number in found if modality and number.isdigit()}
     known = [modality for modality, _ in found if modality]
     if sorted(known) != sorted(SPEC.modalities) or len(channels) != len(SPEC.modalities):
         raise DataError(f"{path}: channel_names {names} must name CT once and PET once, as in {example}.")
-    ending = content.get("file_ending", ".nii.gz")
-    if ending not in (".nii.gz", ".nii"):
-        raise DataError(f"{path}: file_ending {ending!r} is not read here. Convert the images to .nii.gz.")
-    _refuse_other_labels(content.get("labels"), path)
-    return channels, ending
-
-
-def _refuse_other_labels(labels: Any, path: Path) -> None:
-    """nnU-Net 2 maps names to values, nnU-Net 1 values to names."""
-    if not isinstance(labels, dict):
-        return
-    named = labels if "background" in labels else {name: value for value, name in labels.items()}
-    values = {str(value) for name, value in named.items() if name != "background"}
-    if values != {"1"}:
+    labels = label_entries(content)
+    if labels and {str(value) for value in labels.values()} != {"1"}:
         raise DataError(
             f"{path}: labels {labels}, but AutoPET has one, a tumour of value 1. Merge the labels."
         )
-
-
-def _refuse_equal_ids(cases: Iterable[Case]) -> None:
-    sources: dict[str, str] = {}
-    for case in cases:
-        source = case.metadata["source"]
-        if case.case_id in sources:
-            both = f"{sources[case.case_id]!r} and {source!r}"
-            raise DataError(f"{both} would both be case {case.case_id}. Rename one of them.")
-        sources[case.case_id] = source
+    return channels, file_ending(content, path)
 
 
 @dataclass(frozen=True)

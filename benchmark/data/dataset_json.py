@@ -1,0 +1,200 @@
+"""`dataset.json` as the Medical Segmentation Decathlon and nnU-Net (1 and 2) write it, and the folders around it.
+
+"channel_names": {"0": "CT", "1": "PET"}       the decathlon and nnU-Net 1 call it "modality"
+"labels": {"background": 0, "tumor": 1}        they write it the other way round: {"0": "background", ...}
+"file_ending": ".nii.gz"                       nnU-Net 2 only
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.vocabulary import DataError, Region
+
+FILE_NAME = "dataset.json"
+ENDINGS = (".nii.gz", ".nii")
+EVERY_LABEL = "foreground"
+"""The region of all labels, which is added to several that are scored one by one."""
+_HIGHEST_LABEL = 255
+
+
+def read_dataset_json(folder: Path, *, says: str, example: str) -> dict[str, Any]:
+    """The content, or nothing where it is no JSON object. `says` and `example` tell what is missing without it."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise DataError(f"{path} is missing; it says {says}. Write one with {example}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Repair it; it needs {example}.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def channel_entries(content: Mapping[str, Any]) -> dict[str, str]:
+    """Names by number, both as they are written; empty where there are none."""
+    names = content.get("channel_names", content.get("modality"))
+    return {str(k): str(v).strip() for k, v in names.items()} if isinstance(names, dict) else {}
+
+
+def channel_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """In the order of their numbers, as they are written; several may be equal. DataError unless 0, 1, 2, ..."""
+    entries = channel_entries(content)
+    if not entries or set(entries) != {str(k) for k in range(len(entries))} or not all(entries.values()):
+        raise DataError(
+            f'{path}: its channels are {entries}; it must name them by number from 0, as in "channel_names": '
+            '{"0": "T1w", "1": "T2w"}.'
+        )
+    if "label" in entries.values():
+        raise DataError(f"{path}: a channel is called 'label'. Rename it, so that it is not taken for one.")
+    return tuple(entries[str(k)] for k in range(len(entries)))
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with the channel's number behind those that several channels have."""
+    return tuple(f"{name} {k}" if names.count(name) > 1 else name for k, name in enumerate(names))
+
+
+def file_ending(content: Mapping[str, Any], path: Path) -> str:
+    ending = content.get("file_ending", ENDINGS[0])
+    if ending not in ENDINGS:
+        raise DataError(f"{path}: file_ending {ending!r} is not read here. Convert the images to .nii.gz.")
+    return str(ending)
+
+
+def label_entries(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name as they are written, whichever way round they are; without the background."""
+    labels = content.get("labels")
+    if not isinstance(labels, dict):
+        return {}
+    by_name = "background" in labels or not all(str(key).isdigit() for key in labels)
+    named = labels if by_name else {str(name): value for value, name in labels.items()}
+    return {
+        str(name): value for name, value in named.items() if name != "background" and value not in (0, "0")
+    }
+
+
+def labels_and_regions(content: Mapping[str, Any], path: Path) -> tuple[dict[str, int], tuple[Region, ...]]:
+    """Values by label, and what is scored.
+
+    Entries that list several values are regions, and then every entry is scored as it is written; a value that has no
+    entry of its own is called after its number. Where all are plain, each is a region, and so is the union of several:
+    a structure found under another's label is not the same failure as one that is not found.
+    """
+    entries = label_entries(content)
+    if not entries:
+        raise DataError(f'{path} names no labels. Add them, as in "labels": {{"background": 0, "tumor": 1}}.')
+    if "ignore" in entries:
+        raise DataError(f"{path}: the label 'ignore' is not known here. Map its voxels to a label or to 0.")
+    values = {name: _values(name, entry, path) for name, entry in entries.items()}
+    values = dict(zip(_table_names(list(values)), values.values(), strict=True))
+    labels: dict[str, int] = {}
+    for name, own in values.items():
+        if len(own) == 1:
+            if own[0] in labels.values():
+                raise DataError(f"{path}: two labels have the value {own[0]}. Give each one of its own.")
+            labels[name] = own[0]
+    unnamed = {value for own in values.values() for value in own} - set(labels.values())
+    labels |= {f"label {value}": value for value in sorted(unnamed)}
+    regions = tuple(Region(name, own) for name, own in values.items())
+    if not unnamed and len(labels) > 1 and len(labels) == len(regions) and EVERY_LABEL not in labels:
+        regions += (Region(EVERY_LABEL, tuple(sorted(labels.values()))),)
+    return dict(sorted(labels.items(), key=lambda item: item[1])), regions
+
+
+def _values(name: str, entry: Any, path: Path) -> tuple[int, ...]:
+    listed = entry if isinstance(entry, list) else [entry]
+    try:
+        values = tuple(sorted({int(value) for value in listed}))
+    except (TypeError, ValueError):
+        values = ()
+    if not values or values[0] < 1 or values[-1] > _HIGHEST_LABEL:
+        raise DataError(
+            f"{path}: the label {name!r} has the value {entry!r}; values are whole numbers from 1 to {_HIGHEST_LABEL}."
+        )
+    return values
+
+
+def _table_names(names: Sequence[str]) -> list[str]:
+    """Names that a table's cell can hold: words with blanks between. As they were where two would become one."""
+    cleaned = [
+        " ".join(re.sub(r"[\s_|]+", " ", unicodedata.normalize("NFC", name)).split()) for name in names
+    ]
+    return cleaned if all(cleaned) and len(set(cleaned)) == len(names) else list(names)
+
+
+def files_in(folder: Path, endings: str | tuple[str, ...]) -> list[Path]:
+    """Files by name, without hidden ones (macOS puts a `._x.nii.gz` beside each); none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.name.endswith(endings) and not p.name.startswith("."))
+
+
+def nnunet_names(folder: Path, ending: str) -> list[str]:
+    """The cases of which there is a label or a channel, as the files name them, sorted; DataError if there is none."""
+    names = {path.name.removesuffix(ending) for path in files_in(folder / "labelsTr", ending)}
+    names |= nnunet_images(folder / "imagesTr", ending)
+    if not names:
+        raise DataError(
+            f"{folder} has no files *{ending} in imagesTr and labelsTr. Unpack the data set again."
+        )
+    return sorted(names)
+
+
+def nnunet_images(folder: Path, ending: str) -> set[str]:
+    """The cases of which there is a channel."""
+    names = set()
+    for path in files_in(folder, ending):
+        name, _, channel = path.name.removesuffix(ending).rpartition("_")
+        if not name or not re.fullmatch(r"\d{4}", channel):
+            raise DataError(
+                f"{path}: a channel's file is named <case>_0000{ending}. Rename or remove this one."
+            )
+        names.add(name)
+    return names
+
+
+def subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+    except OSError as error:
+        raise DataError(f"Cannot read {folder}: {error.strerror}. Check its permissions.") from error
+
+
+def refuse_no_folder(root: Path, wanted: str) -> None:
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}. Name the folder that holds {wanted}.")
+
+
+def unpacked_folder(root: Path, is_dataset: Callable[[Path], bool]) -> Path | None:
+    """`root`, or its only subfolder that is a data set: archives unpack to a folder of their own."""
+    if is_dataset(root):
+        return root
+    inside = [folder for folder in subfolders(root) if is_dataset(folder)]
+    if len(inside) > 1:
+        names = ", ".join(folder.name for folder in inside)
+        raise DataError(f"{root} holds several data sets ({names}). Name one of these folders.")
+    return inside[0] if inside else None
+
+
+def what_is_there(root: Path) -> str:
+    """Half a sentence for an error about a folder that holds no data set."""
+    found = sorted(path.name for path in root.iterdir())
+    return (
+        f"there is only {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else "it is empty"
+    )
+
+
+def refuse_equal_ids(sources: Iterable[tuple[str, str]]) -> None:
+    """DataError where two names, the second of each pair, give one case id, the first."""
+    seen: dict[str, str] = {}
+    for case_id, source in sources:
+        if case_id in seen:
+            both = f"{seen[case_id]!r} and {source!r}"
+            raise DataError(f"{both} would both be case {case_id}. Rename one of them.")
+        seen[case_id] = source

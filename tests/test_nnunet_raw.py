@@ -1,0 +1,434 @@
+"""nnU-Net's raw data sets: read as they come, and written from any data set without a loss."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from written_decathlon import SHAPE, head, save, write_decathlon, write_nnunet
+from written_studies import write_study
+
+from benchmark.data.bench_block import KEY, block_of, read_block
+from benchmark.data.channels import write_channels
+from benchmark.data.check import check_cases
+from benchmark.data.convert import convert_to_nnunet
+from benchmark.data.nifti import open_volume, read_voxels
+from benchmark.data.pipeline import ready_data
+from benchmark.data.readers import msd, nnunet
+from benchmark.data.splits import make_splits, read_splits
+from benchmark.data.store import Store
+from benchmark.registry import dataset
+from benchmark.vocabulary import (
+    BenchError,
+    Case,
+    CaseSummary,
+    DataError,
+    DatasetSpec,
+    Percentiles,
+    Preparation,
+    Region,
+    Window,
+    ZScore,
+)
+
+BRATS = {
+    "channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"},
+    "labels": {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3},
+    "regions_class_order": [1, 2, 3],
+    "file_ending": ".nii.gz",
+}
+HECKTOR = {
+    "channel_names": {"0": "CT", "1": "PET"},
+    "labels": {"background": 0, "GTVp": 1, "GTVn": 2, "other": 3},
+}
+
+
+# Reading.
+
+
+def test_listed_labels_are_the_regions(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "Dataset137_BraTS2021", ["BraTS_1", "BraTS_0"], BRATS, test=["BraTS_9"])
+    spec = nnunet.spec_of(root)
+    assert spec.name == "BraTS2021"
+    assert spec.modalities == ("T1", "T1ce", "T2", "FLAIR")
+    assert spec.regions == (
+        Region("whole tumor", (1, 2, 3)),
+        Region("tumor core", (2, 3)),
+        Region("enhancing tumor", (3,)),
+    )
+    assert spec.labels == {"label 1": 1, "label 2": 2, "enhancing tumor": 3}
+    assert spec.preparation == Preparation(
+        (1.0, 1.0, 1.0), dict.fromkeys(spec.modalities, ZScore(nonzero=True))
+    )
+    assert spec.branches is None
+    cases = nnunet.discover(root)
+    assert [(case.case_id, case.patient) for case in cases] == [("BraTS_0",) * 2, ("BraTS_1",) * 2]
+    assert cases[0].images["FLAIR"] == root / "imagesTr" / "BraTS_0_0003.nii.gz"
+    assert cases[0].label == root / "labelsTr" / "BraTS_0.nii.gz"
+    (case,) = nnunet.unlabelled(root)
+    assert (case.case_id, case.label) == ("BraTS_9", None)
+    assert case.images["T1"] == root / "imagesTs" / "BraTS_9_0000.nii.gz"
+    assert check_cases([*cases, case], spec, thorough=True) == []
+
+
+def test_plain_labels_are_regions_and_so_is_their_union(tmp_path: Path) -> None:
+    spec = nnunet.spec_of(write_nnunet(tmp_path / "hecktor", ["a"], HECKTOR))
+    assert spec.name == "hecktor"
+    assert spec.labels == {"GTVp": 1, "GTVn": 2, "other": 3}
+    assert [region.name for region in spec.regions] == ["GTVp", "GTVn", "other", "foreground"]
+    assert spec.regions[-1].labels == (1, 2, 3)
+    assert spec.branches == (("CT",), ("PET",))
+
+
+def test_pet_segments_whichever_channel_it_is(tmp_path: Path) -> None:
+    content = {**HECKTOR, "channel_names": {"0": "SUV", "1": "ct"}}
+    spec = nnunet.spec_of(write_nnunet(tmp_path, ["a"], content))
+    assert spec.branches == (("ct",), ("SUV",))
+    assert spec.preparation.intensities == {"SUV": Window(0, 15), "ct": Window(-100, 250)}
+
+
+def test_a_channel_s_name_says_how_its_values_are_scaled(tmp_path: Path) -> None:
+    names = ["CT", "PT", "noNorm", "rescale_to_0_1", "rgb_to_0_1", "MRI", "MRI"]
+    content = {**HECKTOR, "channel_names": {str(k): name for k, name in enumerate(names)}}
+    spec = nnunet.spec_of(write_nnunet(tmp_path, ["a"], content))
+    assert spec.preparation.intensities == {
+        "CT": Window(-100, 250),
+        "PT": Window(0, 15),
+        "noNorm": None,
+        "rescale_to_0_1": Percentiles(0, 100),
+        "rgb_to_0_1": Window(0, 255),
+        "MRI 5": ZScore(nonzero=True),
+        "MRI 6": ZScore(nonzero=True),
+    }
+
+
+def test_a_channel_without_normalisation_keeps_its_values(tmp_path: Path) -> None:
+    """All numbers below 2048 are exact in the store's 16 bits."""
+    content = {**HECKTOR, "channel_names": {"0": "noNorm"}}
+    root = write_nnunet(tmp_path / "data", ["a", "b", "c"], content)
+    data = ready_data("nnunet", root, results=tmp_path, n_folds=3)
+    image, _ = head(0, 1)
+    stored = Store(data.store).cases["a"].image()[0]
+    np.testing.assert_array_equal(stored, image[::-1, ::-1, :, 0])
+
+
+def test_nnunet_1_is_understood(tmp_path: Path) -> None:
+    content = {
+        "name": "Prostate158",
+        "modality": {"0": "T2", "1": "ADC"},
+        "labels": {"0": "background", "1": "PZ", "2": "TZ", "3": "tumor"},
+        "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+    }
+    root = write_nnunet(tmp_path / "prostate", ["a"], content)
+    spec = nnunet.spec_of(root)
+    assert (spec.name, spec.modalities) == ("Prostate158", ("T2", "ADC"))
+    assert spec.labels == {"PZ": 1, "TZ": 2, "tumor": 3}
+    assert nnunet.discover(root)[0].images["ADC"] == root / "imagesTr" / "a_0001.nii.gz"
+    renamed = root.rename(tmp_path / "Task024_Promise")
+    assert nnunet.spec_of(renamed).name == "Promise"
+
+
+def test_uncompressed_files_are_read_where_the_data_set_has_them(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, ["a"], {**HECKTOR, "file_ending": ".nii"}, test=["b"])
+    cases = [*nnunet.discover(root), *nnunet.unlabelled(root)]
+    assert cases[0].images["CT"].name == "a_0000.nii"
+    ct_and_pet_are_random = {"CT cannot be in HU", "PET cannot be SUV"}
+    faults = check_cases(cases, nnunet.spec_of(root), thorough=True)
+    assert {fault.problem.partition(":")[0] for fault in faults} <= ct_and_pet_are_random
+
+
+def test_files_may_lie_where_dataset_json_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, label = head(0, 2)
+    for name, values in (("ct", image[..., 0]), ("pet", image[..., 1]), ("mask", label)):
+        save(tmp_path / "elsewhere" / f"{name}.nii.gz", values)
+    monkeypatch.setenv("SCANS", str(tmp_path / "elsewhere"))
+    listed = {"x": {"images": ["../elsewhere/ct.nii.gz", "$SCANS/pet.nii.gz"], "label": "$SCANS/mask.nii.gz"}}
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "dataset.json").write_text(json.dumps({**HECKTOR, "dataset": listed}))
+    (case,) = nnunet.discover(root)
+    assert case.images["PET"] == case.label.with_name("pet.nii.gz") == tmp_path / "elsewhere" / "pet.nii.gz"
+    assert check_cases([case], nnunet.spec_of(root), thorough=False) == []
+    listed["x"]["images"].pop()
+    (root / "dataset.json").write_text(json.dumps({**HECKTOR, "dataset": listed}))
+    with pytest.raises(DataError, match=r"'x' of \"dataset\" must name 2 \"images\""):
+        nnunet.discover(root)
+
+
+def test_the_block_says_what_nnunet_has_no_word_for(tmp_path: Path) -> None:
+    block = {
+        "patients": {"a": "p", "b": "p"},
+        "regions": {"both": [1, 2]},
+        "spacing_mm": [2, 2, 3],
+        "crop_modality": "PET",
+        "crop_above": 0.5,
+        "intensities": {"CT": None, "PET": {"rule": "Percentiles", "low": 1, "high": 99}},
+        "branches": [["CT", "PET"], ["PET"]],
+    }
+    root = write_nnunet(tmp_path, ["a", "b", "c"], {**HECKTOR, KEY: block})
+    spec = nnunet.spec_of(root)
+    assert [case.patient for case in nnunet.discover(root)] == ["p", "p", "c"]
+    assert spec.regions == (Region("both", (1, 2)),)
+    assert spec.preparation == Preparation(
+        (2, 2, 3), {"CT": None, "PET": Percentiles(1, 99)}, crop_modality="PET", crop_above=0.5
+    )
+    assert spec.branches == (("CT", "PET"), ("PET",))
+
+
+@pytest.mark.parametrize(
+    ("block", "complaint"),
+    [
+        ({"spacing": [1, 1, 1]}, "no entry 'spacing'. Did you mean 'spacing_mm'"),
+        ({"spacing_mm": [1, 0, 1]}, "longer than 0 mm"),
+        ({"crop_modality": "MRI"}, "no modality 'MRI'"),
+        ({"intensities": {"PET": {"rule": "Window", "low": 1}}}, "missing 1 required"),
+        ({"intensities": {"PET": {"rule": "Histogram"}}}, "'Histogram'"),
+        ({"regions": {"x": [7]}}, "no label has the value 7"),
+        ({"branches": [["CT"]]}, "branches"),
+        ([], "must be an object"),
+    ],
+)
+def test_a_block_that_is_not_understood_is_refused(tmp_path: Path, block: Any, complaint: str) -> None:
+    root = write_nnunet(tmp_path, ["a"], {**HECKTOR, KEY: block})
+    with pytest.raises(DataError, match=complaint):
+        nnunet.spec_of(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "'ignore' is not known"),
+        ({"labels": {"background": 0, "a": 1, "b": 1}}, "two labels have the value 1"),
+        ({"labels": {"background": 0, "a": "x"}}, "the value 'x'"),
+        ({"channel_names": {"1": "CT"}}, "by number from 0"),
+        ({"channel_names": {"0": "label"}}, "called 'label'"),
+        ({"file_ending": ".mha"}, "'.mha' is not read here"),
+    ],
+)
+def test_a_dataset_json_that_does_not_say_enough_is_refused(
+    tmp_path: Path, change: Mapping[str, Any], complaint: str
+) -> None:
+    root = write_nnunet(tmp_path, ["a"], HECKTOR)
+    (root / "dataset.json").write_text(json.dumps({**HECKTOR, **change}))
+    with pytest.raises(DataError, match=complaint):
+        nnunet.discover(root), nnunet.spec_of(root)
+
+
+def test_what_is_no_raw_data_set_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="--data nnunet=DIR"):
+        dataset("nnunet").spec_of(None)
+    with pytest.raises(DataError, match="it is empty"):
+        nnunet.discover(tmp_path)
+    decathlon = write_decathlon(tmp_path / "Task01", ["a"])
+    with pytest.raises(DataError, match=f"--data msd={decathlon}"):
+        nnunet.discover(tmp_path)
+    write_nnunet(tmp_path / "Dataset002_B", ["a"], HECKTOR)
+    with pytest.raises(DataError, match=r"several data sets \(Dataset002_B, Task01\)"):
+        nnunet.discover(tmp_path)
+
+
+def test_splits_in_the_folder_are_the_data_set_s_own(tmp_path: Path) -> None:
+    names = [f"case_{i}" for i in range(6)]
+    root = write_nnunet(tmp_path / "data", names, BRATS)
+    assert nnunet.own_splits(root) is None
+    (root / "splits_final.json").write_text(json.dumps([{"train": names[:4], "val": names[4:]}]))
+    data = ready_data("nnunet", root, results=tmp_path / "results")
+    stored = json.loads(data.splits.read_text())
+    assert (data.n_folds, stored["folds"][0]["test"]) == (1, names[4:])
+
+
+# Writing.
+
+
+def tcia(root: Path) -> Path:
+    """Nine patients, the first with two studies, every third without a lesion."""
+    for i in range(9):
+        write_study(root / f"PETCT_{i}" / "study", seed=i, lesion=i % 3 != 2)
+    write_study(root / "PETCT_0" / "again", seed=99)
+    return root
+
+
+def arrays(data: Any) -> dict[str, bytes]:
+    return {
+        f"{case_id}/{name}": (case.folder / f"{name}.npy").read_bytes()
+        for case_id, case in Store(data.store).cases.items()
+        for name in ("image", "label", "lesion")
+    }
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_converted_data_set_is_read_back_bit_for_bit(tmp_path: Path, copy: bool) -> None:
+    root = tcia(tmp_path / "data")
+    spec, cases = dataset("phantom").spec_of(root), dataset("phantom").discover(root)
+    before = ready_data("phantom", root, results=tmp_path / "results")
+    splits = make_splits([case.summary for case in Store(before.store).cases.values()])
+    out = convert_to_nnunet(cases, spec, tmp_path / "raw", number=42, splits=splits, copy=copy)
+    assert out == tmp_path / "raw" / "Dataset042_phantom"
+    links = [path.is_symlink() for path in (out / "imagesTr").iterdir()]
+    assert links == [not copy] * 20
+    assert nnunet.spec_of(out) == spec
+    again = nnunet.discover(out)
+    assert [(case.case_id, case.patient) for case in again] == [
+        (case.case_id, case.patient) for case in cases
+    ]
+    assert len({case.patient for case in again}) == 9
+    after = ready_data("nnunet", out, results=tmp_path / "results")
+    assert arrays(after) == arrays(before)
+    assert json.loads(after.splits.read_text())["folds"] == splits.to_json()["folds"]
+    assert after.n_folds == 5
+
+
+def test_nnunet_s_own_file_gives_the_drawn_validation_part_too(tmp_path: Path) -> None:
+    """What is carved out of `train` is drawn as it was: the suite's own form is needed for users' splits only."""
+    root = tcia(tmp_path / "data")
+    reader = dataset("phantom")
+    cases = [CaseSummary(case.case_id, case.patient, 1.0) for case in reader.discover(root)]
+    splits = make_splits(cases)
+    out = convert_to_nnunet(
+        reader.discover(root), reader.spec_of(root), tmp_path / "raw", number=1, splits=splits
+    )
+    assert read_splits(out / "splits_final.json", cases).folds == splits.folds
+    assert nnunet.own_splits(out) == out / "splits_mirror_bench.json"
+    final = json.loads((out / "splits_final.json").read_text())
+    (out / "splits_final.json").write_text(json.dumps(final[:2]))
+    assert nnunet.own_splits(out) == out / "splits_final.json", "an edited file counts"
+
+
+def test_files_with_four_axes_are_split_and_the_unlabelled_go_to_the_test_folder(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path / "data", [f"case{i}" for i in range(4)], test=["t"])
+    cases = [*msd.discover(root), *msd.unlabelled(root)]
+    before = ready_data("msd", root, results=tmp_path / "results", n_folds=3)
+    out = convert_to_nnunet(cases, msd.SPEC, tmp_path / "raw", number=1)
+    assert nnunet.spec_of(out) == msd.SPEC
+    names = sorted(path.name for path in (out / "imagesTs").iterdir())
+    assert names == [f"t_{k:04d}.nii.gz" for k in range(4)]
+    image = nib.load(root / "imagesTr" / "case0.nii.gz")
+    third = nib.load(out / "imagesTr" / "case0_0002.nii.gz")
+    assert third.shape == SHAPE
+    np.testing.assert_array_equal(third.affine, image.affine)
+    np.testing.assert_array_equal(third.get_fdata(), image.get_fdata()[..., 2])
+    after = ready_data("nnunet", out, results=tmp_path / "results", n_folds=3)
+    assert arrays(after) == arrays(before)
+    assert [case.label for case in nnunet.unlabelled(out)] == [None]
+
+
+def test_a_second_conversion_keeps_what_is_whole_and_removes_what_is_gone(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path / "data", ["a", "b"])
+    cases, seen = msd.discover(root), []
+    out = convert_to_nnunet(cases, msd.SPEC, tmp_path / "raw", number=1)
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "imagesTr").iterdir()}
+    convert_to_nnunet(
+        cases[:1],
+        msd.SPEC,
+        tmp_path / "raw",
+        number=1,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "imagesTr").iterdir()}
+    assert after == {name: time for name, time in before.items() if name.startswith("a")}
+    assert seen == [(1, 1)]
+    image, _ = head(7, 4)
+    save(cases[0].images["FLAIR"], image)
+    convert_to_nnunet(cases[:1], msd.SPEC, tmp_path / "raw", number=1)
+    np.testing.assert_array_equal(nib.load(out / "imagesTr" / "a_0001.nii.gz").get_fdata(), image[..., 1])
+
+
+def test_what_was_not_converted_here_is_never_written_to(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path / "data", ["a"])
+    other = write_nnunet(tmp_path / "raw" / "Dataset001_msd", ["z"], BRATS)
+    with pytest.raises(BenchError, match=r"was not converted here\. Choose another number"):
+        convert_to_nnunet(msd.discover(root), msd.SPEC, tmp_path / "raw", number=1)
+    assert [case.case_id for case in nnunet.discover(other)] == ["z"]
+
+
+def test_uncompressed_files_are_compressed(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "data", ["a"], {**BRATS, "file_ending": ".nii"})
+    spec, cases = nnunet.spec_of(root), nnunet.discover(root)
+    out = convert_to_nnunet(cases, spec, tmp_path / "raw", number=3)
+    packed = out / "imagesTr" / "a_0003.nii.gz"
+    assert gzip.decompress(packed.read_bytes()) == cases[0].images["FLAIR"].read_bytes()
+    assert nnunet.spec_of(out) == spec
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [({"number": 0}, "from 1 to 999"), ({"splits": ["x"]}, "The splits name 'x'")],
+)
+def test_settings_that_cannot_work_are_refused(
+    tmp_path: Path, settings: dict[str, Any], complaint: str
+) -> None:
+    root = write_decathlon(tmp_path / "data", ["a"])
+    if "splits" in settings:
+        settings = {"splits": make_splits([CaseSummary(name, name, 1.0) for name in "xyz"], n_folds=3)}
+    with pytest.raises(BenchError, match=complaint):
+        convert_to_nnunet(msd.discover(root), msd.SPEC, tmp_path / "raw", **{"number": 1, **settings})
+
+
+def test_cases_that_cannot_be_converted_are_refused(tmp_path: Path) -> None:
+    root = write_decathlon(tmp_path / "data", ["a"], test=["t"])
+    (case,) = msd.discover(root)
+    gap = replace(msd.SPEC, labels={"edema": 1, "enhancing tumor": 4})
+
+    def convert(case: Case, spec: DatasetSpec = msd.SPEC) -> Path:
+        return convert_to_nnunet([case], spec, tmp_path / "raw", number=1)
+
+    with pytest.raises(DataError, match="consecutive labels from 1"):
+        convert(case, gap)
+    with pytest.raises(DataError, match="no labelled case"):
+        convert(*msd.unlabelled(root))
+    with pytest.raises(DataError, match=r"a: .*gone\.nii\.gz is missing"):
+        convert(replace(case, label=tmp_path / "gone.nii.gz"))
+
+
+# Its parts.
+
+
+def test_a_block_that_was_written_is_read_as_it_was() -> None:
+    spec = replace(
+        msd.SPEC,
+        preparation=replace(
+            msd.SPEC.preparation,
+            spacing_mm=None,
+            intensities={
+                "FLAIR": None,
+                "T1w": ZScore(),
+                "T1Gd": Window(-0.1, 1e-7),
+                "T2w": Percentiles(1, 99),
+            },
+            crop_modality=None,
+        ),
+        branches=None,
+    )
+    for one in (spec, msd.SPEC):
+        content = json.loads(json.dumps({KEY: block_of(one, patients={"a": "p"})}))
+        block = read_block(content, Path("dataset.json"), modalities=one.modalities, labels=one.labels)
+        assert block == {
+            "regions": one.regions,
+            "spacing_mm": one.preparation.spacing_mm,
+            "crop_modality": one.preparation.crop_modality,
+            "crop_above": 0.0,
+            "intensities": one.preparation.intensities,
+            "branches": one.branches,
+            "patients": {"a": "p"},
+        }
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_channel_keeps_type_scaling_and_place(tmp_path: Path, kind: Any) -> None:
+    """Big-endian integers with a slope, as some converters write them."""
+    values = np.random.default_rng(0).integers(-999, 999, (3, 4, 5, 2)).astype(">i2")
+    image = kind(values, np.diag([-1.5, 2.0, 3.0, 1.0]))
+    image.header.set_slope_inter(0.5, 3)
+    nib.save(image, tmp_path / "both.nii")
+    write_channels(tmp_path / "both.nii", {1: tmp_path / "one.nii.gz"})
+    both, one = open_volume(tmp_path / "both.nii"), open_volume(tmp_path / "one.nii.gz")
+    assert (one.shape, one.dtype, one.slope, one.inter) == ((3, 4, 5), both.dtype, 0.5, 3.0)
+    np.testing.assert_array_equal(one.affine, both.affine)
+    np.testing.assert_array_equal(read_voxels(one), read_voxels(both)[..., 1])
