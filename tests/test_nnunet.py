@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import os
@@ -21,15 +22,17 @@ import numpy as np
 import pytest
 import torch
 from drawn import BRAIN, PET_CT
+from written_decathlon import write_decathlon
 from written_studies import write_study
 
 from baselines.blackbean import Blackbean
 from baselines.nnunet import NnUNet
-from benchmark.data.autopet import discover
+from benchmark.data.readers import msd
+from benchmark.data.readers.autopet import discover
 from benchmark.nnunet import launch
 from benchmark.nnunet.method import NnUNetMethod
 from benchmark.nnunet.plan import Plan, Schedule, shrunk_patch
-from benchmark.nnunet.raw import RawDataset, raw_dataset, write_raw, write_splits
+from benchmark.nnunet.raw import ImageFile, RawDataset, case_images, raw_dataset, write_raw, write_splits
 from benchmark.nnunet.task import Prediction, read_task, write_task
 from benchmark.protocols import ExternalJob, ExternalTraining
 from benchmark.train import DivergedError
@@ -172,7 +175,7 @@ def test_the_raw_data_set_is_links_to_the_cases_of_training_and_validation_alone
     cases: list[Case], tmp_path: Path
 ) -> None:
     dataset = raw_dataset(PET_CT, ("PET", "CT"), train=cases[:4], validation=cases[4:6])
-    write_raw(dataset, tmp_path)
+    write_raw(dataset, tmp_path, split=tmp_path / "split")
     ids = [case.case_id for case in cases]
     images, labels = tmp_path / "imagesTr", tmp_path / "labelsTr"
     assert sorted(path.name for path in images.iterdir()) == [
@@ -230,8 +233,8 @@ def test_the_name_of_a_file_decides_and_not_the_one_its_link_leads_to(
 
     given = cases[0].images["CT"]
     assert given.resolve().name == "ab0"
-    assert dataset(cases[0]).cases[cases[0].case_id].images[0] == str(given)
-    write_raw(dataset(cases[0]), tmp_path / "raw")
+    assert dataset(cases[0]).cases[cases[0].case_id].images[0] == ImageFile(str(given))
+    write_raw(dataset(cases[0]), tmp_path / "raw", split=tmp_path / "split")
     link = tmp_path / "raw" / "imagesTr" / f"{cases[0].case_id}_0000.nii.gz"
     assert link.resolve() == given.resolve()
     # The same file by another link makes no other data set.
@@ -245,6 +248,45 @@ def test_two_channels_in_one_file_are_refused(cases: list[Case]) -> None:
     both = replace(cases[0], images=dict.fromkeys(("CT", "PET"), cases[0].images["CT"]))
     with pytest.raises(DataError, match="several channels lie in one file"):
         raw_dataset(PET_CT, ("CT", "PET"), train=[both], validation=cases[4:6])
+
+
+def test_channels_of_a_shared_file_are_written_once_and_linked(tmp_path: Path) -> None:
+    """The file's name may end in .nii: what nnU-Net sees is written anew."""
+    root = write_decathlon(tmp_path / "data", ["a", "b", "c"])
+    cases = msd.discover(root)
+    packed = gzip.decompress(cases[0].images["FLAIR"].read_bytes())
+    (tmp_path / "plain.nii").write_bytes(packed)
+    cases[0] = replace(cases[0], images=dict.fromkeys(msd.SPEC.modalities, tmp_path / "plain.nii"))
+    written = []
+    for fold in range(2):
+        dataset = raw_dataset(msd.SPEC, ("T2w", "FLAIR"), train=cases[:2], validation=cases[2:])
+        write_raw(dataset, tmp_path / f"raw{fold}", split=tmp_path / "split")
+        written.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "split").iterdir()})
+    assert written[0] == written[1]
+    assert len(written[0]) == 6
+    image = nib.load(cases[1].images["FLAIR"])
+    for k, index in enumerate((3, 0)):
+        link = tmp_path / "raw1" / "imagesTr" / f"b_{k:04d}.nii.gz"
+        assert link.resolve().parent == tmp_path / "split"
+        np.testing.assert_array_equal(nib.load(link).get_fdata(), image.get_fdata()[..., index])
+        np.testing.assert_array_equal(nib.load(link).affine, image.affine)
+    swapped = replace(cases[1], channels={**cases[1].channels, "T2w": 0, "FLAIR": 3})
+    other = raw_dataset(msd.SPEC, ("T2w", "FLAIR"), train=[cases[0], swapped], validation=cases[2:])
+    assert other.identity(Plan(), "2.6") != dataset.identity(Plan(), "2.6")
+
+
+def test_a_case_without_a_label_is_predicted_and_not_trained_on(cases: list[Case]) -> None:
+    unlabelled = replace(cases[0], label=None)
+    assert len(case_images(unlabelled, ("CT", "PET"))) == 2
+    with pytest.raises(DataError, match="has no label"):
+        raw_dataset(PET_CT, ("CT", "PET"), train=[unlabelled], validation=cases[4:6])
+
+
+def test_a_task_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    images = (ImageFile("/a.nii.gz", 2), ImageFile("/b.nii.gz"))
+    task = Prediction("model", "last", {"a": images}, str(tmp_path), True, "cpu", 1)
+    write_task(tmp_path / "task.json", task)
+    assert read_task(tmp_path / "task.json") == task
 
 
 def test_a_fold_without_a_lesion_is_refused(cases: list[Case]) -> None:
@@ -297,7 +339,7 @@ def test_a_reader_of_the_table_is_told_what_nnunet_does_otherwise() -> None:
 
 
 def a_task(folder: Path) -> Prediction:
-    return Prediction("model", "last", {"a": ("a_0000.nii.gz",)}, str(folder), True, "cpu", 1)
+    return Prediction("model", "last", {"a": (ImageFile("a_0000.nii.gz"),)}, str(folder), True, "cpu", 1)
 
 
 def run_script(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch, told: Told | None = None) -> None:
@@ -783,21 +825,28 @@ def test_four_modalities_and_three_labels_are_trained_and_predicted_on_patches_l
     assert trained.facts["nnunet"]["normalization_schemes"] == ["ZScoreNormalization"] * 4
     weights = checkpoint(job)["network_weights"]
     assert [weights[f"decoder.seg_layers.0.{kind}"].shape[0] for kind in ("weight", "bias")] == [4, 4]
-    method.predict(job, cases[3:], tmp_path / "masks")
+    assert len(list((job.shared / "nnunet-images").iterdir())) == 3 * 4
+    method.predict(job, [replace(cases[3], label=None)], tmp_path / "masks")
     mask = nib.load(tmp_path / "masks" / f"{cases[3].case_id}.nii.gz")
     assert mask.shape == (24, 26, 22)
     assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1, 2, 3}
 
 
 def write_brain(folder: Path, *, seed: int) -> Case:
-    """Four modalities of 24 x 26 x 22 voxels of 1 mm; three nested cuboids, brighter the deeper they lie."""
+    """Four modalities in one file, 24 x 26 x 22 voxels of 1 mm; three nested cuboids, brighter the deeper they lie."""
     rng = np.random.default_rng(seed)
     folder.mkdir()
     label = np.zeros((24, 26, 22), np.uint8)
     for value in (1, 2, 3):
         label[(slice(4 + value, 16 - value),) * 3] = value
-    volumes = {name: label + rng.random(label.shape).astype(np.float32) for name in BRAIN.modalities}
-    for name, volume in {**volumes, "label": label}.items():
+    image = label[..., None] + rng.random((*label.shape, len(BRAIN.modalities))).astype(np.float32)
+    for name, volume in {"image": image, "label": label}.items():
         nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / f"{name}.nii.gz")
-    images = {name: folder / f"{name}.nii.gz" for name in BRAIN.modalities}
-    return Case(f"brain{seed}", f"patient{seed}", images, folder / "label.nii.gz", has_lesion=True)
+    return Case(
+        f"brain{seed}",
+        f"patient{seed}",
+        dict.fromkeys(BRAIN.modalities, folder / "image.nii.gz"),
+        folder / "label.nii.gz",
+        has_lesion=True,
+        channels={name: k for k, name in enumerate(BRAIN.modalities)},
+    )

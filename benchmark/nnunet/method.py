@@ -11,7 +11,7 @@ from statistics import mean
 
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.plan import Plan, Schedule
-from benchmark.nnunet.raw import FILE_ENDING, case_files, check_labels, raw_dataset
+from benchmark.nnunet.raw import FILE_ENDING, case_images, check_labels, raw_dataset
 from benchmark.nnunet.task import Prediction, Training
 from benchmark.protocols import (
     BenchError,
@@ -133,7 +133,7 @@ class NnUNetMethod(ExternalMethod):
         """Write the masks that are missing. The seconds of a case include its preprocessing and its resampling back;
         they stand beside its mask, in `<case_id>.json`."""
         self.check_installed()
-        files = {case.case_id: case_files(case, self.channels).images for case in cases}
+        files = {case.case_id: case_images(case, self.channels) for case in cases}
         if not all((out / f"{case_id}{FILE_ENDING}").exists() for case_id in files):
             trained = json.loads((job.work / "training.json").read_text(encoding="utf-8"))
             task = Prediction(

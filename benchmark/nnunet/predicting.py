@@ -37,7 +37,8 @@ def predict(task: Prediction, device: torch.device, tell: Callable[[int, int], N
         workplace = out / f".{case_id}"
         shutil.rmtree(workplace, ignore_errors=True)
         workplace.mkdir()
-        images = [str(link) for link in link_images(case_id, task.cases[case_id], workplace)]
+        links = link_images(case_id, task.cases[case_id], workplace, split=workplace / "split")
+        images = [str(link) for link in links]
         started = time.perf_counter()
         predictor.predict_from_files_sequential([images], [str(workplace / case_id)])
         write_json(seconds_file(out, case_id), {"seconds": time.perf_counter() - started})

@@ -53,7 +53,7 @@ def prepare(task: Training, tell: Callable[[int, int], None]) -> Path:
         _check_stages(task.plan, dataset)
         shutil.rmtree(shared, ignore_errors=True)
         tell(0, len(dataset.cases))
-        write_raw(dataset, shared / "raw" / dataset.name)
+        write_raw(dataset, shared / "raw" / dataset.name, split=shared.with_name("nnunet-images"))
         preprocessed.mkdir(parents=True)
         write_splits(dataset, preprocessed)
         with _pools(threads=task.threads):
@@ -106,7 +106,7 @@ def _check_stages(plan: Plan, dataset: RawDataset) -> None:
     """
     if plan.patch_size is None or plan.shrink_patch or plan.configuration != "3d_fullres":
         return
-    headers = [nib.load(case.images[0]).header for case in dataset.cases.values()]
+    headers = [nib.load(case.images[0].path).header for case in dataset.cases.values()]
     edges = [[float(edge) for edge in header.get_zooms()[:3]] for header in headers]
     finest = plan.spacing == "finest"
     # nnU-Net's order of axes: the file's reversed, then the coarsest to the front.

@@ -1,4 +1,8 @@
-"""The raw data set as nnU-Net wants it: links to the original files, its description, the one split."""
+"""The raw data set as nnU-Net wants it: links to the original files, its description, the one split.
+
+nnU-Net reads a file a channel. Modalities that lie in one file with four axes are written once as files with three,
+beside the preprocessed data, where all folds find them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.channels import write_channels
+from benchmark.data.nifti import UnreadableError
 from benchmark.nnunet.plan import Plan
 from benchmark.results import write_json
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, UnsupportedDatasetError
@@ -19,10 +25,23 @@ FILE_ENDING = ".nii.gz"
 
 
 @dataclass(frozen=True)
-class CaseFiles:
-    """Absolute paths of a case's files, links not followed; `images` in the order of the channels."""
+class ImageFile:
+    """An absolute path, links not followed. `index`: which volume along the fourth axis; None: the file has three."""
 
-    images: tuple[str, ...]
+    path: str
+    index: int | None = None
+
+    @property
+    def state(self) -> list[str | int]:
+        """What changes when the file does."""
+        return [*_state(Path(self.path)), *([] if self.index is None else [self.index])]
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """`images` in the order of the channels; `label` as their paths."""
+
+    images: tuple[ImageFile, ...]
     label: str
 
 
@@ -61,7 +80,7 @@ class RawDataset:
     def identity(self, plan: Plan, version: str) -> str:
         """12 hexadecimal digits: nnU-Net's version, the files (paths, sizes, times), the split and the plan."""
         files = {
-            case_id: [_state(Path(path)) for path in (*case.images, case.label)]
+            case_id: [*(image.state for image in case.images), _state(Path(case.label))]
             for case_id, case in self.cases.items()
         }
         content = {**asdict(self), "cases": files, "plan": asdict(plan), "nnunetv2": version}
@@ -89,18 +108,31 @@ def raw_dataset(
 
 
 def case_files(case: Case, channels: Sequence[str]) -> CaseFiles:
-    """The files of a case, checked for what nnU-Net asks of them."""
+    """The files of a labelled case, checked for what nnU-Net asks of them."""
+    images = case_images(case, channels)
+    if case.label is None:
+        raise DataError(f"{case.case_id} has no label; nnU-Net cannot be trained on it.")
+    label = case.label.absolute()
+    _refuse_ending(case.case_id, label)
+    return CaseFiles(images, str(label))
+
+
+def case_images(case: Case, channels: Sequence[str]) -> tuple[ImageFile, ...]:
+    """The images of a case, checked likewise."""
     missing = [name for name in channels if name not in case.images]
     if missing:
         raise DataError(f"{case.case_id} has no {' and no '.join(missing)}; nnU-Net needs every channel.")
     # As they are named here: what a link leads to may be called anything.
-    images, label = [case.images[name].absolute() for name in channels], case.label.absolute()
-    _refuse_endings(case.case_id, [*images, label])
-    if len({path.resolve() for path in images}) < len(images):
+    images = [ImageFile(str(case.images[name].absolute()), case.channels.get(name)) for name in channels]
+    for image in images:
+        # What is written anew is called as nnU-Net wants it.
+        if image.index is None:
+            _refuse_ending(case.case_id, Path(image.path))
+    if len({(Path(image.path).resolve(), image.index) for image in images}) < len(images):
         raise DataError(
             f"{case.case_id}: several channels lie in one file; nnU-Net needs a 3D file for each."
         )
-    return CaseFiles(tuple(str(path) for path in images), str(label))
+    return tuple(images)
 
 
 def check_labels(spec: DatasetSpec) -> None:
@@ -112,13 +144,16 @@ def check_labels(spec: DatasetSpec) -> None:
         )
 
 
-def write_raw(dataset: RawDataset, folder: Path) -> None:
-    """`imagesTr`, `labelsTr` (links, not copies) and `dataset.json`; what was in `folder` is removed."""
+def write_raw(dataset: RawDataset, folder: Path, *, split: Path) -> None:
+    """`imagesTr`, `labelsTr` (links, not copies) and `dataset.json`; what was in `folder` is removed.
+
+    `split` is the folder for the channels of files with four axes.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
     for case_id, case in dataset.cases.items():
-        link_images(case_id, case.images, folder / "imagesTr")
+        link_images(case_id, case.images, folder / "imagesTr", split=split)
         (folder / "labelsTr" / f"{case_id}{FILE_ENDING}").symlink_to(case.label)
     write_json(folder / "dataset.json", dataset.description)
 
@@ -130,25 +165,45 @@ def write_splits(dataset: RawDataset, folder: Path) -> None:
     )
 
 
-def link_images(case_id: str, images: Sequence[str], folder: Path) -> list[Path]:
-    """Links to a case's images, named as nnU-Net names them."""
+def link_images(case_id: str, images: Sequence[ImageFile], folder: Path, *, split: Path) -> list[Path]:
+    """Links to a case's images, named as nnU-Net names them; to files in `split` where several share a file."""
     links = [folder / image_name(case_id, k) for k in range(len(images))]
-    for link, image in zip(links, images, strict=True):
-        link.symlink_to(image)
+    for link, path in zip(links, _three_axes(images, split), strict=True):
+        link.symlink_to(path)
     return links
+
+
+def _three_axes(images: Sequence[ImageFile], split: Path) -> list[Path]:
+    """A file with three axes for each image; those that `split` does not have yet are written there."""
+    paths = [Path(image.path) if image.index is None else split / _split_name(image) for image in images]
+    missing: dict[Path, dict[int, Path]] = {}
+    for image, path in zip(images, paths, strict=True):
+        if image.index is not None and not path.exists():
+            missing.setdefault(Path(image.path), {})[image.index] = path
+    for source, targets in missing.items():
+        try:
+            write_channels(source, targets)
+        except UnreadableError as error:
+            raise DataError(str(error)) from error
+    return paths
+
+
+def _split_name(image: ImageFile) -> str:
+    """Named after the source's state: when it changes, another file is written."""
+    key = hashlib.sha256(json.dumps(_state(Path(image.path))).encode()).hexdigest()[:12]
+    return f"{key}_{image.index:04d}{FILE_ENDING}"
 
 
 def image_name(case_id: str, channel: int) -> str:
     return f"{case_id}_{channel:04d}{FILE_ENDING}"
 
 
-def _refuse_endings(case_id: str, paths: Iterable[Path]) -> None:
-    for path in paths:
-        if not path.name.endswith(FILE_ENDING):
-            remedy = f"Compress it: gzip {path}" if path.suffix == ".nii" else f"Convert it to {FILE_ENDING}"
-            raise DataError(
-                f"{case_id}: {path.name} does not end in {FILE_ENDING}, which all files must for nnU-Net. {remedy}."
-            )
+def _refuse_ending(case_id: str, path: Path) -> None:
+    if not path.name.endswith(FILE_ENDING):
+        remedy = f"Compress it: gzip {path}" if path.suffix == ".nii" else f"Convert it to {FILE_ENDING}"
+        raise DataError(
+            f"{case_id}: {path.name} does not end in {FILE_ENDING}, which all files must for nnU-Net. {remedy}."
+        )
 
 
 def _state(path: Path) -> list[str | int]:

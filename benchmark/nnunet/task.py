@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.nnunet.plan import Plan, Schedule
-from benchmark.nnunet.raw import CaseFiles, RawDataset
+from benchmark.nnunet.raw import CaseFiles, ImageFile, RawDataset
 from benchmark.results import write_json
 
 FAILED = 1
@@ -51,7 +51,7 @@ class Prediction:
 
     model: str
     checkpoint: Literal["last", "best"]
-    cases: dict[str, tuple[str, ...]]
+    cases: dict[str, tuple[ImageFile, ...]]
     out: str
     mirror_tta: bool
     device: str
@@ -65,10 +65,10 @@ def write_task(path: Path, task: Training | Prediction) -> None:
 def read_task(path: Path) -> Training | Prediction:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if content.pop("kind") == "Prediction":
-        content["cases"] = {case_id: tuple(images) for case_id, images in content["cases"].items()}
+        content["cases"] = {case_id: _images(images) for case_id, images in content["cases"].items()}
         return Prediction(**content)
     raw, plan = content["dataset"], content["plan"]
-    raw["cases"] = {k: CaseFiles(tuple(v["images"]), v["label"]) for k, v in raw["cases"].items()}
+    raw["cases"] = {k: CaseFiles(_images(v["images"]), v["label"]) for k, v in raw["cases"].items()}
     for key in ("channels", "train", "validation"):
         raw[key] = tuple(raw[key])
     for key in ("patch_size", "features"):
@@ -76,3 +76,7 @@ def read_task(path: Path) -> Training | Prediction:
     content |= {"dataset": RawDataset(**raw), "plan": Plan(**plan)}
     content["schedule"] = Schedule(**content["schedule"])
     return Training(**content)
+
+
+def _images(content: list[dict[str, Any]]) -> tuple[ImageFile, ...]:
+    return tuple(ImageFile(**image) for image in content)
