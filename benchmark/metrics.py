@@ -1,54 +1,73 @@
 """Scores of one case and one region: two masks on one grid and the spacing of their voxels.
 
-A metric is one function and one entry in `METRICS`. Every function takes the predicted mask first, the
-reference mask second and `spacing_mm`, and returns NaN where it is undefined.
+A metric is one function of a `MaskPair`, decorated with what a table needs to know of it. It is called with
+the predicted mask, the reference mask and `spacing_mm`, and returns NaN where it is undefined.
 
-    dice       overlap, per case                                    undefined without a reference
-    fpv_ml     predicted components that touch no reference voxel   AutoPET 2022 challenge
-    fnv_ml     reference components that touch no predicted voxel   AutoPET 2022 challenge
-    over_ml    predicted voxels outside the reference
-    under_ml   reference voxels that were not predicted
-    hd95_mm    95th percentile of the surface distance              undefined without a reference; the
-                                                                    volume's diagonal where all is missed
+    dice               overlap, per case                                    undefined without a reference
+    fpv_ml             predicted components that touch no reference voxel   AutoPET 2022 challenge
+    fnv_ml             reference components that touch no predicted voxel   AutoPET 2022 challenge
+    over_ml            predicted voxels outside the reference
+    under_ml           reference voxels that were not predicted
+    hd95_mm            95th percentile of the surface distance              BraTS's convention, see below
+    surface_dice_2mm   share of both surfaces within 2 mm of each other     BraTS's convention, see below
+    missed, invented   1 where a whole structure was missed, or invented
 
-Means over cases therefore speak of the same cases for every method: whether a value is undefined
-depends on the reference alone, never on the prediction.
+Dice alone can be undefined, and whether it is depends on the reference, never on the prediction: means over
+cases speak of the same cases for every method. The two metrics of surfaces are defined for every case, as in
+the BraTS challenge: both masks empty is perfect (0 mm, 1); a structure that was missed (a reference, no
+prediction) or invented (a prediction, no reference) costs the declared penalty, the volume's diagonal and a
+surface Dice of 0. Penalties enter every mean; `missed` and `invented` count them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
 
-import cc3d
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import KDTree
+from numpy.typing import ArrayLike
 
-from benchmark.vocabulary import BenchError, Spacing
+from benchmark.mask_pair import MaskPair, n_untouched
+from benchmark.vocabulary import Spacing
 
-Mask = NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
-
-CONNECTIVITY = 18
-"""Voxels that share a face or an edge are one lesion; the AutoPET challenge's choice."""
-
-
-@runtime_checkable
-class _Function(Protocol):
-    def __call__(self, prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float: ...
+TOLERANCE_MM = 2.0
+ROUNDING_MM = 1e-6
+"""So much a distance of exactly the tolerance may lie above it, since multiples of a spacing are rounded."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a table needs to know of a score, and the function that computes it."""
+    """What a table needs to know of a score, and the function that computes it; called with masks, it scores
+    them."""
 
     name: str
     unit: str
     higher_is_better: bool
     description: str
-    function: _Function
+    function: Callable[[MaskPair], float]
+
+    def __call__(
+        self, prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing | None = None
+    ) -> float:
+        """The score of one predicted and one reference mask; `spacing_mm` may be left out where no mm
+        enter."""
+        return self.function(MaskPair(prediction, reference, spacing_mm=spacing_mm))
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(
+    unit: str, *, higher_is_better: bool, description: str
+) -> Callable[[Callable[[MaskPair], float]], Metric]:
+    """Make a function of a pair of masks the metric of its name, and list it in `METRICS`."""
+
+    def listed(function: Callable[[MaskPair], float]) -> Metric:
+        name = function.__name__
+        METRICS[name] = Metric(name, unit, higher_is_better, description, function)
+        return METRICS[name]
+
+    return listed
 
 
 def score_masks(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> dict[str, float]:
@@ -57,183 +76,105 @@ def score_masks(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spac
     Both masks are boolean or 0/1, of one shape `x y z`; `spacing_mm` is in the order of the axes.
     Raises `BenchError` for anything else.
     """
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    return {name: metric.function(predicted, true, spacing_mm=spacing_mm) for name, metric in METRICS.items()}
+    pair = MaskPair(prediction, reference, spacing_mm=spacing_mm)
+    return {name: entry.function(pair) for name, entry in METRICS.items()}
 
 
-def dice(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing | None = None) -> float:
+@metric("1", higher_is_better=True, description="Dice of the foreground; undefined without a reference")
+def dice(pair: MaskPair) -> float:
     """Dice coefficient of the foreground in [0, 1]; NaN where the reference is empty.
 
-    The convention of the AutoPET challenge: a tumour-free case has no Dice and shows in `fpv_ml`. Needs
-    no spacing; it is accepted because all metrics are called alike.
+    The convention of the AutoPET challenge: a tumour-free case has no Dice and shows in `fpv_ml`.
     """
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    n_true = np.count_nonzero(true)
-    if n_true == 0:
+    if pair.n_true == 0:
         return float("nan")
-    return 2.0 * np.count_nonzero(predicted & true) / (np.count_nonzero(predicted) + n_true)
+    return 2.0 * pair.n_shared / (pair.n_predicted + pair.n_true)
 
 
-def fpv_ml(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float:
+@metric(
+    "ml", higher_is_better=False, description="Volume of predicted components that touch no reference voxel"
+)
+def fpv_ml(pair: MaskPair) -> float:
     """False positive volume: predicted components that touch no reference voxel, in millilitres.
 
     AutoPET 2022 challenge, 18-connected components. A component that overlaps a lesion in a single
     voxel counts as a hit with all its volume; what it adds around the lesion shows in `over_ml`.
     """
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    return _n_untouched(predicted, true) * _voxel_ml(spacing_mm)
+    return n_untouched(pair.prediction, pair.reference) * pair.voxel_ml
 
 
-def fnv_ml(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float:
+@metric(
+    "ml", higher_is_better=False, description="Volume of reference components that touch no predicted voxel"
+)
+def fnv_ml(pair: MaskPair) -> float:
     """False negative volume: reference components that touch no predicted voxel, in millilitres.
 
     AutoPET 2022 challenge, 18-connected components; 0 where the reference is empty.
     """
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    return _n_untouched(true, predicted) * _voxel_ml(spacing_mm)
+    return n_untouched(pair.reference, pair.prediction) * pair.voxel_ml
 
 
-def over_ml(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float:
+@metric("ml", higher_is_better=False, description="Volume of predicted voxels outside the reference")
+def over_ml(pair: MaskPair) -> float:
     """Over-segmentation: volume of all predicted voxels outside the reference, in millilitres."""
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    return np.count_nonzero(predicted & ~true) * _voxel_ml(spacing_mm)
+    return (pair.n_predicted - pair.n_shared) * pair.voxel_ml
 
 
-def under_ml(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float:
+@metric("ml", higher_is_better=False, description="Volume of reference voxels that were not predicted")
+def under_ml(pair: MaskPair) -> float:
     """Under-segmentation: volume of all reference voxels that were not predicted, in millilitres."""
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    return np.count_nonzero(true & ~predicted) * _voxel_ml(spacing_mm)
+    return (pair.n_true - pair.n_shared) * pair.voxel_ml
 
 
-def hd95_mm(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> float:
-    """95 % Hausdorff distance in millimetres, with a penalty where the whole reference was missed.
+@metric(
+    "mm",
+    higher_is_better=False,
+    description="95 % Hausdorff distance; the volume's diagonal where all is missed or invented",
+)
+def hd95_mm(pair: MaskPair) -> float:
+    """95 % Hausdorff distance in millimetres, defined for every case.
 
-    The surface of a mask is its voxels with a background voxel (or the volume's border) at one of the
-    six faces. For either surface the 95th percentile of the distances to the other one, between
-    voxel centres; the larger of the two counts.
-
-    Reference empty: NaN, as for `dice`. Prediction empty, reference not: the diagonal of the volume, which
-    no distance inside it can exceed, so that predicting nothing is never better than predicting badly.
+    For either surface (see `MaskPair.distances_mm`) the 95th percentile of the distances to the other one;
+    the larger of the two counts. Both masks empty: 0. One of them empty: the diagonal of the volume, which no
+    distance inside it can exceed, so that predicting nothing is never better than predicting badly.
     """
-    predicted, true = _checked(prediction, reference, spacing_mm)
-    if not true.any():
-        return float("nan")
-    if not predicted.any():
-        return float(np.linalg.norm(np.multiply(true.shape, spacing_mm)))
-    box = _bounding_box(predicted | true)
-    surface_predicted, surface_true = _surface(predicted[box]), _surface(true[box])
-    return max(
-        _distance_95(surface_predicted, surface_true, spacing_mm),
-        _distance_95(surface_true, surface_predicted, spacing_mm),
-    )
+    if pair.missed or pair.invented:
+        return pair.diagonal_mm
+    if pair.n_true == 0:
+        return 0.0
+    return max(float(np.percentile(distances, 95)) for distances in pair.distances_mm)
 
 
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("dice", "1", True, "Dice of the foreground; undefined without a reference", dice),
-        Metric("fpv_ml", "ml", False, "Volume of predicted components that touch no reference voxel", fpv_ml),
-        Metric("fnv_ml", "ml", False, "Volume of reference components that touch no predicted voxel", fnv_ml),
-        Metric("over_ml", "ml", False, "Volume of predicted voxels outside the reference", over_ml),
-        Metric("under_ml", "ml", False, "Volume of reference voxels that were not predicted", under_ml),
-        Metric(
-            "hd95_mm",
-            "mm",
-            False,
-            "95 % Hausdorff distance; the volume's diagonal if all is missed, undefined without a reference",
-            hd95_mm,
-        ),
-    )
-}
+@metric(
+    "1",
+    higher_is_better=True,
+    description="Surface Dice at a tolerance of 2 mm; 0 where all is missed or invented",
+)
+def surface_dice_2mm(pair: MaskPair) -> float:
+    """Normalised surface Dice in [0, 1] at a tolerance of 2 mm, defined for every case.
 
-
-def _checked(prediction: ArrayLike, reference: ArrayLike, spacing_mm: Spacing | None) -> tuple[Mask, Mask]:
-    """Both masks as boolean arrays; boolean arrays are passed on as they are."""
-    predicted = _boolean(np.asarray(prediction), role="prediction")
-    true = _boolean(np.asarray(reference), role="reference")
-    if predicted.shape != true.shape:
-        raise BenchError(
-            f"The prediction has shape {predicted.shape}, the reference {true.shape}. "
-            "Resample one onto the grid of the other before scoring."
-        )
-    if spacing_mm is not None:
-        edges = np.asarray(spacing_mm, dtype=float)
-        if edges.shape != (3,) or not (np.isfinite(edges).all() and (edges > 0).all()):
-            raise BenchError(f"spacing_mm must be three positive lengths in mm, not {spacing_mm!r}.")
-    return predicted, true
-
-
-def _boolean(mask: NDArray[Any], *, role: str) -> Mask:
-    if mask.ndim != 3:
-        raise BenchError(
-            f"The {role} has {mask.ndim} dimensions, shape {mask.shape}; a mask has the three of a volume. "
-            "Score one case and one region at a time."
-        )
-    if mask.dtype == np.bool_:
-        return mask
-    foreground = mask != 0
-    if mask.dtype.kind not in "iuf" or not np.array_equal(mask, foreground):
-        raise BenchError(
-            f"The {role} (dtype {mask.dtype}) has values other than 0 and 1. "
-            "Turn a label map into one mask per region first, probabilities into a decision."
-        )
-    return foreground
-
-
-def _voxel_ml(spacing_mm: Spacing) -> float:
-    return float(np.prod(spacing_mm)) / 1000.0
-
-
-def _bounding_box(mask: Mask) -> Box:
-    """The smallest box around a mask that is not empty."""
-    plane = np.any(mask, axis=0)
-    inside: list[Mask] = [np.any(mask, axis=(1, 2)), np.any(plane, axis=1), np.any(plane, axis=0)]
-    first = [int(along.argmax()) for along in inside]
-    stop = [len(along) - int(along[::-1].argmax()) for along in inside]
-    return slice(first[0], stop[0]), slice(first[1], stop[1]), slice(first[2], stop[2])
-
-
-def _n_untouched(mask: Mask, other: Mask) -> int:
-    """Voxels of the connected components of `mask` that share no voxel with `other`.
-
-    One pass over the labelled volume whatever the number of components: which labels occur under
-    `other`, then how many voxels carry one of the rest.
+    The voxels of both surfaces that lie within the tolerance of the other one, by all voxels of both. Both
+    masks empty: 1. One of them empty: 0. Nikolov et al., Clinically applicable segmentation of head and neck
+    anatomy, J Med Internet Res 2021, with voxels in place of their surface elements, as MONAI counts them by
+    default.
     """
-    if not mask.any():
-        return 0
-    box = _bounding_box(mask)
-    inside = np.ascontiguousarray(mask[box])
-    labels, n_components = cc3d.connected_components(
-        inside, connectivity=CONNECTIVITY, binary_image=True, return_N=True
+    if pair.missed or pair.invented:
+        return 0.0
+    if pair.n_true == 0:
+        return 1.0
+    near = sum(
+        int(np.count_nonzero(distances <= TOLERANCE_MM + ROUNDING_MM)) for distances in pair.distances_mm
     )
-    touched = np.zeros(n_components + 1, dtype=bool)
-    touched[labels[inside & other[box]]] = True
-    return int(np.count_nonzero(~touched[labels[inside]]))
+    return near / sum(map(len, pair.distances_mm))
 
 
-def _surface(mask: Mask) -> Mask:
-    """Voxels of a mask with background or the array's border at a face."""
-    interior = mask.copy()
-    for axis in range(3):
-        line, kept = np.moveaxis(mask, axis, 0), np.moveaxis(interior, axis, 0)
-        kept[1:] &= line[:-1]
-        kept[:-1] &= line[1:]
-        kept[0] = kept[-1] = False
-    return mask & ~interior
+@metric("1", higher_is_better=False, description="1 where there is a reference and no prediction at all")
+def missed(pair: MaskPair) -> float:
+    """Whether the whole structure was missed: 1 or 0."""
+    return float(pair.missed)
 
 
-def _distance_95(origin: Mask, target: Mask, spacing_mm: Spacing) -> float:
-    """95th percentile over the voxels of `origin` of the distance to the nearest voxel of `target`, in mm."""
-    apart = np.argwhere(origin & ~target) * np.asarray(spacing_mm)
-    distances = np.zeros(np.count_nonzero(origin))
-    if len(apart):
-        # A tree over the surface alone: a distance transform would visit every voxel of the box. It is
-        # asked once, so an unbalanced tree, which is built in a third of the time, is the quicker one.
-        tree = KDTree(
-            np.argwhere(target) * np.asarray(spacing_mm),
-            leafsize=32,
-            compact_nodes=False,
-            balanced_tree=False,
-        )
-        distances[: len(apart)] = tree.query(apart)[0]
-    return float(np.percentile(distances, 95))
+@metric("1", higher_is_better=False, description="1 where there is a prediction and no reference at all")
+def invented(pair: MaskPair) -> float:
+    """Whether the whole structure was invented: 1 or 0."""
+    return float(pair.invented)

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from reports.frames import DECIMALS, Measure, best_mask, progress
-from reports.notes import MISSING, PARTIAL, UNDEFINED, counted
+from reports.frames import DECIMALS, best_mask, progress
+from reports.measures import Measure
+from reports.notes import MISSING, PARTIAL, UNDEFINED
 from reports.printing import Cell, Span
+from reports.words import counted
 
 Source = Literal["runs", "paper", "both"]
 PARTS = ("own", "paper", "difference")
@@ -26,8 +28,8 @@ def side_by_side(
 ) -> pd.DataFrame:
     """`keys` and, where given, `own`, `paper`, `difference` with their `_bold` and `_underlined` marks.
 
-    `own` is a `cells_frame`, `paper` has `keys` and `value`. The best of each group of `bold` columns is bold, of
-    `underlined` columns underlined; None underlines nothing.
+    `own` is a `cells_frame`, `paper` has `keys` and `value`. The best of each group of `bold` columns is
+    bold, of `underlined` columns underlined; None underlines nothing.
     """
     keys = list(keys)
     frames = []
@@ -43,7 +45,7 @@ def side_by_side(
         )
         if name == "own":
             marked["std"] = source["std"]
-            marked["undefined"] = source["n_runs"].gt(0) & source["value"].isna()
+            marked["undefined"] = source["n_scored"].gt(0) & source["value"].isna()
             marked["partial"] = source["n_runs"].gt(0) & source["n_runs"].lt(source["n_expected"])
         frames.append(marked)
     if len(frames) == 1:

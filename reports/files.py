@@ -46,10 +46,16 @@ def write_table(
     paths = [stem.with_name(f"{stem.name}{end}") for end in (".md", ".tex", ".csv", "_cells.csv")]
     write_text(paths[0], "\n".join(map(markdown, printed)))
     write_text(paths[1], latex(printed))
-    for path, frame, form in ((paths[2], layout, digits), (paths[3], cells, None)):
-        with written_whole(path) as temporary:
-            frame.to_csv(temporary, index=False, na_rep="NA", float_format=form)
+    write_csv(paths[2], layout, digits=digits)
+    write_csv(paths[3], cells)
     return paths
+
+
+def write_csv(path: Path, frame: pd.DataFrame, *, digits: str | None = None) -> Path:
+    """The frame as CSV; NaN is NA, numbers in full or in the format `digits`."""
+    with written_whole(path) as temporary:
+        frame.to_csv(temporary, index=False, na_rep="NA", float_format=digits)
+    return path
 
 
 def write_index(

@@ -1,66 +1,26 @@
-"""From finished runs to the cells of a table: what all tables share.
+"""From runs to the cells of a table: what all tables share.
 
-    run_cells(results, manifest, place)   one row per planned run of a grid, with its means over cases
-    cells_frame(runs, cells, metric)      one row per cell, with its mean over folds and seeds
-    behind(runs, manifest)                how many runs there are, and how they were made
-    published(table)                      the numbers the paper prints
+    cells_frame(runs, cells, measure)   one row per cell, with its mean over folds and seeds
+    behind(runs, manifest)              how many runs there are, and how they were made
 
-Nothing here draws or formats. A table adds its coordinates (a `Place`) and the order of its cells.
+Nothing here draws or formats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import CellRun, GridManifest, RunFolder
+from benchmark.results import GridManifest
 from benchmark.vocabulary import BenchError
+from reports.measures import Measure
+from reports.runs import current_runs
 
-PUBLISHED = Path(__file__).parent / "published"
-PUBLISHED_TABLES = (2, 3, 4, 5)
-TEST_SPLIT = "test"
 DECIMALS = "{:.2f}"
 """How every score is printed; what is equal in print is a tie."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a metric of the results is printed: `value * scale`, two decimals, best is highest or lowest.
-
-    `printed_as` is its column in the published tables of methods.
-    """
-
-    metric: str
-    title: str
-    scale: float
-    higher_is_better: bool
-    printed_as: str
-
-    @property
-    def name(self) -> str:
-        """The title without its unit."""
-        return self.title.split(" [")[0]
-
-
-MEASURES = {
-    "dice": Measure("dice", "Dice [%]", 100.0, True, "dice"),
-    "fpv_ml": Measure("fpv_ml", "FPV [ml]", 1.0, False, "fpv"),
-    "fnv_ml": Measure("fnv_ml", "FNV [ml]", 1.0, False, "fnv"),
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run stands in a table: the names of its coordinates, and how a cell's factors give them.
-
-    All coordinates are strings; `of` raises `BenchError` for factors that have no place in the table.
-    """
-
-    keys: tuple[str, ...]
-    of: Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -81,9 +41,9 @@ class Progress:
 class Behind:
     """What stands behind a table: how many runs there are, and how they were made.
 
-    `states` counts the planned runs, each once, however many cells are read from it; those whose method cannot
-    serve the data set are `unsupported`, not failed. Seeds, folds, checkpoint rules and scoring grids are those
-    of the finished runs.
+    `states` counts the planned runs, each once, however many cells are read from it; those whose method
+    cannot serve the data set are `unsupported`, not failed. Seeds, folds, checkpoint rules and scoring grids
+    are those of the finished runs.
     """
 
     manifest: str
@@ -107,120 +67,16 @@ class Behind:
         return sum(self.states.values())
 
 
-def published(table: int) -> pd.DataFrame:
-    """A table of the paper as printed (percent, ml); the columns are in `published/README.md`."""
-    if table not in PUBLISHED_TABLES:
-        known = ", ".join(map(str, PUBLISHED_TABLES))
-        raise BenchError(
-            f"There are no published numbers of Table {table}; there are those of the tables {known}."
-        )
-    # Levels such as 0.10 and layers such as 5 are names, not numbers.
-    return pd.read_csv(PUBLISHED / f"table{table}.csv", dtype={"level": str, "shared_layers": str})
-
-
-def current_runs(manifest: GridManifest) -> list[CellRun]:
-    """One run per factors, fold and seed; where a grid was planned anew, the run planned last."""
-    latest = {(tuple(sorted(run.factors.items())), run.fold, run.seed): run for run in manifest.cells}
-    return list(latest.values())
-
-
-def run_cells(
-    results: Path, manifest: GridManifest, place: Place, *, region: str | None = None
-) -> pd.DataFrame:
-    """One row per cell, fold and seed of a grid, finished or not, in the order of the manifest.
-
-    Columns: the keys of `place`, `fold`, `seed`, `run_id`, `reading`, `state`, `failure`, `error`, `checkpoint`,
-    `grid`, `n_cases`, and for every metric m of `MEASURES` the columns `m` (mean over the test cases for which it is
-    defined; Dice as a fraction, volumes in ml) and `m_defined` (over how many). Rows that are not done have NaN and
-    0. Rows with the same `run_id` are readings of one training. `region` may be left out where there is only one.
-    """
-    rows = []
-    for run in current_runs(manifest):
-        folder = RunFolder(results, run.run_id)
-        record = folder.record()
-        row: dict[str, object] = {
-            **place.of(run.factors),
-            "fold": run.fold,
-            "seed": run.seed,
-            "run_id": run.run_id,
-            "reading": run.reading,
-            "state": record.state,
-            "failure": record.failure or "",
-            "error": record.error or "",
-            "checkpoint": "",
-            "grid": "",
-            "n_cases": 0,
-        }
-        for metric in MEASURES:
-            row |= {metric: float("nan"), f"{metric}_defined": 0}
-        if record.state == "done":
-            row |= _means_over_cases(_test_scores(folder, reading=run.reading, region=region))
-        rows.append(row)
-    facts = [
-        "fold",
-        "seed",
-        "run_id",
-        "reading",
-        "state",
-        "failure",
-        "error",
-        "checkpoint",
-        "grid",
-        "n_cases",
-    ]
-    metrics = [column for metric in MEASURES for column in (metric, f"{metric}_defined")]
-    return pd.DataFrame(rows, columns=[*place.keys, *facts, *metrics])
-
-
-def _test_scores(folder: RunFolder, *, reading: str, region: str | None) -> pd.DataFrame:
-    try:
-        scores = folder.scores()
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"Run {folder.run_id} is done, but {folder.scores_file} cannot be read ({error}). "
-            f"Remove {folder.path} and start the grid again."
-        ) from error
-    scores = scores[scores["split"] == TEST_SPLIT]
-    readings = sorted(scores["reading"].unique())
-    if readings and reading not in readings:
-        raise BenchError(
-            f"Run {folder.run_id} was not scored with the reading {reading!r}, only with {readings}. "
-            f"Remove {folder.path} and start the grid again."
-        )
-    scores = scores[scores["reading"] == reading]
-    regions = sorted(scores["region"].unique())
-    if region is None and len(regions) > 1:
-        raise BenchError(
-            f"Run {folder.run_id} has the regions {', '.join(regions)}; say which one the table shows."
-        )
-    return scores if region is None else scores[scores["region"] == region]
-
-
-def _means_over_cases(scores: pd.DataFrame) -> dict[str, object]:
-    means: dict[str, object] = {
-        "n_cases": scores["case_id"].nunique(),
-        "checkpoint": _joined(scores["checkpoint"]),
-        "grid": _joined(scores["grid"]),
-    }
-    for metric in MEASURES:
-        values = scores.loc[scores["metric"] == metric, "value"]
-        means |= {metric: float(values.mean()), f"{metric}_defined": int(values.notna().sum())}
-    return means
-
-
-def _joined(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
-
-
-def cells_frame(runs: pd.DataFrame, cells: pd.DataFrame, *, metric: str) -> pd.DataFrame:
+def cells_frame(runs: pd.DataFrame, cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """One row per row of `cells`, whose columns are a table's keys, from the rows of `run_cells`.
 
-    `value` is in the printed unit of `MEASURES[metric]`: the mean over cases within a run, then over folds,
-    then over seeds; `std` is the sample standard deviation over the seeds' values (NaN for fewer than two).
-    `n_runs` of `n_expected` runs are done, `n_unsupported` cannot be, since the method does not serve the data set.
-    `n_undefined` of the finished have no case for which the metric is defined and do not enter the mean. `n_cases`
-    counts each fold's test cases once, however many seeds there are; `n_defined` those with a defined value. Cells
-    without a finished run have NaN and counts of 0.
+    `value` is in the printed unit of the measure: the mean over cases within a run, then over folds, then
+    over seeds; `std` is the sample standard deviation over the seeds' values (NaN for fewer than two).
+    `n_runs` of `n_expected` runs are done, `n_unsupported` cannot be, since the method does not serve the
+    data set. `n_undefined` of the finished have no case for which the metric is defined and do not enter the
+    mean. `n_cases` counts each fold's test cases once, however many seeds there are; `n_scored` those that
+    have a score, defined or not; `n_defined` those with a defined value. Cells without a finished run have
+    NaN and counts of 0.
     """
     keys = list(cells.columns)
     unsupported = runs["failure"].eq("unsupported")
@@ -230,31 +86,31 @@ def cells_frame(runs: pd.DataFrame, cells: pd.DataFrame, *, metric: str) -> pd.D
         .agg(n_expected=("run_id", "size"), n_unsupported=("unsupported", "sum"))
     )
     rows = [
-        {**dict(zip(keys, key, strict=True)), **_over_folds_then_seeds(group, metric)}
+        {**dict(zip(keys, key, strict=True)), **_over_folds_then_seeds(group, measure.key)}
         for key, group in runs[runs["state"] == "done"].groupby(keys)
     ]
     means = ["value", "std"]
-    counts = ["n_runs", "n_undefined", "n_folds", "n_seeds", "n_cases", "n_defined"]
+    counts = ["n_runs", "n_undefined", "n_folds", "n_seeds", "n_cases", "n_scored", "n_defined"]
     values = pd.DataFrame(rows, columns=[*keys, *means, *counts]).astype(dict.fromkeys(keys, str))
     frame = cells.merge(planned, how="left", on=keys).merge(values, how="left", on=keys)
-    frame[means] = frame[means].astype(float) * MEASURES[metric].scale
+    frame[means] = frame[means].astype(float) * measure.scale
     counts = ["n_runs", "n_expected", "n_unsupported", *counts[1:]]
     frame[counts] = frame[counts].astype(float).fillna(0).astype(int)
     return frame[[*keys, *means, *counts]]
 
 
-def _over_folds_then_seeds(runs: pd.DataFrame, metric: str) -> dict[str, float]:
-    by_seed = runs.groupby("seed")[metric].mean()
-    by_fold = runs.groupby("fold")[["n_cases", f"{metric}_defined"]].max().sum()
+def _over_folds_then_seeds(runs: pd.DataFrame, key: str) -> dict[str, float]:
+    by_seed = runs.groupby("seed")[key].mean()
+    counts = {"n_cases": "n_cases", "n_scored": f"{key}_scored", "n_defined": f"{key}_defined"}
+    by_fold = runs.groupby("fold")[list(counts.values())].max().sum()
     return {
         "value": float(by_seed.mean()),
         "std": float(by_seed.std(ddof=1)),
         "n_runs": len(runs),
-        "n_undefined": int(runs[metric].isna().sum()),
+        "n_undefined": int(runs[key].isna().sum()),
         "n_folds": runs["fold"].nunique(),
         "n_seeds": runs["seed"].nunique(),
-        "n_cases": int(by_fold["n_cases"]),
-        "n_defined": int(by_fold[f"{metric}_defined"]),
+        **{name: int(by_fold[column]) for name, column in counts.items()},
     }
 
 

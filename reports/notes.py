@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from reports.frames import MEASURES, Behind, progress
+from reports.frames import Behind, progress
+from reports.measures import MEASURES, Measures
+from reports.words import counted, enumerated, listed, spread
 
 MISSING = "–"
 UNDEFINED = "n/a"
@@ -14,31 +16,18 @@ PARTIAL = "†"
 COUNTS = ["n_runs", "n_expected", "n_seeds", "n_folds", "n_cases"]
 
 Frames = Mapping[str, pd.DataFrame]
-"""The `cells_frame` of each metric a table shows, all with the same cells."""
+"""The `cells_frame` of each measure a table shows, by its key, all with the same cells."""
 
 
-def own_notes(own: Frames, behind: Behind, *, noun: str = "cell") -> Iterator[str]:
+def own_notes(
+    own: Frames, behind: Behind, *, noun: str = "cell", measures: Measures = MEASURES
+) -> Iterator[str]:
     """All that is to be said of own numbers: progress, counts, conditions, and what the marks mean."""
+    names = {key: measures[key].name for key in own}
     yield progress_note(next(iter(own.values())), behind, noun=noun)
-    yield from _counts(own, behind, noun=noun)
+    yield from _counts(own, names, behind, noun=noun)
     yield from _conditions(behind, noun=noun)
-    yield from _marks(own, noun=noun)
-
-
-def published_notes(table: int, behind: Behind | None) -> Iterator[str]:
-    """Where published numbers come from, and whether own ones may be compared with them."""
-    yield (
-        f"Published numbers: Mirror U-Net, ICCV Workshops 2023, Table {table}. AutoPET, 811 studies for training and "
-        "203 for test. The paper prints one number a cell and does not state seeds, nor over how many cases the "
-        "Dice is defined; its checkpoint was chosen on the reported split."
-    )
-    if behind is not None:
-        yield "Difference = own − published."
-        if behind.dataset != "autopet" or behind.profile != "paper":
-            yield (
-                f"The two are not comparable here: own numbers are of data set {behind.dataset} under "
-                f"profile {behind.profile}, published ones of AutoPET with the paper's recipe."
-            )
+    yield from _marks(own, names, noun=noun)
 
 
 def uniform_counts(own: Frames) -> bool:
@@ -64,13 +53,13 @@ def progress_note(own: pd.DataFrame, behind: Behind, *, noun: str = "cell") -> s
     )
 
 
-def _counts(own: Frames, behind: Behind, *, noun: str) -> Iterator[str]:
-    filled = {metric: frame[frame["n_runs"] > 0] for metric, frame in own.items()}
+def _counts(own: Frames, names: Mapping[str, str], behind: Behind, *, noun: str) -> Iterator[str]:
+    filled = {names[key]: frame[frame["n_runs"] > 0] for key, frame in own.items()}
     first = next(iter(filled.values()))
     if first.empty:
         return
     seeds, folds = listed(behind.seeds), listed(behind.folds)
-    defined = {metric: spread(frame["n_defined"]) for metric, frame in filled.items()}
+    defined = {name: spread(frame["n_defined"]) for name, frame in filled.items()}
     if uniform_counts(own):
         runs, planned, n_seeds, n_folds, cases = (int(first[column].iloc[0]) for column in COUNTS)
         yield (
@@ -79,7 +68,7 @@ def _counts(own: Frames, behind: Behind, *, noun: str) -> Iterator[str]:
         )
         return
     spreads = {column: spread(first[column]) for column in COUNTS}
-    with_value = ", ".join(f"with a defined {MEASURES[metric].name} {n}" for metric, n in defined.items())
+    with_value = ", ".join(f"with a defined {name} {n}" for name, n in defined.items())
     yield (
         f"The counts behind the numbers differ: runs {spreads['n_runs']}, seeds {spreads['n_seeds']} (of {seeds}), "
         f"folds {spreads['n_folds']} (of {folds}), test cases {spreads['n_cases']}, {with_value}. Each {noun}'s "
@@ -90,8 +79,8 @@ def _counts(own: Frames, behind: Behind, *, noun: str) -> Iterator[str]:
 def _defined(counts: Mapping[str, str]) -> str:
     """`2 with a defined Dice and 3 with a defined FPV and FNV`."""
     names: dict[str, list[str]] = {}
-    for metric, count in counts.items():
-        names.setdefault(count, []).append(MEASURES[metric].name)
+    for name, count in counts.items():
+        names.setdefault(count, []).append(name)
     return enumerated([f"{count} with a defined {enumerated(group)}" for count, group in names.items()])
 
 
@@ -112,39 +101,18 @@ def _conditions(behind: Behind, *, noun: str) -> Iterator[str]:
         yield f"Not shown: {earlier} planned earlier for {noun}s that were planned anew since."
 
 
-def _marks(own: Frames, *, noun: str) -> Iterator[str]:
+def _marks(own: Frames, names: Mapping[str, str], *, noun: str) -> Iterator[str]:
     first = next(iter(own.values()))
     done = first["n_runs"] > 0
     if not done.all():
         yield f"{MISSING} no finished run."
     if (done & first["n_runs"].lt(first["n_expected"])).any():
         yield f"{PARTIAL} fewer runs than planned."
-    for metric, frame in own.items():
-        name = MEASURES[metric].name
-        if (done & frame["value"].isna()).any():
+    for key, frame in own.items():
+        name = names[key]
+        if (done & frame["value"].isna() & frame["n_scored"].gt(0)).any():
             yield f"{UNDEFINED}: the {noun} has runs, but none of their test cases has a defined {name}."
         undefined = int(frame.loc[frame["value"].notna(), "n_undefined"].sum())
         if undefined:
             of = "" if len(own) == 1 else f" of the {name}"
             yield f"{counted(undefined, 'run')} without a single defined value left out of the means{of}."
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def listed(numbers: Sequence[int]) -> str:
-    """`0, 1, 2`."""
-    return ", ".join(map(str, numbers))
-
-
-def enumerated(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def spread(values: pd.Series) -> str:
-    """`3` or `1 to 3`."""
-    low, high = int(values.min()), int(values.max())
-    return str(low) if low == high else f"{low} to {high}"

@@ -33,8 +33,8 @@ class Row:
 class PrintedTable:
     """A table ready to be rendered; `number` as in "Table 2".
 
-    `stub` heads the columns of the rows' groups and labels, or of their labels alone. `align` has a letter a column
-    (l, r or c); all others are aligned right.
+    `stub` heads the columns of the rows' groups and labels, or of their labels alone. `align` has a letter a
+    column (l, r or c); all others are aligned right.
     """
 
     number: str

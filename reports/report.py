@@ -1,6 +1,7 @@
 """`bench report`: the tables and figures of a grid as files, with an index that shows them all.
 
-A grid with a layout of its own is one entry in `REPORTS`; any other grid of methods is compared as Table 4 is.
+A grid with a layout of its own is one entry in `REPORTS`; any other grid of methods is compared as Table 4
+is.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import get_args
 
 from benchmark.results import GridManifest, manifests
 from benchmark.vocabulary import BenchError
+from reports.aahn import report as aahn_report
 from reports.cells import Source
-from reports.comparison.frames import TABLE3, TABLE4, comparison_of
+from reports.comparison.frames import TABLE3, TABLE4, TABLE5, comparison_of
 from reports.comparison.report import report as comparison_report
 from reports.files import ReportFiles
 from reports.table2.report import report as table2_report
@@ -24,6 +26,8 @@ REPORTS: dict[str, Callable[..., ReportFiles]] = {
     "table2": table2_report,
     "table3": partial(comparison_report, TABLE3),
     "table4": partial(comparison_report, TABLE4),
+    "table5": partial(comparison_report, TABLE5),
+    "aahn": aahn_report,
 }
 
 
@@ -48,7 +52,7 @@ def write_report(
         raise BenchError(f"There is no source {source!r}; choose one of {', '.join(get_args(Source))}.")
     if source != "runs" and grid not in REPORTS:
         raise BenchError(
-            f"The paper has no table for the grid {grid!r}, only for {', '.join(REPORTS)}; use --source runs."
+            f"No paper has a table for the grid {grid!r}, only for {', '.join(REPORTS)}; use --source runs."
         )
     if source == "paper":
         return REPORTS[grid](

@@ -40,8 +40,10 @@ from reports.comparison.frames import (
 from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
 from reports.comparison.notes import comparison_notes, costs_notes
 from reports.comparison.report import report
-from reports.frames import behind, progress, published, run_cells
+from reports.frames import behind, progress
 from reports.printing import PrintedTable, latex, markdown
+from reports.publications import published
+from reports.runs import run_cells
 
 LATE = {"CT": "ct", "PET": "pet", "LF-Union": "union", "LF-Intersection": "intersection"}
 FNV = {"ct": [4.0, 2.0], "pet": [1.0, 2.0], "union": [0.5, 1.5], "intersection": [6.0, 2.0]}
@@ -272,7 +274,7 @@ def test_the_csv_has_the_papers_layout_and_the_cells_every_number(tmp_path: Path
         TABLE4, None, published_frames(TABLE4), facts=published_facts(TABLE4)
     ).set_index("method")
     assert list(down.loc["Valindria"]) == ["paper", 39.84, 7.89, 17.00, "Seg", "yes", "no"]
-    cells = tables.comparison_cells(own, published_frames(TABLE3)).set_index(["method", "metric"])
+    cells = tables.comparison_cells(TABLE3, own, published_frames(TABLE3)).set_index(["method", "metric"])
     assert len(cells) == 3 * 11
     assert list(cells.loc[("PET", "dice"), ["own", "paper", "n_cases", "n_defined"]]) == [50.0, 60.99, 2, 1]
     assert list(cells.loc[("PET", "fpv_ml"), ["own", "n_defined"]]) == [1.5, 2]
@@ -375,16 +377,16 @@ def test_three_digits_never_become_an_exponent() -> None:
 
 
 def test_the_published_union_cannot_come_from_the_published_pet_network() -> None:
-    notes = list(late_fusion_notes(printed_scores(3)))
+    notes = list(late_fusion_notes(printed_scores(TABLE3)))
     assert len(notes) == 2
     assert "the FNV of LF-Union (3.01) is above that of PET (2.15)." in notes[0]
     assert "the FPV of LF-Union (3.95) is below that of CT (15.64) and PET (5.38)." in notes[1]
     assert any(note == notes[0] for note in published_table(TABLE3).notes)
-    assert list(late_fusion_notes(printed_scores(4))) == []
+    assert list(late_fusion_notes(printed_scores(TABLE4))) == []
 
 
 def test_contradictions_are_found_in_the_numbers_not_remembered() -> None:
-    scores = printed_scores(3)
+    scores = printed_scores(TABLE3)
     scores.loc["LF-Union"] = [59.89, 20.00, 2.15]
     assert list(late_fusion_notes(scores)) == []
     scores.loc["LF-Intersection", "fnv_ml"] = 44.14
@@ -393,13 +395,13 @@ def test_contradictions_are_found_in_the_numbers_not_remembered() -> None:
 
 
 def test_claims_of_the_text_that_the_table_does_not_carry_are_named() -> None:
-    (table3,) = claim_note(TABLE3, printed_scores(3))
+    (table3,) = claim_note(TABLE3, printed_scores(TABLE3))
     behind_it = "Mirror U-Net v1 (2.93), Mirror U-Net v2 (2.83) and Mirror U-Net v4 (2.93)"
     assert table3.endswith(f"it is not so: in FPV, LF-Intersection (1.67) before {behind_it}.")
-    (table4,) = claim_note(TABLE4, printed_scores(4))
+    (table4,) = claim_note(TABLE4, printed_scores(TABLE4))
     assert "in FPV, nnUNet (2.83) and Blackbean (2.55) before Mirror U-Net v4 (2.93);" in table4
     assert "in FNV, nnUNet (1.59), Blackbean (1.76) and Andrearczyk (1.89) before Mirror U-Net v4" in table4
-    scores = printed_scores(3)
+    scores = printed_scores(TABLE3)
     scores.loc["LF-Intersection", "fpv_ml"] = 2.93
     assert "before Mirror U-Net v1" not in " ".join(claim_note(TABLE3, scores))
     scores.loc["LF-Intersection", "fpv_ml"] = 2.94

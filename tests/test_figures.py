@@ -11,7 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.table2.figures import FIGURES, draw, save, style
+from reports.drawing import save, style
+from reports.table2.figures import FIGURES, draw
 from reports.table2.frames import published_table2
 
 NAN = float("nan")

@@ -15,12 +15,14 @@ from written_runs import NAN, V3, V4, manifest_of, write_failure, write_readings
 
 from benchmark.results import CellRun, GridManifest, RunFolder
 from benchmark.vocabulary import BenchError
-from reports.frames import behind, best_mask, progress, published, run_cells
+from reports.boxes import box_statistics
+from reports.frames import behind, best_mask, progress
+from reports.publications import published
+from reports.runs import run_cells
 from reports.table2.frames import (
     CELL,
     PLACE,
     best_by_sharing,
-    box_statistics,
     dice_by_fusion_weight,
     dice_by_self_supervision,
     published_table2,

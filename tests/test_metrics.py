@@ -7,10 +7,27 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from benchmark.metrics import METRICS, Metric, dice, fnv_ml, fpv_ml, hd95_mm, over_ml, score_masks, under_ml
+from benchmark import mask_pair
+from benchmark.mask_pair import MaskPair
+from benchmark.metrics import (
+    METRICS,
+    Metric,
+    dice,
+    fnv_ml,
+    fpv_ml,
+    hd95_mm,
+    metric,
+    over_ml,
+    score_masks,
+    surface_dice_2mm,
+    under_ml,
+)
 from benchmark.vocabulary import BenchError
 
 SPACING = (2.0, 2.0, 3.0)
@@ -151,30 +168,41 @@ def test_over_and_under_segmentation_count_voxels() -> None:
     assert under_ml(prediction, reference, spacing_mm=SPACING) == pytest.approx(4 * 0.012)
 
 
-def test_the_scores_of_two_empty_masks() -> None:
+def test_two_empty_masks_are_a_perfect_answer_and_have_no_dice() -> None:
     scores = score_masks(empty(), empty(), spacing_mm=SPACING)
     assert math.isnan(scores.pop("dice"))
-    assert math.isnan(scores.pop("hd95_mm"))
-    assert scores == {"fpv_ml": 0.0, "fnv_ml": 0.0, "over_ml": 0.0, "under_ml": 0.0}
+    assert scores.pop("surface_dice_2mm") == 1.0
+    assert set(scores) == {"fpv_ml", "fnv_ml", "over_ml", "under_ml", "hd95_mm", "missed", "invented"}
+    assert set(scores.values()) == {0.0}
 
 
-def test_a_tumour_free_case_shows_in_the_false_positive_volume_only() -> None:
-    prediction = empty()
+def test_a_structure_that_was_invented_costs_the_diagonal_of_the_whole_volume_and_counts() -> None:
+    prediction = empty((10, 20, 30))
     prediction[2:4, 2:4, 2:4] = True
-    scores = score_masks(prediction, empty(), spacing_mm=SPACING)
+    scores = score_masks(prediction, empty((10, 20, 30)), spacing_mm=(3.0, 2.0, 4.0))
     assert math.isnan(scores["dice"])
-    assert math.isnan(scores["hd95_mm"])
-    assert scores["fpv_ml"] == scores["over_ml"] == pytest.approx(0.096)
+    assert scores["hd95_mm"] == pytest.approx(130.0)  # 30, 40 and 120 mm
+    assert scores["surface_dice_2mm"] == 0.0
+    assert (scores["missed"], scores["invented"]) == (0.0, 1.0)
+    assert scores["fpv_ml"] == scores["over_ml"] == pytest.approx(8 * 0.024)
     assert scores["fnv_ml"] == scores["under_ml"] == 0.0
 
 
-def test_a_case_that_was_missed_costs_the_diagonal_of_the_whole_volume() -> None:
+def test_a_structure_that_was_missed_costs_the_same_and_counts() -> None:
     reference = empty((10, 20, 30))
     reference[4:6, 4:6, 4:6] = True
     scores = score_masks(empty((10, 20, 30)), reference, spacing_mm=(3.0, 2.0, 4.0))
-    assert scores["hd95_mm"] == pytest.approx(130.0)  # 30, 40 and 120 mm
-    assert scores["dice"] == 0.0
+    assert scores["hd95_mm"] == pytest.approx(130.0)
+    assert (scores["dice"], scores["surface_dice_2mm"]) == (0.0, 0.0)
+    assert (scores["missed"], scores["invented"]) == (1.0, 0.0)
     assert scores["fnv_ml"] == scores["under_ml"] == pytest.approx(8 * 0.024)
+
+
+def test_a_structure_found_in_the_wrong_place_is_neither_missed_nor_invented() -> None:
+    prediction, reference = empty(), empty()
+    reference[0, 0, 0] = prediction[-1, -1, -1] = True
+    scores = score_masks(prediction, reference, spacing_mm=SPACING)
+    assert (scores["missed"], scores["invented"], scores["dice"]) == (0.0, 0.0, 0.0)
 
 
 def test_no_prediction_is_farther_than_none() -> None:
@@ -228,6 +256,110 @@ def test_hd95_equals_monais_where_both_masks_have_a_surface(seed: int) -> None:
     assert hd95_mm(masks[0], masks[1], spacing_mm=SPACING) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+@pytest.mark.parametrize("spacing", [SPACING, (0.7, 1.3, 5.0)])
+def test_surface_dice_equals_monais_where_both_masks_have_a_surface(
+    spacing: tuple[float, float, float],
+) -> None:
+    torch = pytest.importorskip("torch")
+    metrics = pytest.importorskip("monai.metrics")
+    generator = np.random.default_rng(5)
+    fields = ndimage.gaussian_filter(generator.standard_normal((30, 28, 26)), 3)
+    others = fields + ndimage.gaussian_filter(generator.standard_normal((30, 28, 26)), 3)
+    masks = np.stack([fields, others]) > 1.2 * fields.std()
+    one_hot = torch.as_tensor(masks[:, None, None])
+    expected = metrics.compute_surface_dice(
+        one_hot[0], one_hot[1], class_thresholds=[2.0], include_background=True, spacing=spacing
+    ).item()
+    assert 0.1 < expected < 0.9
+    assert surface_dice_2mm(masks[0], masks[1], spacing_mm=spacing) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_both_metrics_of_surfaces_equal_those_of_a_distance_transform(seed: int) -> None:
+    prediction, reference, spacing = random_masks(seed)
+    if seed % 2:
+        prediction, reference = ndimage.binary_dilation(prediction), ndimage.binary_dilation(reference)
+    prediction[0, 0, 0] = reference[-1, 0, 1] = True
+    surfaces = [mask & ~ndimage.binary_erosion(mask, structure=FACES) for mask in (prediction, reference)]
+    maps = [ndimage.distance_transform_edt(~surface, sampling=spacing) for surface in surfaces]
+    there, back = maps[1][surfaces[0]], maps[0][surfaces[1]]
+    near = (there <= 2.0).sum() + (back <= 2.0).sum()
+    assert surface_dice_2mm(prediction, reference, spacing_mm=spacing) == pytest.approx(
+        near / (len(there) + len(back))
+    )
+    assert hd95_mm(prediction, reference, spacing_mm=spacing) == pytest.approx(
+        max(np.percentile(there, 95), np.percentile(back, 95))
+    )
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (1, 1.0), (2, 0.0)])
+def test_the_tolerance_is_in_millimetres_and_includes_its_end(shift: int, expected: float) -> None:
+    prediction, reference = empty(), empty()
+    reference[4, 4, 4] = prediction[4 + shift, 4, 4] = True
+    assert surface_dice_2mm(prediction, reference, spacing_mm=(2.0, 0.1, 0.1)) == expected
+
+
+@pytest.mark.parametrize("start", range(6))
+def test_five_voxels_of_two_fifths_of_a_millimetre_are_two_millimetres_wherever_they_lie(start: int) -> None:
+    # 7 * 0.4 - 2 * 0.4 is 2.0000000000000004.
+    prediction, reference = empty(), empty()
+    reference[start, 3, 3] = prediction[start + 5, 3, 3] = True
+    assert surface_dice_2mm(prediction, reference, spacing_mm=(0.4, 0.4, 0.4)) == 1.0
+
+
+def test_surface_dice_counts_the_voxels_of_both_surfaces() -> None:
+    prediction, reference = empty(), empty()
+    reference[2, 2, 2] = True
+    prediction[2, 2, 2] = prediction[2, 2, 6] = prediction[2, 6, 2] = True  # 1 of 3, and 1 of 1
+    assert surface_dice_2mm(prediction, reference, spacing_mm=(1.0, 1.0, 1.0)) == pytest.approx(2 / 4)
+
+
+SMALL = arrays(np.bool_, st.tuples(*[st.integers(1, 5)] * 3))
+EDGES = st.tuples(*[st.floats(0.2, 6.0)] * 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SMALL, st.integers(0, 2**32 - 1), EDGES)
+def test_scores_keep_their_bounds_and_their_symmetries(
+    reference: Mask, seed: int, spacing: tuple[float, float, float]
+) -> None:
+    prediction = np.random.default_rng(seed).random(reference.shape) < 0.3
+    scores = score_masks(prediction, reference, spacing_mm=spacing)
+    mirrored = score_masks(reference, prediction, spacing_mm=spacing)
+    diagonal = math.dist((0, 0, 0), np.multiply(reference.shape, spacing))
+    assert 0 <= scores["hd95_mm"] <= diagonal * (1 + 1e-12)
+    assert 0 <= scores["surface_dice_2mm"] <= 1
+    assert scores["hd95_mm"] == pytest.approx(mirrored["hd95_mm"])
+    assert scores["surface_dice_2mm"] == pytest.approx(mirrored["surface_dice_2mm"])
+    for name, other in (("missed", "invented"), ("fpv_ml", "fnv_ml"), ("over_ml", "under_ml")):
+        assert scores[name] == pytest.approx(mirrored[other])
+    assert math.isnan(scores["dice"]) == (not reference.any())
+    assert not any(math.isnan(value) for name, value in scores.items() if name != "dice")
+    # The penalty is given where it is counted, and nowhere else.
+    one_empty = scores["missed"] + scores["invented"] == 1
+    assert one_empty == (reference.any() != prediction.any())
+    assert (scores["hd95_mm"] == pytest.approx(diagonal)) == one_empty
+
+
+@settings(max_examples=40, deadline=None)
+@given(SMALL, EDGES)
+def test_a_mask_compared_with_itself_is_perfect(mask: Mask, spacing: tuple[float, float, float]) -> None:
+    scores = score_masks(mask, mask, spacing_mm=spacing)
+    assert scores.pop("surface_dice_2mm") == 1.0
+    assert scores.pop("dice") == 1.0 or not mask.any()
+    assert set(scores.values()) == {0.0}
+
+
+def test_the_two_metrics_of_surfaces_share_one_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = mask_pair._distances
+    monkeypatch.setattr(mask_pair, "_distances", lambda *args: calls.append(1) or original(*args))
+    prediction, reference, spacing = random_masks(2)
+    score_masks(prediction, reference, spacing_mm=spacing)
+    assert len(calls) == 2  # there and back
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_empty_space_around_the_masks_changes_no_score(seed: int) -> None:
     prediction, reference, spacing = random_masks(seed)
@@ -262,20 +394,26 @@ def test_scoring_leaves_the_masks_as_they_were() -> None:
 def test_every_metric_answers_to_its_name_and_its_unit() -> None:
     prediction, reference, spacing = random_masks(11)
     scores = score_masks(prediction, reference, spacing_mm=spacing)
-    assert list(scores) == list(METRICS) == ["dice", "fpv_ml", "fnv_ml", "over_ml", "under_ml", "hd95_mm"]
-    for name, metric in METRICS.items():
-        assert metric.name == name
-        assert scores[name] == metric.function(prediction, reference, spacing_mm=spacing)
-        assert metric.unit in ("1", name.rpartition("_")[2])
-    assert [name for name, metric in METRICS.items() if metric.higher_is_better] == ["dice"]
+    volumes = ["fpv_ml", "fnv_ml", "over_ml", "under_ml"]
+    surfaces = ["hd95_mm", "surface_dice_2mm"]
+    assert list(scores) == list(METRICS) == ["dice", *volumes, *surfaces, "missed", "invented"]
+    for name, entry in METRICS.items():
+        assert entry.name == name
+        assert scores[name] == entry(prediction, reference, spacing_mm=spacing)
+        assert type(scores[name]) is float
+        assert entry.unit in ("1", name.rpartition("_")[2])
+    better = [name for name, entry in METRICS.items() if entry.higher_is_better]
+    assert better == ["dice", "surface_dice_2mm"]
 
 
 def test_a_new_metric_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    def predicted_ml(prediction, reference, *, spacing_mm) -> float:
-        return float(np.count_nonzero(prediction) * np.prod(spacing_mm) / 1000)
+    monkeypatch.setattr("benchmark.metrics.METRICS", dict(METRICS))
 
-    more = {**METRICS, "predicted_ml": Metric("predicted_ml", "ml", False, "Predicted volume", predicted_ml)}
-    monkeypatch.setattr("benchmark.metrics.METRICS", more)
+    @metric("ml", higher_is_better=False, description="Predicted volume")
+    def predicted_ml(pair: MaskPair) -> float:
+        return pair.n_predicted * pair.voxel_ml
+
+    assert isinstance(predicted_ml, Metric)
     assert score_masks(np.ones((2, 2, 2)), empty((2, 2, 2)), spacing_mm=SPACING)[
         "predicted_ml"
     ] == pytest.approx(0.096)
@@ -304,3 +442,8 @@ def test_what_is_not_a_mask_is_refused(change: Callable[[Mask], object], words: 
 def test_what_is_not_a_spacing_is_refused(spacing: tuple[float, float, float]) -> None:
     with pytest.raises(BenchError, match="three positive lengths in mm"):
         score_masks(empty(), empty(), spacing_mm=spacing)
+
+
+def test_a_metric_in_millilitres_asks_for_a_spacing() -> None:
+    with pytest.raises(BenchError, match="spacing_mm"):
+        fpv_ml(empty(), empty())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, w
 
 from benchmark.results import write_manifest
 from benchmark.vocabulary import BenchError
+from reports.drawing import FORMATS
 from reports.report import write_report
 
 FIGURES = [f"figure{number}.{kind}" for number in (4, 5, 6) for kind in ("png", "pdf", "svg")]
@@ -25,13 +27,13 @@ VOLUMES = [name.replace("table2", f"table2_{metric}") for metric in ("fpv_ml", "
 def _no_ink(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes seconds; the last test does it, in a process of its own, the others write empty files."""
 
-    def save(figure: object, stem: Path) -> list[Path]:
-        paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf", "svg")]
+    def save(figure: object, stem: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
+        paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
         for path in paths:
             path.touch()
         return paths
 
-    monkeypatch.setattr("reports.table2.figures.save", save)
+    monkeypatch.setattr("reports.drawing.save", save)
 
 
 @pytest.fixture
@@ -120,13 +122,16 @@ def test_a_grid_without_a_finished_run_is_refused_alone_but_not_beside_the_paper
 
 
 def test_unknown_grids_and_sources_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no table for the grid 'table9', only for table2, table3, table4"):
+    with pytest.raises(
+        BenchError, match="has a table for the grid 'table9', only for table2, table3, table4, table5, aahn"
+    ):
         write_report(None, grid="table9", source="paper", out=tmp_path)
     with pytest.raises(BenchError, match="no source 'web'"):
         write_report(None, source="web", out=tmp_path)  # type: ignore[arg-type]
 
 
 COSTS = [f"table3_costs{end}" for end in (".md", ".tex", ".csv", "_cells.csv")]
+BOXES = [f"table3_boxes.{kind}" for kind in ("png", "pdf", "csv")]
 SCORES = [f"table3{end}" for end in (".md", ".tex", ".csv", "_cells.csv")]
 
 
@@ -158,9 +163,9 @@ def test_a_published_table_of_methods_needs_no_results_and_has_no_costs(tmp_path
     assert "Mirror U-Net v4 64.24 / 2.93 / 1.99" in report.summary[2]
 
 
-def test_a_table_of_methods_comes_with_its_costs_and_no_figures(tmp_path: Path, comparisons: Path) -> None:
+def test_a_table_of_methods_comes_with_its_costs_and_box_plots(tmp_path: Path, comparisons: Path) -> None:
     report = write_report(comparisons, grid="table3", source="both", out=tmp_path / "out")
-    assert [path.name for path in report.files] == ["report.md", *SCORES, *COSTS]
+    assert [path.name for path in report.files] == ["report.md", *SCORES, *COSTS, *BOXES]
     assert report.title == "Table 3: own runs beside the published numbers – unfinished: 2 of 11 methods"
     assert report.summary[2:4] == (
         "Own best: Dice [%] 60.00 (PET); FPV [ml] 1.00 (Mirror U-Net v3); FNV [ml] 1.00 (PET, and 1 equal).",

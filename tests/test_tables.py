@@ -12,8 +12,9 @@ import pytest
 from written_runs import NAN, V3, V4, manifest_of, write_run
 
 from reports.cells import unfinished
-from reports.frames import behind, run_cells
+from reports.frames import behind
 from reports.printing import LATEX_SIGNS, PrintedTable, Row, Span, latex, latex_text, markdown, markdown_text
+from reports.runs import run_cells
 from reports.table2.frames import PLACE, published_table2, table2_frame
 from reports.table2.tables import level_label, table2, table2_cells, table2_counts, table2_layout
 

@@ -39,11 +39,12 @@ def time_unit(seconds: pd.Series) -> Unit:
 
 
 def run_costs(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per finished row of `run_cells`: RUN, COSTS, CIRCUMSTANCES; NaN or empty where nothing is recorded.
+    """One row per finished row of `run_cells`: RUN, COSTS, CIRCUMSTANCES; NaN or empty where nothing is
+    recorded.
 
     `parameters`, `gflops` (one forward pass over one patch, 2 a multiply-add), `patch_size`,
-    `inference_seconds_per_case` and `timed_cases` are the reading's own; `train_seconds`, `peak_memory_mib` and
-    `steps` are the run's, and the same for all its readings.
+    `inference_seconds_per_case` and `timed_cases` are the reading's own; `train_seconds`, `peak_memory_mib`
+    and `steps` are the run's, and the same for all its readings.
     """
     rows = []
     for run in runs[runs["state"] == "done"][RUN].to_dict("records"):
@@ -90,7 +91,8 @@ def _device(facts: Mapping[str, Any]) -> str:
 
 
 def costs_frame(costs: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
-    """One row per row of `methods`: `n_runs` and the means of COSTS over its runs, NaN where there are none."""
+    """One row per row of `methods`: `n_runs` and the means of COSTS over its runs, NaN where there are
+    none."""
     by_method = costs.groupby("method")
     means = by_method[COSTS].mean().astype(float).assign(n_runs=by_method.size()).reset_index()
     frame = methods[["method"]].merge(means, how="left", on="method")
@@ -101,7 +103,8 @@ def costs_frame(costs: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
 
 
 def joint_trainings(runs: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The groups of methods that are read from the same finished training, in the order of `runs`; none alone."""
+    """The groups of methods that are read from the same finished training, in the order of `runs`; none
+    alone."""
     done = runs[runs["state"] == "done"]
     groups = [tuple(dict.fromkeys(names)) for _, names in done.groupby("run_id", sort=False)["method"]]
     return [group for group in dict.fromkeys(groups) if len(group) > 1]

@@ -1,36 +1,52 @@
-"""Tables 3 and 4 as numbers: which methods they compare, and the scores of each.
+"""Tables of methods as numbers: which methods they compare, in which columns, and the scores of each.
 
 A further table of methods is one more `Comparison`; any other grid of methods gets one by `comparison_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.results import GridManifest, RunFolder
 from benchmark.vocabulary import BenchError
-from reports.frames import MEASURES, Place, cells_frame, published
+from reports.frames import cells_frame
+from reports.measures import DICE, MEASURES, Measures, measures_of, usual_measures
+from reports.publications import MIRROR_UNET, Publication, published
+from reports.runs import Place, Scored
+
+
+def nothing_printed() -> pd.DataFrame:
+    """The published scores of a table that nobody published."""
+    return pd.DataFrame({"method": []}, dtype=str)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table that compares methods. One of the paper (`number`) has the names and order of its published CSV.
+    """A table that compares methods. One of the paper (`number`) has the names and order of its published
+    CSV.
 
-    `facts` are the CSV's columns that say something of a method, with their headings in print. `claim` is what the
-    text says of the table's Mirror U-Net rows.
+    `measures` are its columns; `facts` are columns that say something of a method, with their headings in
+    print. `printed` reads the published scores, with a column `method` and one for every `Measure.printed_as`
+    there is. `claim` is what the text says of the methods `claimed`; none named: of the table's Mirror U-Net
+    rows.
     """
 
     grid: str
     title: str
     number: int | None = None
     claim: str = ""
+    claimed: tuple[str, ...] = ()
     methods_across: bool = False
     """Whether the paper prints a column a method and a row a metric, not the other way round."""
     facts: Mapping[str, str] = field(default_factory=dict)
+    measures: Measures = field(default_factory=lambda: MEASURES)
+    printed: Callable[[], pd.DataFrame] = nothing_printed
+    publication: Publication | None = None
 
     @property
     def name(self) -> str:
@@ -45,6 +61,8 @@ TABLE3 = Comparison(
     number=3,
     claim="all variants of Mirror U-Net outperform the baselines on all metrics",
     methods_across=True,
+    printed=partial(published, 3),
+    publication=MIRROR_UNET[3],
 )
 TABLE4 = Comparison(
     "table4",
@@ -52,6 +70,18 @@ TABLE4 = Comparison(
     number=4,
     claim="Mirror U-Net outperforms all other models",
     facts=FACTS,
+    printed=partial(published, 4),
+    publication=MIRROR_UNET[4],
+)
+TABLE5 = Comparison(
+    "table5",
+    "Brain tumours: Mirror U-Net and other methods on four MRI contrasts",
+    number=5,
+    claim="Mirror U-Net (v2) outperforms all other methods on all 3 tumor classes",
+    claimed=("Mirror U-Net v2",),
+    measures=measures_of(*map(DICE.of, ("whole tumor", "edema", "tumor core"))),
+    printed=partial(published, 5),
+    publication=MIRROR_UNET[5],
 )
 
 
@@ -60,6 +90,26 @@ def comparison_of(manifest: GridManifest) -> Comparison | None:
     if any(set(cell.factors) != {"method"} for cell in manifest.cells):
         return None
     return Comparison(manifest.grid, f"Methods of the grid {manifest.grid}", facts=FACTS)
+
+
+def on_data(comparison: Comparison, scored: Scored) -> Comparison:
+    """The comparison with columns for what was scored.
+
+    A published table keeps its columns on data of its kind: the one region of Tables 3 and 4, the regions of
+    Table 5, after which come the Dice of regions it lacks. Everything else has the `usual_measures`.
+    """
+    if not scored.regions:
+        return comparison
+    usual = usual_measures(scored.regions, scored.metrics)
+    own_regions = {measure.region for measure in comparison.measures.values()}
+    if comparison.publication is None or comparison.number is None:
+        return replace(comparison, measures=usual)
+    if own_regions == {""}:
+        return comparison if len(scored.regions) == 1 else replace(comparison, measures=usual)
+    if not own_regions & set(scored.regions):
+        return replace(comparison, measures=usual)
+    more = [DICE.of(region) for region in scored.regions if region not in own_regions]
+    return replace(comparison, measures={**comparison.measures, **measures_of(*more)})
 
 
 def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
@@ -76,32 +126,28 @@ PLACE = Place(("method",), cell_of)
 
 
 def methods(comparison: Comparison, runs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The paper's methods in its order (column `method`); what `runs` have besides comes after, in theirs."""
-    names = list(_printed(comparison)["method"])
+    """The published methods in their order (column `method`); what `runs` have besides comes after, in
+    theirs."""
+    names = list(comparison.printed()["method"])
     if runs is not None:
         names += list(runs["method"])
     return pd.DataFrame({"method": list(dict.fromkeys(names))})
 
 
 def comparison_frames(comparison: Comparison, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """For every metric the `cells_frame` of all methods, from the rows of `run_cells`."""
+    """For every measure the `cells_frame` of all methods, from the rows of `run_cells`."""
     rows = methods(comparison, runs)
-    return {metric: cells_frame(runs, rows, metric=metric) for metric in MEASURES}
+    return {key: cells_frame(runs, rows, measure) for key, measure in comparison.measures.items()}
 
 
 def published_frames(comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """For every metric the paper's `method` and `value`, in percent and ml."""
-    printed = _printed(comparison)
+    """For every measure that was published its `method` and `value`, in percent, ml and mm."""
+    printed = comparison.printed()
     return {
-        metric: printed[["method"]].assign(value=printed[measure.printed_as])
-        for metric, measure in MEASURES.items()
+        key: printed[["method"]].assign(value=printed[measure.printed_as])
+        for key, measure in comparison.measures.items()
+        if measure.printed_as in printed
     }
-
-
-def _printed(comparison: Comparison) -> pd.DataFrame:
-    if comparison.number is None:
-        return pd.DataFrame({"method": []}, dtype=str)
-    return published(comparison.number)
 
 
 def own_facts(results: Path, runs: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -131,7 +177,9 @@ def remarks(results: Path, runs: pd.DataFrame) -> dict[str, list[str]]:
 
 def published_facts(comparison: Comparison) -> dict[str, dict[str, str]]:
     """What the paper says of each method besides its scores, by method and column of the CSV."""
-    printed = _printed(comparison).set_index("method")
+    printed = comparison.printed().set_index("method")
+    if not set(comparison.facts) <= set(printed):
+        return {}
     return {
         str(method): {fact: str(row[fact]) for fact in comparison.facts} for method, row in printed.iterrows()
     }

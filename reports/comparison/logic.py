@@ -1,4 +1,4 @@
-"""What the numbers of Tables 3 and 4 imply or rule out by logic alone, computed from the numbers."""
+"""What the numbers of a table of methods imply or rule out by logic alone, computed from the numbers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports.comparison.frames import Comparison
-from reports.frames import DECIMALS, MEASURES, published
-from reports.notes import enumerated
+from reports.frames import DECIMALS
+from reports.measures import FNV, MEASURES
+from reports.words import enumerated
 
 UNIMODAL = ("CT", "PET")
 UNION, INTERSECTION = "LF-Union", "LF-Intersection"
@@ -17,17 +18,20 @@ ROUNDING = 1e-9
 """Sums of equal volumes may differ so much, in ml."""
 
 
-def printed_scores(table: int) -> pd.DataFrame:
-    """The paper's scores by method, a column per metric of `MEASURES`."""
-    columns = {measure.printed_as: metric for metric, measure in MEASURES.items()}
-    return published(table).set_index("method").rename(columns=columns)[list(MEASURES)]
+def printed_scores(comparison: Comparison) -> pd.DataFrame:
+    """The published scores by method, a column per measure of the comparison that was published, by its
+    key."""
+    printed = comparison.printed().set_index("method")
+    columns = {measure.printed_as: key for key, measure in comparison.measures.items()}
+    return printed[[name for name in columns if name in printed]].rename(columns=columns)
 
 
 def late_fusion_notes(scores: pd.DataFrame) -> Iterator[str]:
     """Where the late fusions' printed scores cannot belong to the networks of the unimodal rows.
 
-    A union hits every lesion that one of its masks hits, an intersection misses every lesion that one of its masks
-    misses, case by case and therefore on average, whether lesions are counted as components or voxel by voxel.
+    A union hits every lesion that one of its masks hits, an intersection misses every lesion that one of its
+    masks misses, case by case and therefore on average, whether lesions are counted as components or voxel by
+    voxel.
     """
     other_networks = "these cannot be the same networks scored on the same cases"
     yield from _beyond(
@@ -55,10 +59,11 @@ def late_fusion_notes(scores: pd.DataFrame) -> Iterator[str]:
 
 
 def _beyond(scores: pd.DataFrame, fusion: str, metric: str, *, above: bool, why: str) -> Iterator[str]:
-    """A sentence where a late fusion's score is above (or below) one of the unimodal ones, and what that means."""
-    values = scores[metric].astype(float)
-    if fusion not in values:
+    """A sentence where a late fusion's score is above (or below) one of the unimodal ones, and what that
+    means."""
+    if metric not in scores or fusion not in scores.index:
         return
+    values = scores[metric].astype(float)
     single, value = values[values.index.isin(UNIMODAL)], float(values[fusion])
     passed = single[single < value] if above else single[single > value]
     if not passed.empty:
@@ -67,19 +72,23 @@ def _beyond(scores: pd.DataFrame, fusion: str, metric: str, *, above: bool, why:
 
 
 def claim_note(comparison: Comparison, scores: pd.DataFrame) -> Iterator[str]:
-    """Where a method is ahead of a row of Mirror U-Net, although the text says that none is."""
-    ours = [name for name in scores.index if str(name).startswith(OURS)]
+    """Where a method is ahead of one that the text's claim is of, although it says that none is."""
+    if not comparison.claim:
+        return
+    claimed = comparison.claimed or tuple(name for name in scores.index if str(name).startswith(OURS))
+    ours = [name for name in scores.index if name in claimed]
     others = [name for name in scores.index if name not in ours]
     exceptions = []
-    for metric, measure in MEASURES.items():
+    for key in scores:
+        measure = comparison.measures[str(key)]
         sign = 1 if measure.higher_is_better else -1
-        values = scores[metric].astype(float) * sign
+        values = scores[key].astype(float) * sign
         ahead: dict[tuple[str, ...], list[str]] = {}
         for other in others:
             if behind := tuple(name for name in ours if values[name] < values[other]):
                 ahead.setdefault(behind, []).append(other)
         exceptions += [
-            f"in {measure.name}, {_listed(scores[metric][better])} before {_listed(scores[metric][list(behind)])}"
+            f"in {measure.name}, {_listed(scores[key][better])} before {_listed(scores[key][list(behind)])}"
             for behind, better in ahead.items()
         ]
     if exceptions:
@@ -87,7 +96,10 @@ def claim_note(comparison: Comparison, scores: pd.DataFrame) -> Iterator[str]:
 
 
 def own_fusion_notes(runs: pd.DataFrame) -> Iterator[str]:
-    """Whether own late fusions are read from the networks of the unimodal rows, and obey what follows from it."""
+    """Whether own late fusions are read from the networks of the unimodal rows, and obey what follows from
+    it."""
+    if FNV.key not in runs:
+        return
     done = runs[runs["state"] == "done"]
     fnv = done.pivot_table(index="run_id", columns="method", values="fnv_ml", sort=False, observed=True)
     names = [name for name in (*UNIMODAL, UNION, INTERSECTION) if name in fnv]

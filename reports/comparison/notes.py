@@ -1,4 +1,4 @@
-"""The sentences under Tables 3 and 4 and under their tables of costs."""
+"""The sentences under a table of methods and under its table of costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from reports.comparison.costs import joint_trainings
 from reports.comparison.frames import Comparison, methods
 from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
 from reports.frames import Behind, progress
-from reports.notes import Frames, counted, enumerated, own_notes, published_notes, spread
+from reports.measures import FNV, FPV, Measures, best_words
+from reports.notes import MISSING, Frames, own_notes
+from reports.words import counted, enumerated, spread
 
 JOINT = "‡"
 
@@ -25,29 +27,51 @@ def comparison_notes(
     with_paper: bool,
     remarks: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[str]:
-    """All notes of a table of methods; `runs` and `behind` come with `own`; `remarks` are methods by remark."""
+    """All notes of a table of methods; `runs` and `behind` come with `own`; `remarks` are methods by
+    remark."""
     finished = own is None or progress(next(iter(own.values()))).finished
     among = "" if finished else ", among the methods that are there"
-    yield f"Best of each metric in bold (Dice: highest, FPV and FNV: lowest), ties included{among}."
+    yield f"Best of each metric in bold ({best_words(comparison.measures)}), ties included{among}."
     if own is not None and runs is not None and behind is not None:
-        yield from own_notes(own, behind, noun="method")
+        yield from own_notes(own, behind, noun="method", measures=comparison.measures)
+        yield from _unscored(own, comparison.measures)
         yield from _unsupported(runs)
         yield from _joint(runs)
         yield from own_fusion_notes(runs)
         for remark, named in remarks.items():
             yield f"{enumerated(list(named))}: {remark}."
         besides = list(methods(comparison, runs)["method"].iloc[len(methods(comparison)) :])
-        if comparison.number is not None and besides:
+        if comparison.publication is not None and besides:
             yield f"Not in the paper's table: {enumerated(besides)}."
-    if with_paper and comparison.number is not None:
-        yield from published_notes(comparison.number, behind)
-        yield (
-            "The paper prints FPV and FNV in mm³; they are taken for ml, since one voxel of its grid already has "
-            "12 mm³."
-        )
-        scores = printed_scores(comparison.number)
+    if with_paper and comparison.publication is not None:
+        yield from comparison.publication.notes(behind)
+        if comparison.number is not None and {FPV.key, FNV.key} & set(comparison.measures):
+            yield (
+                "The paper prints FPV and FNV in mm³; they are taken for ml, since one voxel of its grid already has "
+                "12 mm³."
+            )
+        scores = printed_scores(comparison)
         yield from late_fusion_notes(scores)
         yield from claim_note(comparison, scores)
+
+
+def _unscored(own: Frames, measures: Measures) -> Iterator[str]:
+    """Why finished methods have a dash: they cannot tell a region, or were scored before a metric existed."""
+    n_scored = pd.DataFrame({key: frame.set_index("method")["n_scored"] for key, frame in own.items()})
+    first = next(iter(own.values()))
+    reasons: dict[str, list[str]] = {}
+    for method in first.loc[first["n_runs"] > 0, "method"]:
+        scored = {key for key in own if n_scored.loc[method, key] > 0}
+        told = {measures[key].region for key in scored} | {""}
+        regions = dict.fromkeys(measures[key].region for key in own)
+        untold = [region for region in regions if region not in told]
+        older = [measures[key].name for key in own if key not in scored and measures[key].region in told]
+        if untold:
+            reasons.setdefault(f"label maps that cannot tell {enumerated(untold)}", []).append(method)
+        if older:
+            reasons.setdefault(f"not scored in {enumerated(older)}", []).append(method)
+    for reason, named in reasons.items():
+        yield f"{MISSING} of finished methods: {reason} ({enumerated(named)})."
 
 
 def _unsupported(runs: pd.DataFrame) -> Iterator[str]:

@@ -1,21 +1,26 @@
-"""The report of Table 3 or 4: the scores of all methods, beside the paper's, and what they cost."""
+"""The report of a comparison of methods: their scores, surfaces, costs, single cases, and what a modality is
+worth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.results import GridManifest
+from reports import drawing
 from reports.cells import Source, titled, unfinished
-from reports.comparison import tables
+from reports.comparison import box_figure, modalities, surfaces, tables
+from reports.comparison.boxes import box_cases
 from reports.comparison.costs import costs_frame, joint_trainings, run_costs
 from reports.comparison.frames import (
     PLACE,
     Comparison,
     comparison_frames,
     methods,
+    on_data,
     own_facts,
     published_facts,
     published_frames,
@@ -23,10 +28,47 @@ from reports.comparison.frames import (
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
-from reports.files import SHOWN, ReportFiles, write_index, write_table
-from reports.frames import DECIMALS, MEASURES, Behind, behind, best_mask, require_finished, run_cells
-from reports.notes import Frames, progress_note, uniform_counts
-from reports.printing import markdown
+from reports.files import SHOWN, TWO_DECIMALS, ReportFiles, write_csv, write_index, write_table
+from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
+from reports.measures import Measures, usual_measures
+from reports.notes import MISSING, Frames, progress_note, uniform_counts
+from reports.printing import PrintedTable, markdown, markdown_text
+from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+
+
+@dataclass(frozen=True)
+class Own:
+    """A grid's runs and their scores. `planned` are its `planned_runs`, `runs` the same with their means."""
+
+    results: Path
+    planned: pd.DataFrame
+    scores: pd.DataFrame
+    scored: Scored
+    runs: pd.DataFrame
+    frames: Frames
+    behind: Behind
+
+
+@dataclass
+class Written:
+    """What was written so far: files, and the Markdown that shows them in the index."""
+
+    out: Path
+    files: list[Path] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def table(
+        self,
+        stem: str,
+        printed: Sequence[PrintedTable],
+        *,
+        layout: pd.DataFrame,
+        cells: pd.DataFrame,
+        digits: str | None = TWO_DECIMALS,
+    ) -> None:
+        """A `write_table` of the report's."""
+        self.files += write_table(self.out / stem, printed, layout=layout, cells=cells, digits=digits)
+        self.texts += map(markdown, printed)
 
 
 def report(
@@ -39,61 +81,116 @@ def report(
     summary: Sequence[str],
 ) -> ReportFiles:
     """Write all files of a table of methods to `out`; `summary` comes first in the lines for the terminal."""
-    own: Frames | None = None
-    runs: pd.DataFrame | None = None
-    known: Behind | None = None
+    own: Own | None = None
     if results is not None and manifest is not None:
-        runs = run_cells(results, manifest, PLACE)
-        known = behind(runs, manifest)
+        comparison, own = _own(comparison, results, manifest)
         if source == "runs":
-            require_finished(known, grid=manifest.grid, results=results)
-        own = comparison_frames(comparison, runs)
-    paper = published_frames(comparison) if source in ("paper", "both") else None
-    dice = own["dice"] if own is not None else None
+            require_finished(own.behind, grid=manifest.grid, results=results)
+    paper = published_frames(comparison) if source in ("paper", "both") else {}
+    dice = next(iter(own.frames.values())) if own is not None else None
     lacking = unfinished(dice, noun="method")
 
-    facts = published_facts(comparison)
-    said: dict[str, list[str]] = {}
-    if results is not None and runs is not None:
-        facts, said = own_facts(results, runs) | facts, remarks(results, runs)
-    notes = comparison_notes(
-        comparison, own, runs=runs, behind=known, with_paper=paper is not None, remarks=said
-    )
-    printed = [tables.comparison_table(comparison, own, paper, facts=facts, notes=tuple(notes))]
-    if own is not None and not uniform_counts(own):
-        printed.append(tables.counts_table(comparison, own))
-    files = write_table(
-        out / comparison.grid,
-        printed,
-        layout=tables.comparison_layout(comparison, own, paper, facts=facts),
-        cells=tables.comparison_cells(own, paper),
-    )
-    if results is not None and runs is not None and known is not None and known.n_runs:
-        costs = run_costs(results, runs)
-        means = costs_frame(costs, methods(comparison, runs))
-        joint = [name for group in joint_trainings(runs) for name in group]
-        printed.append(
-            tables.costs_table(
-                comparison, means, joint=joint, notes=tuple(costs_notes(costs, runs)), note=lacking
-            )
-        )
-        files += write_table(
-            out / f"{comparison.grid}_costs", printed[-1:], layout=means, cells=costs, digits=None
-        )
+    written = Written(out)
+    _write_scores(comparison, own, paper, written)
+    if own is not None and own.behind.n_runs:
+        for write in (_write_surfaces, _write_costs, _write_modalities, _write_boxes):
+            write(comparison, own, lacking, written)
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
-    progress = [progress_note(dice, known, noun="method")] if dice is not None and known is not None else []
-    lines = [*summary, *progress, *_best_lines("Own", own), *_best_lines("Published", paper)]
-    return write_index(out, title, lines=lines, texts=list(map(markdown, printed)), files=files)
+    lines = list(summary)
+    if own is not None and dice is not None:
+        lines.append(progress_note(dice, own.behind, noun="method"))
+        lines += _best_lines("Own", own.frames, comparison.measures)
+    if paper:
+        lines += _best_lines("Published", paper, comparison.measures)
+    elif manifest is not None and source != "runs":
+        lines.append(
+            f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
+            "--source paper prints them."
+        )
+    return write_index(out, title, lines=lines, texts=written.texts, files=written.files)
 
 
-def _best_lines(whose: str, frames: Frames | None) -> Iterator[str]:
-    """The best method of each metric and the rows of Mirror U-Net, for the terminal."""
-    if frames is None:
+def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
+    """The grid's runs, and the comparison with the columns they have scores for."""
+    planned = planned_runs(results, manifest, PLACE)
+    scores = reported_scores(results, planned)
+    scored = scored_in(scores)
+    comparison = on_data(comparison, scored)
+    runs = with_means(planned, scores, measures=comparison.measures)
+    frames = comparison_frames(comparison, runs)
+    return comparison, Own(results, planned, scores, scored, runs, frames, behind(runs, manifest))
+
+
+def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:
+    facts, frames = published_facts(comparison), own.frames if own is not None else None
+    said: dict[str, list[str]] = {}
+    if own is not None:
+        facts, said = own_facts(own.results, own.runs) | facts, remarks(own.results, own.runs)
+    notes = comparison_notes(
+        comparison,
+        frames,
+        runs=own.runs if own is not None else None,
+        behind=own.behind if own is not None else None,
+        with_paper=bool(paper),
+        remarks=said,
+    )
+    printed = [tables.comparison_table(comparison, frames, paper or None, facts=facts, notes=tuple(notes))]
+    if frames is not None and not uniform_counts(frames):
+        printed.append(tables.counts_table(comparison, frames))
+    written.table(
+        comparison.grid,
+        printed,
+        layout=tables.comparison_layout(comparison, frames, paper or None, facts=facts),
+        cells=tables.comparison_cells(comparison, frames, paper or None),
+    )
+
+
+def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    if surfaces.has_surfaces(own.scored):
+        frame = surfaces.surfaces_frame(comparison, own.planned, own.scores, regions=own.scored.named_regions)
+        printed = surfaces.surfaces_table(comparison, frame, note=lacking)
+        layout = surfaces.surfaces_csv(frame)
+        written.table(f"{comparison.grid}_surfaces", [printed], layout=layout, cells=frame)
+
+
+def _write_costs(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    costs = run_costs(own.results, own.runs)
+    means = costs_frame(costs, methods(comparison, own.runs))
+    joint = [name for group in joint_trainings(own.runs) for name in group]
+    notes = tuple(costs_notes(costs, own.runs))
+    printed = tables.costs_table(comparison, means, joint=joint, notes=notes, note=lacking)
+    written.table(f"{comparison.grid}_costs", [printed], layout=means, cells=costs, digits=None)
+
+
+def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    comparison = replace(comparison, measures=usual_measures(own.scored.regions, own.scored.metrics))
+    frame = modalities.modalities_frame(comparison, own.results, own.planned, own.scores)
+    if not frame.empty:
+        printed = modalities.modalities_table(comparison, frame, note=lacking)
+        layout = modalities.modalities_csv(comparison, frame)
+        written.table(f"{comparison.grid}_without", [printed], layout=layout, cells=frame)
+
+
+def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    cases = box_cases(comparison, own.planned, own.scores)
+    if cases.empty:
         return
+    stem = written.out / f"{comparison.grid}_boxes"
+    title = titled(f"Table {comparison.name}: scores of single cases", lacking)
+    with drawing.style():
+        written.files += drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
+    written.files.append(write_csv(stem.with_suffix(".csv"), cases))
+    links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
+    title = markdown_text(title)
+    written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")
+
+
+def _best_lines(whose: str, frames: Frames, measures: Measures) -> Iterator[str]:
+    """The best method of each measure and the rows of Mirror U-Net, for the terminal."""
     best = []
-    for metric, measure in MEASURES.items():
-        frame = frames[metric]
+    for key, frame in frames.items():
+        measure = measures[key]
         top = frame[best_mask(frame, [], higher_is_better=measure.higher_is_better)]
         if not top.empty:
             more = f", and {len(top) - 1} equal" if len(top) > 1 else ""
@@ -101,10 +198,11 @@ def _best_lines(whose: str, frames: Frames | None) -> Iterator[str]:
             best.append(f"{measure.title} {DECIMALS.format(value)} ({name}{more})")
     yield f"{whose} best: {'; '.join(best) or 'none yet'}."
     rows = []
-    for method in frames["dice"]["method"]:
+    for method in next(iter(frames.values()))["method"]:
         scores = [frame.set_index("method")["value"][method] for frame in frames.values()]
         if method.startswith(OURS) and not pd.isna(scores).all():
-            rows.append(f"{method} {' / '.join(map(DECIMALS.format, scores))}")
+            shown = [MISSING if pd.isna(score) else DECIMALS.format(score) for score in scores]
+            rows.append(f"{method} {' / '.join(shown)}")
     if rows:
-        titles = " / ".join(measure.title for measure in MEASURES.values())
+        titles = " / ".join(measures[key].title for key in frames)
         yield f"{whose} {titles}: {'; '.join(rows)}."

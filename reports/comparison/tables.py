@@ -1,4 +1,4 @@
-"""Tables 3 and 4 as they are printed and as CSV, and the tables of their costs and counts."""
+"""A table of methods as it is printed and as CSV, and the tables of its costs and counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reports.cells import (
 from reports.comparison.costs import time_unit
 from reports.comparison.frames import Comparison, methods
 from reports.comparison.notes import JOINT
-from reports.frames import MEASURES, Measure
+from reports.measures import Measures
 from reports.notes import MISSING, Frames
 from reports.printing import Cell, PrintedTable, Row, Span
 
@@ -45,11 +45,11 @@ def comparison_table(
 ) -> PrintedTable:
     """A table of methods in the paper's layout, best of each metric bold.
 
-    `own` and `paper` are the `comparison_frames` and `published_frames`, at least one of them; `facts` say of each
-    method what `comparison.facts` asks. With both, a method's row reads own / published (difference); where methods
-    stand across, these are rows of their own.
+    `own` and `paper` are the `comparison_frames` and `published_frames`, at least one of them; `facts` say of
+    each method what `comparison.facts` asks. With both, a method's row reads own / published (difference);
+    where methods stand across, these are rows of their own.
     """
-    frames = _side_by_side(own, paper)
+    frames = _side_by_side(own, paper, comparison.measures)
     whose = "" if paper is None else ": own / published (difference)"
     if own is None:
         whose = ", as published"
@@ -61,26 +61,21 @@ def comparison_table(
     return _methods_down(comparison, frames, facts, title=title, notes=tuple(notes))
 
 
-def _side_by_side(own: Frames | None, paper: Frames | None) -> dict[str, pd.DataFrame]:
+def _side_by_side(own: Frames | None, paper: Frames | None, measures: Measures) -> dict[str, pd.DataFrame]:
+    """Every measure with its own and its published numbers, as far as there are any."""
+    sources = {
+        key: (own[key] if own is not None else None, paper.get(key) if paper is not None else None)
+        for key in measures
+    }
     return {
-        metric: side_by_side(
-            own[metric] if own is not None else None,
-            paper[metric] if paper is not None else None,
-            measure,
-            keys=["method"],
-            bold=[],
-            underlined=None,
-        )
-        for metric, measure in MEASURES.items()
+        key: side_by_side(ours, printed, measures[key], keys=["method"], bold=[], underlined=None)
+        for key, (ours, printed) in sources.items()
+        if ours is not None or printed is not None
     }
 
 
 def _first(own: Frames | None) -> pd.DataFrame | None:
     return next(iter(own.values())) if own is not None else None
-
-
-def _heading(measure: Measure) -> str:
-    return f"{measure.title} {'↑' if measure.higher_is_better else '↓'}"
 
 
 def _methods_down(
@@ -101,7 +96,7 @@ def _methods_down(
         number=comparison.name,
         title=title,
         stub=("Method",),
-        columns=(*(_heading(MEASURES[metric]) for metric in frames), *comparison.facts.values()),
+        columns=(*(comparison.measures[key].heading for key in frames), *comparison.facts.values()),
         rows=tuple(rows),
         notes=notes,
         align="r" * len(frames) + "".join("c" if fact in marks else "l" for fact in comparison.facts),
@@ -111,11 +106,11 @@ def _methods_down(
 def _methods_across(
     comparison: Comparison, frames: Frames, *, title: str, notes: tuple[str, ...]
 ) -> PrintedTable:
-    parts = parts_of(next(iter(frames.values())))
+    parts = _all_parts(frames)
     rows = []
-    for metric, frame in frames.items():
-        heading = _heading(MEASURES[metric])
-        for part in parts:
+    for key, frame in frames.items():
+        heading = comparison.measures[key].heading
+        for part in parts_of(frame):
             label, printed = PARTS[part]
             cells = tuple(printed(record) for record in frame.to_dict("records"))
             rows.append(Row(heading, label, cells) if len(parts) > 1 else Row("", heading, cells))
@@ -129,30 +124,35 @@ def _methods_across(
     )
 
 
+def _all_parts(frames: Frames) -> list[str]:
+    """What a row is of: own, paper, difference, as far as any measure has it."""
+    return max(map(parts_of, frames.values()), key=len)
+
+
 def comparison_layout(
     comparison: Comparison, own: Frames | None, paper: Frames | None, *, facts: Facts
 ) -> pd.DataFrame:
     """The table as numbers in the paper's layout, for CSV; what has no value is NaN.
 
-    Where methods stand across: `metric`, `source` and a column a method. Else: `method`, `source`, a column a metric,
-    and `facts` of the method. With both sources every row comes three times: own, paper, difference.
+    Where methods stand across: `metric`, `source` and a column a method. Else: `method`, `source`, a column a
+    metric, and `facts` of the method. With both sources every row comes three times: own, paper, difference.
     """
-    frames = _side_by_side(own, paper)
-    parts = parts_of(next(iter(frames.values())))
+    frames = _side_by_side(own, paper, comparison.measures)
+    parts = _all_parts(frames)
     names = list(next(iter(frames.values()))["method"])
     if comparison.methods_across:
         return pd.DataFrame(
             [
-                {"metric": metric, "source": part, **dict(zip(names, frame[part], strict=True))}
-                for metric, frame in frames.items()
-                for part in parts
+                {"metric": key, "source": part, **dict(zip(names, frame[part], strict=True))}
+                for key, frame in frames.items()
+                for part in parts_of(frame)
             ]
         )
     nothing = dict.fromkeys(comparison.facts, None)
     return pd.DataFrame(
         [
             {"method": name, "source": part}
-            | {metric: frame[part].iloc[row] for metric, frame in frames.items()}
+            | {key: frame[part].iloc[row] if part in frame else float("nan") for key, frame in frames.items()}
             | {fact: facts.get(name, nothing)[fact] for fact in comparison.facts}
             for row, name in enumerate(names)
             for part in parts
@@ -160,21 +160,22 @@ def comparison_layout(
     )
 
 
-def comparison_cells(own: Frames | None, paper: Frames | None) -> pd.DataFrame:
-    """One row per method and metric with every number, mark and count, unrounded, for further work."""
+def comparison_cells(comparison: Comparison, own: Frames | None, paper: Frames | None) -> pd.DataFrame:
+    """One row per method and measure with every number, mark and count, unrounded, for further work."""
     blocks = []
-    for metric, frame in _side_by_side(own, paper).items():
+    for key, frame in _side_by_side(own, paper, comparison.measures).items():
         block = frame.drop(columns=[column for column in frame if str(column).endswith("_underlined")])
         if own is not None:
-            counts = [column for column in own[metric] if str(column).startswith("n_")]
-            block = block.merge(own[metric][["method", *counts]], how="left", on="method")
-        block.insert(1, "metric", metric)
+            counts = [column for column in own[key] if str(column).startswith("n_")]
+            block = block.merge(own[key][["method", *counts]], how="left", on="method")
+        block.insert(1, "metric", key)
         blocks.append(block)
     return pd.concat(blocks, ignore_index=True)
 
 
 def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
-    """What stands behind each method's numbers: runs done of planned, seeds, folds, cases, and defined scores."""
+    """What stands behind each method's numbers: runs done of planned, seeds, folds, cases, and defined
+    scores."""
     first = next(iter(own.values()))
     rows = []
     for index, counts in enumerate(first.to_dict("records")):
@@ -183,7 +184,7 @@ def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
         numbers += [str(frame["n_defined"].iloc[index]) for frame in own.values()]
         shown = numbers if counts["n_expected"] else [MISSING] * len(numbers)
         rows.append(Row("", str(counts["method"]), tuple((Span(text),) for text in shown)))
-    defined = [f"Cases with {MEASURES[metric].name}" for metric in own]
+    defined = [f"Cases with {comparison.measures[key].name}" for key in own]
     return PrintedTable(
         number=f"{comparison.name} (counts)",
         title=titled(
@@ -203,7 +204,8 @@ def costs_table(
     notes: Sequence[str],
     note: str = "",
 ) -> PrintedTable:
-    """What the numbers of each method cost, from a `costs_frame`; `joint` are methods that share a training."""
+    """What the numbers of each method cost, from a `costs_frame`; `joint` are methods that share a
+    training."""
     train, inference = time_unit(costs["train_seconds"]), time_unit(costs["inference_seconds_per_case"])
     known = set(methods(comparison)["method"])
     rows = []

@@ -5,13 +5,10 @@ A figure has one panel per frame, by the panel's title. The same numbers give th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,45 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from benchmark.results import written_whole
-from reports.table2.frames import (
-    best_by_sharing,
-    box_statistics,
-    dice_by_fusion_weight,
-    dice_by_self_supervision,
-)
+from reports.boxes import box_statistics
+from reports.drawing import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, draw_box, tint
+from reports.table2.frames import best_by_sharing, dice_by_fusion_weight, dice_by_self_supervision
 from reports.table2.tables import level_label
 
-FORMATS = ("png", "pdf", "svg")
-# No dates and no versions, so that equal numbers give equal files.
-METADATA: dict[str, dict[str, str | None]] = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "svg": {"Date": None, "Creator": None},
-}
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.6,
-    "axes.linewidth": 0.7,
-    "axes.ymargin": 0.06,
-    "xtick.major.size": 0,
-    "xtick.labelsize": 7.5,
-    "legend.frameon": False,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "mirror-bench",
-    "svg.fonttype": "path",
-}
-# Wong, Points of view: Color blindness, Nature Methods 2011.
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 LEVEL_COLOURS = {"none": ORANGE, "noise": SKY, "shuffle": GREEN}
 VERSION_STYLES = {"v1": (SKY, "o"), "v2": (GREEN, "s"), "v3": (VERMILLION, "D"), "v4": (BLACK, "^")}
 PANEL_INCHES = (4.9, 3.2)
@@ -93,15 +56,6 @@ FIGURES = {
         "learnable θ is left out.",
     ),
 }
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """The suite's look; nothing of the user's Matplotlib settings enters."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        yield
 
 
 def draw(number: int, panels: Mapping[str, pd.DataFrame], *, note: str = "") -> Figure:
@@ -141,7 +95,7 @@ def _draw_self_supervision(frame: pd.DataFrame, ax: Axes) -> list[Any]:
     ax.set_xlim(-0.55, len(versions) - 0.45)
     ax.set_xlabel("Version")
     return [
-        Patch(facecolor=_tint(colour), edgecolor=colour, label=level_label("self_supervision", level))
+        Patch(facecolor=tint(colour), edgecolor=colour, label=level_label("self_supervision", level))
         for level, colour in colours.items()
     ]
 
@@ -201,27 +155,7 @@ def _draw_box(
 ) -> None:
     """A box with its points; a group that lacks values says how many it has, an empty one too."""
     if box["n"]:
-        statistics = {
-            "q1": box["q1"],
-            "med": box["median"],
-            "q3": box["q3"],
-            "whislo": box["low"],
-            "whishi": box["high"],
-        }
-        line = {"color": colour, "linewidth": 1.1}
-        ax.bxp(
-            [statistics],
-            positions=[at],
-            widths=width,
-            showfliers=False,
-            patch_artist=True,
-            manage_ticks=False,
-            boxprops={"facecolor": _tint(colour), "edgecolor": colour, "linewidth": 1.1},
-            medianprops={"color": colour, "linewidth": 2},
-            whiskerprops=line,
-            capprops=line,
-            zorder=2,
-        )
+        draw_box(ax, box, at=at, width=width, colour=colour)
         step = width * 0.7 / max(len(members) - 1, 1)
         start = at - step * (len(members) - 1) / 2
         positions = [start + step * index for index in range(len(members))]
@@ -247,19 +181,3 @@ def _note_count(ax: Axes, at: float, text: str) -> None:
         color="0.4",
         annotation_clip=False,
     )
-
-
-def _tint(colour: str) -> tuple[float, float, float]:
-    red, green, blue = mpl.colors.to_rgb(colour)
-    return (0.65 + 0.35 * red, 0.65 + 0.35 * green, 0.65 + 0.35 * blue)
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """The figure as PNG (200 dpi), PDF and SVG beside one another; the paths written."""
-    written = []
-    for kind in FORMATS:
-        path = stem.with_name(f"{stem.name}.{kind}")
-        with written_whole(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=METADATA[kind])
-        written.append(path)
-    return written

@@ -1,18 +1,20 @@
 """Table 2 as numbers, and the points of Figures 4 to 6.
 
 table2_frame(runs), published_table2()   one row per cell of Table 2
-dice_by_self_supervision, best_by_sharing, dice_by_fusion_weight, box_statistics   Figures 4, 5, 6
+dice_by_self_supervision, best_by_sharing, dice_by_fusion_weight   Figures 4, 5, 6
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from benchmark.vocabulary import BenchError
-from reports.frames import Place, cells_frame, published
+from reports.frames import cells_frame
+from reports.measures import MEASURES
+from reports.publications import published
+from reports.runs import Place
 
 CELL = ["version", "factor", "level", "shared_layers"]
 """The coordinates of a cell of Table 2, all strings; `shared_layers` is `5` or `4-5-6`."""
@@ -56,7 +58,7 @@ def table2_cells(runs: pd.DataFrame | None = None) -> pd.DataFrame:
 
 def table2_frame(runs: pd.DataFrame, *, metric: str = "dice") -> pd.DataFrame:
     """One row per cell of Table 2, in the paper's order: the `cells_frame` of the rows of `run_cells`."""
-    return cells_frame(runs, table2_cells(runs), metric=metric)
+    return cells_frame(runs, table2_cells(runs), MEASURES[metric])
 
 
 def published_table2() -> pd.DataFrame:
@@ -108,24 +110,3 @@ def dice_by_fusion_weight(frame: pd.DataFrame) -> pd.DataFrame:
     """Figure 6: the values of v4 by shared layers, one row per fixed theta in [0.1, 0.5], none learnable."""
     points = figure_cells(frame, 6)
     return points[["shared_layers", "level", "value"]].reset_index(drop=True)
-
-
-def box_statistics(points: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Quartiles of `value` in each group, and whiskers to the farthest point within 1.5 interquartile ranges.
-
-    Columns: `by`, `q1`, `median`, `q3`, `low`, `high` (NaN for a group without values), and `n` of
-    `n_expected` points.
-    """
-    rows = []
-    for key, group in points.groupby(by, sort=False):
-        values = group["value"].dropna().to_numpy()
-        row = dict(zip(by, key, strict=True)) | {"n": len(values), "n_expected": len(group)}
-        if len(values):
-            q1, median, q3 = np.percentile(values, [25, 50, 75])
-            reach = 1.5 * (q3 - q1)
-            # An interpolated quartile may lie beyond the last point within reach.
-            low = min(values[values >= q1 - reach].min(), q1)
-            high = max(values[values <= q3 + reach].max(), q3)
-            row |= {"q1": q1, "median": median, "q3": q3, "low": low, "high": high}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=[*by, "q1", "median", "q3", "low", "high", "n", "n_expected"])

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports.frames import Behind, Measure, progress
-from reports.notes import own_notes, published_notes
+from reports.frames import Behind, progress
+from reports.measures import Measure
+from reports.notes import own_notes
+from reports.publications import MIRROR_UNET
 
 
 def table2_notes(
@@ -23,4 +25,4 @@ def table2_notes(
     if own is not None and behind is not None:
         yield from own_notes({measure.metric: own}, behind)
     if paper is not None:
-        yield from published_notes(2, behind)
+        yield from MIRROR_UNET[2].notes(behind)

@@ -9,11 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.results import GridManifest
+from reports import drawing
 from reports.cells import Source, titled, unfinished
 from reports.files import SHOWN, ReportFiles, write_index, write_table
-from reports.frames import DECIMALS, MEASURES, Behind, behind, best_mask, require_finished, run_cells
+from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
+from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
 from reports.printing import markdown, markdown_text
+from reports.runs import run_cells
 from reports.table2 import figures, tables
 from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
 from reports.table2.tables import layers_label, level_label
@@ -78,10 +81,10 @@ def _write_figures(
         note = "" if own is None else unfinished(figure_cells(own, number))
         if len(panels) == 1 and own is None:
             note = "as published"
-        with figures.style():
-            files += figures.save(figures.draw(number, panels, note=note), out / f"figure{number}")
+        with drawing.style():
+            files += drawing.save(figures.draw(number, panels, note=note), out / f"figure{number}")
         title = tables.titled(f"Figure {number}. {text.title}", note)
-        links = ", ".join(f"[{kind.upper()}](figure{number}.{kind})" for kind in figures.FORMATS)
+        links = ", ".join(f"[{kind.upper()}](figure{number}.{kind})" for kind in drawing.FORMATS)
         caption = f"{markdown_text(text.caption)} ({links})"
         texts.append(f"### {title}\n\n![{title}](figure{number}.png)\n\n{caption}\n")
     return texts

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from reports.cells import parts_of, side_by_side, titled, unfinished, value_cell
-from reports.frames import MEASURES, Behind
+from reports.frames import Behind
+from reports.measures import MEASURES
 from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.table2.frames import CELL

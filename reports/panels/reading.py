@@ -1,0 +1,91 @@
+"""The arrays of a case and what they are, as `bench panels` writes them into a run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from benchmark.vocabulary import DataError, Spacing
+
+ARRAYS = ("image", "reference", "prediction")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A named output of a network: its `kind` (input, reconstruction, segmentation, classification), of what,
+    and the values: prepared units of the modalities in `of` (joined by " + "), or probabilities."""
+
+    kind: str
+    of: str
+    values: Float[np.ndarray, "c X Y Z"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A case on the full grid of a preparation, axes to the right, to the front and upwards.
+
+    `intensities` says by modality what was done to its values; `labels` are the label map's values by name,
+    `regions` the labels of each region; `told_regions` are those that the method's label maps can tell (None:
+    all).
+    """
+
+    case_id: str
+    spacing_mm: Spacing
+    modalities: tuple[str, ...]
+    image: Float[np.ndarray, "m X Y Z"]
+    reference: UInt8[np.ndarray, "X Y Z"]
+    prediction: UInt8[np.ndarray, "X Y Z"]
+    outputs: Mapping[str, Output]
+    intensities: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    told_regions: tuple[str, ...] | None = None
+    made_by: str = ""
+    """The method and its run, in words."""
+
+
+def read_outputs(npz_path: Path) -> Outputs:
+    """The arrays of `npz_path` and the JSON file beside it; DataError where they are not what the suite
+    writes."""
+    description = npz_path.with_suffix(".json")
+    try:
+        said = json.loads(description.read_text(encoding="utf-8"))
+        with np.load(npz_path) as arrays:
+            values = {name: arrays[name] for name in arrays.files}
+        outputs = {
+            name: Output(what["kind"], what["of"], values[name]) for name, what in said["outputs"].items()
+        }
+        told = said.get("told_regions")
+        x, y, z = said["spacing_mm"]
+        read = Outputs(
+            case_id=said["case_id"],
+            spacing_mm=(float(x), float(y), float(z)),
+            modalities=tuple(said["modalities"]),
+            outputs=outputs,
+            **{name: values[name] for name in ARRAYS},
+            intensities=said.get("intensities", {}),
+            labels=said.get("labels", {}),
+            regions={name: tuple(labels) for name, labels in said.get("regions", {}).items()},
+            told_regions=tuple(told) if told is not None else None,
+            made_by=f"{said['method']}, run {said['run_id']}, fold {said['fold']}, seed {said['seed']}",
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{npz_path} and {description.name} are not what `bench panels` writes ({error!r}). Write them again."
+        ) from error
+    _check_shapes(read, npz_path)
+    return read
+
+
+def _check_shapes(read: Outputs, path: Path) -> None:
+    grid = read.reference.shape
+    shapes = {"image": read.image.shape[1:], "prediction": read.prediction.shape}
+    shapes |= {name: output.values.shape[1:] for name, output in read.outputs.items()}
+    wrong = [f"{name} {shape}" for name, shape in shapes.items() if shape != grid]
+    if len(grid) != 3 or wrong or len(read.image) != len(read.modalities):
+        raise DataError(f"{path}: the arrays are not on one grid {grid}: {', '.join(wrong) or 'image'}.")
