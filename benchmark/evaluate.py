@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from benchmark.config import RunConfig
 from benchmark.data.prepare import Geometry
 from benchmark.data.store import PreparedCase
 from benchmark.metrics import METRICS, dice, score_masks
-from benchmark.vocabulary import DatasetSpec, Region
+from benchmark.results import SCORE_COLUMNS
+from benchmark.vocabulary import BenchError, DatasetSpec, Region, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class LabelMap:
         return self.voxels if self.native else self.geometry.to_native(self.voxels)
 
 
+Split = Literal["test", "validation"]
 Predicted = tuple[str, Mapping[str, LabelMap]]
 """A case's id, and its label map for every reading."""
 
@@ -46,18 +49,33 @@ def region_mask(label_map: np.ndarray, region: Region) -> np.ndarray:
     return mask
 
 
+def told_regions(spec: DatasetSpec, told: Sequence[str] | None) -> tuple[Region, ...]:
+    """The data set's regions that a method's label maps can tell (see `Entrant.told_regions`)."""
+    if told is None:
+        return spec.regions
+    known = [region.name for region in spec.regions]
+    if unknown := [name for name in told if name not in known]:
+        raise BenchError(f"{spec.name} has no region {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+    return tuple(region for region in spec.regions if region.name in told)
+
+
 def mean_dice(
-    predictor: Callable[[PreparedCase], np.ndarray], cases: Sequence[PreparedCase], *, spec: DatasetSpec
+    predictor: Callable[[PreparedCase], np.ndarray],
+    cases: Sequence[PreparedCase],
+    *,
+    spec: DatasetSpec,
+    told: Sequence[str] | None = None,
 ) -> float:
     """Mean Dice over cases and regions with a reference; NaN if there are none. Steers training, is never reported.
 
-    `predictor` gives a case's labels on the full grid of its own preparation.
+    `predictor` gives a case's labels on the full grid of its own preparation; `told`: the regions they can tell.
     """
+    regions = told_regions(spec, told)
     values = []
     for case in cases:
         if case.has_lesion:
             prediction, reference = predictor(case), case.label()
-            values += [dice(region_mask(prediction, r), region_mask(reference, r)) for r in spec.regions]
+            values += [dice(region_mask(prediction, r), region_mask(reference, r)) for r in regions]
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
 
@@ -69,14 +87,17 @@ def score_cases(
     spec: DatasetSpec,
     config: RunConfig,
     run_id: str,
+    told: Sequence[str] | None = None,
+    split: Split = "test",
     predictions: Path | None = None,
 ) -> pd.DataFrame:
-    """The rows of `scores.parquet` for the test part.
+    """The rows of `scores.parquet` for one part of a fold, for the regions that are `told` (None: all).
 
     `references` hold the usual preparation of every case: whatever grid a method works on, it is scored on theirs (or
     on the original files'). `predictions`: a folder that gets the label maps as NIfTI on the original grid, in a
     subfolder a reading where there are several.
     """
+    regions = told_regions(spec, told)
     rows: list[dict[str, object]] = []
     for case_id, label_maps in predicted:
         case = references[case_id]
@@ -86,18 +107,20 @@ def score_cases(
             facts = {
                 "run_id": run_id,
                 "method": config.method,
-                "dataset": config.dataset,
+                "dataset": spec.name,
                 "fold": config.fold,
                 "seed": config.seed,
-                "split": "test",
+                "split": split,
                 "checkpoint": config.training.checkpoint,
                 "grid": _grid_name(case, config.inference.score_grid),
                 "reading": reading,
                 "case_id": case_id,
                 "patient": case.patient,
             }
-            rows += [facts | score for score in _scores(case, label_map, spec, config.inference.score_grid)]
-    return pd.DataFrame(rows)
+            rows += [
+                facts | score for score in _scores(case, label_map, regions, config.inference.score_grid)
+            ]
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
 def _grid_name(case: PreparedCase, grid: str) -> str:
@@ -108,7 +131,7 @@ def _grid_name(case: PreparedCase, grid: str) -> str:
 
 
 def _scores(
-    case: PreparedCase, label_map: LabelMap, spec: DatasetSpec, grid: str
+    case: PreparedCase, label_map: LabelMap, regions: Sequence[Region], grid: str
 ) -> Iterator[dict[str, object]]:
     if grid == "native":
         prediction, reference = label_map.on_native(), case.native_label()
@@ -116,7 +139,7 @@ def _scores(
     else:
         prediction, reference = label_map.on_grid(case.geometry), case.label()
         spacing = case.geometry.spacing_mm
-    for region in spec.regions:
+    for region in regions:
         values = score_masks(
             region_mask(prediction, region), region_mask(reference, region), spacing_mm=spacing
         )

@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from benchmark.data.fold import FoldData
 from benchmark.data.nifti import open_volume, read_voxels
+from benchmark.data.prepare import Geometry
 from benchmark.evaluate import LabelMap, Predicted
+from benchmark.execution.order import RunOrder
 from benchmark.open_run import OpenRun
-from benchmark.protocols import ExternalJob, ExternalMethod
+from benchmark.protocols import ExternalJob, ExternalMethod, Tell
+from benchmark.results import RunFolder, RunRecord
 
 log = logging.getLogger(__name__)
+
+
+def job_of(
+    order: RunOrder, record: RunRecord, data: FoldData, *, tell: Tell, asked_to_stop: Callable[[], bool]
+) -> ExternalJob:
+    """What the method of this run is handed, whether it trains or, once trained, predicts."""
+    assert record.steps is not None
+    return ExternalJob(
+        train=[case.original() for case in data.train],
+        validation=[case.original() for case in data.validation],
+        work=RunFolder(order.results, order.run_id).path / "external",
+        shared=order.results / "external",
+        steps=record.steps,
+        seed=order.config.seed,
+        checkpoint=order.config.training.checkpoint,
+        device=order.resources.device,
+        threads=record.threads or 1,
+        checkpoint_seconds=order.resources.checkpoint_seconds,
+        tell=tell,
+        log=lambda text: log.info("%s", text),
+        asked_to_stop=asked_to_stop,
+    )
+
+
+def read_mask(masks: Path, case_id: str, geometry: Geometry) -> LabelMap:
+    """A mask that `ExternalMethod.predict` wrote."""
+    voxels = read_voxels(open_volume(masks / f"{case_id}.nii.gz")).astype("uint8")
+    return LabelMap(voxels, geometry, native=True)
 
 
 def execute_external(run: OpenRun, method: ExternalMethod) -> None:
@@ -19,22 +52,7 @@ def execute_external(run: OpenRun, method: ExternalMethod) -> None:
     MissingPackageError where what it needs is not installed; InterruptedError when asked to stop.
     """
     method.check_installed()
-    assert run.record.steps is not None
-    job = ExternalJob(
-        train=[case.original() for case in run.data.train],
-        validation=[case.original() for case in run.data.validation],
-        work=run.folder.path / "external",
-        shared=run.order.results / "external",
-        steps=run.record.steps,
-        seed=run.config.seed,
-        checkpoint=run.config.training.checkpoint,
-        device=run.order.resources.device,
-        threads=run.record.threads or 1,
-        checkpoint_seconds=run.order.resources.checkpoint_seconds,
-        tell=run.beat.tell,
-        log=lambda text: log.info("%s", text),
-        asked_to_stop=run.asked_to_stop,
-    )
+    job = job_of(run.order, run.record, run.data, tell=run.beat.tell, asked_to_stop=run.asked_to_stop)
     trained = method.train(job)
     run.folder.write_history([dict(row) for row in trained.history])
     run.note(
@@ -45,21 +63,21 @@ def execute_external(run: OpenRun, method: ExternalMethod) -> None:
     )
 
     # Only here, when nothing can be chosen any more, are the test cases opened.
+    cases = run.scored_cases
     masks = job.work / "predictions"
-    seconds = method.predict(job, [case.original() for case in run.data.test], masks)
+    seconds = method.predict(job, [case.original() for case in cases], masks)
 
     def predicted() -> Iterator[Predicted]:
-        for case in run.data.test:
-            voxels = read_voxels(open_volume(masks / f"{case.case_id}.nii.gz")).astype("uint8")
+        for case in cases:
             geometry = run.data.references[case.case_id].geometry
-            yield case.case_id, {"": LabelMap(voxels, geometry, native=True)}
+            yield case.case_id, {method.readings[0]: read_mask(masks, case.case_id, geometry)}
 
-    run.score(predicted())
+    run.score(predicted(), told=method.told_regions)
     cost = {
         "parameters": trained.parameters,
         "gflops": trained.flops / 1e9,
         "patch_size": list(trained.patch_size),
         "inference_seconds_per_case": seconds,
-        "timed_cases": len(run.data.test),
+        "timed_cases": len(cases),
     }
     run.note(costs={"": cost}, inference_seconds_per_case=seconds)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from benchmark.evaluate import LabelMap, Predicted, mean_dice
 from benchmark.inference import predict
 from benchmark.open_run import OpenRun
 from benchmark.protocols import Method
-from benchmark.train import InterruptedRunError, Progress, load_weights, train
+from benchmark.results import RunFolder
+from benchmark.train import InterruptedRunError, Progress, load_weights, total_steps, train
 from benchmark.vocabulary import DataError
 
 log = logging.getLogger(__name__)
@@ -37,17 +39,23 @@ class Predictor:
     config: RunConfig
     device: torch.device
 
-    def __call__(self, case: PreparedCase, readings: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def __call__(
+        self, case: PreparedCase, readings: Sequence[str] | None = None, *, zeroed: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
         try:
-            return self._predict(case, readings, self.config.inference)
+            return self._predict(case, readings, self.config.inference, zeroed)
         except torch.OutOfMemoryError:
             log.warning("out of memory predicting %s; trying again window by window", case.case_id)
         torch.cuda.empty_cache()
         one_by_one = self.config.inference.model_copy(update={"windows_per_batch": 1})
-        return self._predict(case, readings, one_by_one)
+        return self._predict(case, readings, one_by_one, zeroed)
 
     def _predict(
-        self, case: PreparedCase, readings: Sequence[str] | None, inference: InferenceConfig
+        self,
+        case: PreparedCase,
+        readings: Sequence[str] | None,
+        inference: InferenceConfig,
+        zeroed: Sequence[str],
     ) -> dict[str, np.ndarray]:
         training = self.config.training
         return predict(
@@ -58,11 +66,12 @@ class Predictor:
             device=self.device,
             channels_last=training.channels_last,
             readings=readings,
+            zeroed=zeroed,
         )
 
 
 def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
-    """Train what is left to train, then score the test cases for every reading."""
+    """Train what is left to train, then score the test cases for every reading; for a search the validation part."""
     config = run.config
     run.note(
         costs=network_costs(
@@ -76,22 +85,25 @@ def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
             raise DataError(
                 f"No validation case of fold {config.fold} has a lesion, so no checkpoint is the best."
             )
-        load_weights(method, run.folder.best_weights_file)
+        load_weights(method, evaluated_weights(run.folder, config))
 
     # Only here, when nothing can be chosen any more, are the test cases opened.
-    predictor, test, seconds = Predictor(method, config, run.device), run.data.test, list[float]()
+    predictor, cases, seconds = Predictor(method, config, run.device), run.scored_cases, list[float]()
 
     def predicted() -> Iterator[Predicted]:
-        for done, case in enumerate(test):
+        for done, case in enumerate(cases):
             if run.asked_to_stop():
-                raise InterruptedRunError(f"Stopped while scoring case {done} of {len(test)}.")
+                raise InterruptedRunError(f"Stopped while scoring case {done} of {len(cases)}.")
             started = time.perf_counter()
             labels = predictor(case)
             seconds.append(time.perf_counter() - started)
             yield case.case_id, {name: LabelMap(own, case.geometry) for name, own in labels.items()}
-            run.beat.tell("evaluate", done + 1, len(test), loss=progress.loss, val_dice=progress.val_dice)
+            run.beat.tell("evaluate", done + 1, len(cases), loss=progress.loss, val_dice=progress.val_dice)
 
-    run.score(predicted())
+    run.score(predicted(), told=method.told_regions)
+    if run.order.trial is not None:
+        run.note(peak_memory_mb=progress.peak_memory_mb)
+        return
     per_case = float(np.mean(seconds))
     costs = {
         reading: {**cost, **_timed(run, method, reading, all_readings=per_case)}
@@ -104,6 +116,11 @@ def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
     )
 
 
+def evaluated_weights(folder: RunFolder, config: RunConfig) -> Path:
+    """The file of the weights that are scored, by the run's rule."""
+    return folder.best_weights_file if config.training.checkpoint == "best" else folder.weights_file
+
+
 def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
     """Train until it fits: each time memory runs out, with twice as many accumulated parts a step."""
     training = run.config.training
@@ -111,6 +128,7 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
     def on_step(progress: Progress, steps: int) -> None:
         run.beat.tell("train", progress.step, steps, loss=progress.loss, val_dice=progress.val_dice)
 
+    searched = _searched(run, total_steps(training, sampler))
     while True:
         method = run.new_method()
         assert isinstance(method, Method)
@@ -129,6 +147,7 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
                 checkpoint_seconds=run.order.resources.checkpoint_seconds,
                 asked_to_stop=run.asked_to_stop,
                 on_step=on_step,
+                **searched,
             )
             return method, progress
         except torch.OutOfMemoryError:
@@ -145,6 +164,18 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
             torch.cuda.empty_cache()
 
 
+def _searched(run: OpenRun, steps: int) -> dict[str, Any]:
+    """What the training loop is to know of a search."""
+    if run.order.trial is None:
+        return {}
+    from benchmark.search.pruning import Judge
+
+    return {
+        "further_validations": run.order.trial.validations,
+        "pruned": Judge(run.order.trial, steps),
+    }
+
+
 def _validation(run: OpenRun, method: Method) -> Callable[[], float]:
     """The mean Dice of the first reading on the validation part."""
     first = method.readings[0]
@@ -153,7 +184,7 @@ def _validation(run: OpenRun, method: Method) -> Callable[[], float]:
         run.beat.tell("validate")
         return Predictor(method, run.config, run.device)(case, [first])[first]
 
-    return lambda: mean_dice(labels, run.data.validation, spec=run.data.spec)
+    return lambda: mean_dice(labels, run.data.validation, spec=run.data.spec, told=method.told_regions)
 
 
 def _timed(run: OpenRun, method: Method, reading: str, *, all_readings: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 
 from benchmark.config import RunConfig
 from benchmark.data.fold import FoldData
-from benchmark.evaluate import Predicted, score_cases
+from benchmark.data.store import PreparedCase
+from benchmark.evaluate import Predicted, Split, score_cases
 from benchmark.execution.order import RunOrder
 from benchmark.heartbeat import Beat
 from benchmark.protocols import ExternalMethod, Method
@@ -57,18 +58,32 @@ class OpenRun:
             loss_weights=self.config.loss_weights,
         )
 
-    def score(self, predicted: Iterable[Predicted]) -> None:
-        """Score the test cases as they are predicted, and write the scores."""
+    @property
+    def part(self) -> Split:
+        """What is scored in the end; the test part only outside of searches."""
+        return "validation" if self.order.trial else "test"
+
+    @property
+    def scored_cases(self) -> Sequence[PreparedCase]:
+        """Only to be asked for when nothing can be chosen any more."""
+        return self.data.validation if self.order.trial else self.data.test
+
+    def score(self, predicted: Iterable[Predicted], *, told: Sequence[str] | None) -> None:
+        """Score the run's part as it is predicted, for the regions that are told, and write the scores."""
+        keeps = self.order.resources.save_predictions and self.part == "test"
         scores = score_cases(
             predicted,
             self.data.references,
             spec=self.data.spec,
             config=self.config,
             run_id=self.order.run_id,
-            predictions=self.folder.predictions if self.order.resources.save_predictions else None,
+            told=told,
+            split=self.part,
+            predictions=self.folder.predictions if keeps else None,
         )
-        self.folder.write_scores(scores)
-        log.info("done: %s", _summary(scores))
+        write = self.folder.write_scores if self.part == "test" else self.folder.write_validation
+        write(scores)
+        log.info("%s part: %s", self.part, _summary(scores))
 
 
 def _summary(scores: pd.DataFrame) -> str:

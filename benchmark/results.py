@@ -2,12 +2,16 @@
 
     results/runs/<run_id>/
         config.yaml       the RunConfig
+        data.json         DataPlaces: where its data lie, so that a finished run can be opened again
         run.json          RunRecord: state, versions, device, seconds, memory, error
         heartbeat.json    Heartbeat, while it runs: step, loss, validation Dice
         history.csv       one row an epoch or validation: step, seconds, loss names, val_dice
         scores.parquet    one row per case, region and metric (SCORE_COLUMNS)
+        validation.parquet  the same of the validation part, where a search asked for it
         last.safetensors  weights;  checkpoint.pt  what a resume needs
         log.txt           the log;  predictions/  NIfTI masks, when asked for
+        without/          <modality>.parquet, <modality>.json: the scores with a modality missing
+        panels/           <case_id>.npz, <case_id>.json: what every branch says of a case
 
     results/grids/<name>-<key>.json   GridManifest: the cells of a grid and their runs
 
@@ -31,9 +35,12 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
+from benchmark.data.naming import case_id_from
 from benchmark.vocabulary import BenchError
 
-State = Literal["pending", "running", "done", "failed"]
+State = Literal["pending", "running", "done", "failed", "trained", "pruned"]
+"""`trained`: a search trained it and scored its validation part, the test part is closed; `pruned`: a search stopped it
+early. Neither is done: a grid that has such a run continues it."""
 FailureClass = Literal["data", "memory", "diverged", "interrupted", "unsupported", "code"]
 """`unsupported`: the method cannot serve the data set, or its package is not installed; the error says which."""
 STALE_AFTER_SECONDS = 60.0
@@ -138,6 +145,30 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class DataPlaces:
+    """Where a run's data lie, as absolute paths: the data set's files, the store, the store that is scored on, the
+    folds."""
+
+    root: Path
+    store: Path
+    scored_on: Path
+    splits: Path
+
+
+@dataclass(frozen=True)
+class WithoutFacts:
+    """How a run was scored with a modality missing.
+
+    `manner`: by the method's `own answer`, or shown `zeros`. `changed_voxels`: by reading and case, how many voxels of
+    the label map are not as in the prediction from all modalities.
+    """
+
+    modality: str
+    manner: Literal["own answer", "zeros"]
+    changed_voxels: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """Where a running run is. `done`/`total` count the steps or cases of its `phase`: train, validate, evaluate, and
     prepare for methods that train themselves.
@@ -182,6 +213,10 @@ class RunFolder:
         return self.path / "scores.parquet"
 
     @property
+    def validation_file(self) -> Path:
+        return self.path / "validation.parquet"
+
+    @property
     def weights_file(self) -> Path:
         return self.path / "last.safetensors"
 
@@ -201,6 +236,60 @@ class RunFolder:
     def predictions(self) -> Path:
         return self.path / "predictions"
 
+    @property
+    def data_file(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def panels(self) -> Path:
+        return self.path / "panels"
+
+    def write_data(self, places: DataPlaces) -> None:
+        write_json(self.data_file, {name: str(path.absolute()) for name, path in vars(places).items()})
+
+    def data(self) -> DataPlaces:
+        """Where the run's data lie; BenchError where it was made by a version that did not write it down."""
+        if not self.data_file.exists():
+            raise BenchError(
+                f"Run {self.run_id} was made by an earlier version of the suite, which did not note where its data "
+                f"lie ({self.data_file} is missing). Remove {self.path} and start its grid again."
+            )
+        content = read_json(self.data_file)
+        try:
+            return DataPlaces(**{name: Path(text) for name, text in content.items()})
+        except TypeError as error:
+            raise BenchError(
+                f"{self.data_file} is damaged ({error}). Remove {self.path}; start again."
+            ) from error
+
+    def write_without(self, scores: pd.DataFrame, facts: WithoutFacts) -> None:
+        """The scores with a modality missing; the facts are written last, and say that the scores are there."""
+        parquet, json_file = self._without_files(facts.modality)
+        json_file.unlink(missing_ok=True)
+        with written_whole(parquet) as temporary:
+            check_scores(scores, source=str(parquet)).to_parquet(temporary, index=False)
+        write_json(json_file, asdict(facts))
+
+    def without(self, modality: str) -> tuple[pd.DataFrame, WithoutFacts] | None:
+        """The scores with a modality missing, and how they came about; None where it was not evaluated."""
+        parquet, json_file = self._without_files(modality)
+        if not json_file.exists():
+            return None
+        content = read_json(json_file)
+        try:
+            facts = WithoutFacts(**content)
+        except TypeError as error:
+            raise BenchError(f"{json_file} is damaged ({error}). Evaluate again with --again.") from error
+        return check_scores(pd.read_parquet(parquet), source=str(parquet)), facts
+
+    def evaluated_without(self) -> list[str]:
+        """The modalities whose absence was evaluated."""
+        return sorted(read_json(path)["modality"] for path in (self.path / "without").glob("*.json"))
+
+    def _without_files(self, modality: str) -> tuple[Path, Path]:
+        stem = case_id_from(modality)
+        return self.path / "without" / f"{stem}.parquet", self.path / "without" / f"{stem}.json"
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
@@ -219,7 +308,7 @@ class RunFolder:
         """The record; a run that was never started is pending."""
         if not self.record_file.exists():
             return RunRecord(self.run_id)
-        content = _read_json(self.record_file)
+        content = read_json(self.record_file)
         known = {f.name for f in fields(RunRecord)}
         # JSON has no tuples.
         plain: dict[str, Any] = {
@@ -233,7 +322,7 @@ class RunFolder:
     def heartbeat(self) -> Heartbeat | None:
         if not self.heartbeat_file.exists():
             return None
-        return Heartbeat(**_read_json(self.heartbeat_file))
+        return Heartbeat(**read_json(self.heartbeat_file))
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """All rows so far; columns are the union of the rows' keys, in order of appearance."""
@@ -255,6 +344,14 @@ class RunFolder:
 
     def scores(self) -> pd.DataFrame:
         return check_scores(pd.read_parquet(self.scores_file), source=str(self.scores_file))
+
+    def write_validation(self, scores: pd.DataFrame) -> None:
+        with written_whole(self.validation_file) as temporary:
+            check_scores(scores, source=str(self.validation_file)).to_parquet(temporary, index=False)
+
+    def validation(self) -> pd.DataFrame:
+        """The scores of the validation part."""
+        return check_scores(pd.read_parquet(self.validation_file), source=str(self.validation_file))
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[bool]:
@@ -309,7 +406,7 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
         yield True
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -393,7 +490,7 @@ def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
 
 
 def read_manifest(path: Path) -> GridManifest:
-    content = _read_json(path)
+    content = read_json(path)
     try:
         cells = tuple(CellRun(**cell) for cell in content.pop("cells"))
         excluded = tuple(content.pop("excluded_cases", ()))

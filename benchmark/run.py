@@ -18,18 +18,20 @@ from benchmark.config import RunConfig
 from benchmark.data.fold import open_fold
 from benchmark.data.patches import PatchSampler
 from benchmark.data.store import PreparedCase
-from benchmark.execution.order import RunOrder
+from benchmark.execution.order import RunOrder, has_all
 from benchmark.external import execute_external
 from benchmark.heartbeat import Beat
 from benchmark.in_loop import execute_in_loop
 from benchmark.open_run import OpenRun
 from benchmark.protocols import Entrant, ExternalMethod, Method
-from benchmark.registry import build_without_memory, dataset, method_digest
-from benchmark.results import FailureClass, RunFolder, RunRecord
-from benchmark.train import DivergedError, InterruptedRunError, total_steps
+from benchmark.registry import build_without_memory, method_digest
+from benchmark.results import DataPlaces, FailureClass, RunFolder, RunRecord
+from benchmark.train import DivergedError, InterruptedRunError, PrunedRunError, total_steps
+from benchmark.validation import score_validation_part
 from benchmark.vocabulary import (
     BenchError,
     DataError,
+    DatasetSpec,
     MissingPackageError,
     UnsupportedDatasetError,
 )
@@ -37,15 +39,15 @@ from benchmark.vocabulary import (
 log = logging.getLogger(__name__)
 
 
-def planned_method(config: RunConfig) -> Method | ExternalMethod:
-    """The run's method, built without memory.
+def planned_method(config: RunConfig, spec: DatasetSpec) -> Method | ExternalMethod:
+    """The run's method for a data set, built without memory.
 
     BenchError for arguments, loss weights or patch sizes that cannot work.
     """
     return build_without_memory(
         config.method,
         config.method_args,
-        spec=dataset(config.dataset).spec,
+        spec=spec,
         patch_size=config.training.patch_size,
         loss_weights=config.loss_weights,
     )
@@ -55,12 +57,16 @@ def execute_run(order: RunOrder) -> RunRecord:
     """Train what is left to train, score the test part, write everything; never raises for the run's own faults.
 
     Returns at once when the run is done or another process works on it. An exception becomes state "failed"
-    with its class; SIGTERM leaves a checkpoint and the class "interrupted".
+    with its class; SIGTERM leaves a checkpoint and the class "interrupted". For a trial of a search the validation
+    part is scored instead (state "trained"), and the training may end early ("pruned"), with a checkpoint.
     """
     folder = RunFolder(order.results, order.run_id)
     with folder.claimed() as held:
         record = folder.record()
-        if not held or record.state == "done":
+        if not held or has_all(order, record.state):
+            return record
+        if record.state == "done":
+            score_validation_part(order)
             return record
         accumulation = record.accumulation
         # A run that was tried before keeps what it learned about memory; everything else is told anew.
@@ -75,10 +81,14 @@ def execute_run(order: RunOrder) -> RunRecord:
         )
         folder.remove_leftovers()
         folder.write_config(order.config.model_dump(mode="json"))
+        folder.write_data(DataPlaces(order.root, order.store, order.scored_on, order.splits))
         folder.write_record(record)
         with _log_to(folder), _stop_flag() as stopped:
             try:
                 record = _execute(order, folder, record, stopped.is_set)
+            except PrunedRunError as error:
+                log.info("pruned: %s", error)
+                record = replace(folder.record(), state="pruned", error=f"Search {_trial(order)}: {error}")
             except Exception as error:
                 failure = failure_class(error)
                 log.error("failed (%s)\n%s", failure, traceback.format_exc())
@@ -90,6 +100,10 @@ def execute_run(order: RunOrder) -> RunRecord:
             # The moments are of no use to a finished run, and twice as large as its weights.
             folder.checkpoint_file.unlink(missing_ok=True)
     return record
+
+
+def _trial(order: RunOrder) -> str:
+    return f"{order.trial.study}, trial {order.trial.number}" if order.trial else ""
 
 
 def failure_class(error: BaseException) -> FailureClass:
@@ -130,14 +144,17 @@ def _execute(
         raise BenchError(
             f"The source of {config.method} has changed since this run was planned; start again."
         )
-    run = OpenRun(order, folder, record, open_fold(order), Beat(folder, device), asked_to_stop)
+    data = open_fold(order)
+    if order.trial is not None:
+        data = data.without_test()
+    run = OpenRun(order, folder, record, data, Beat(folder, device), asked_to_stop)
     sampler = PatchSampler(
         run.data.train, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
     )
     steps = total_steps(training, sampler)
     run.note(facts=environment.facts(device, threads=threads), steps=steps)
     run.beat.tell("train", 0, steps)
-    method = planned_method(config)
+    method = planned_method(config, run.data.spec)
     warnings = _warnings(method, run.data.train)
     for warning in warnings:
         log.warning(warning)
@@ -147,7 +164,7 @@ def _execute(
         execute_external(run, method)
     else:
         execute_in_loop(run, sampler)
-    return replace(run.record, state="done")
+    return replace(run.record, state="trained" if order.trial else "done")
 
 
 def _warnings(method: Entrant, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:

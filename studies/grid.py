@@ -11,6 +11,10 @@
           version:
             values:                              without a path every value is a nested setting
               v1: {method_args: {version: v1}, loss_weights: {seg: 1}}
+          method:
+            each_modality:                       a value for every modality of the data set, instead of `values`
+              name: "led by {modality}"
+              settings: {method_args: {leading_modality: "{modality}"}}
 
 Besides the settings of RunConfig a cell may say `reading`: which of a method's ways to read its output it shows. Cells
 that differ in nothing else share one run.
@@ -28,7 +32,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.config import InferenceConfig, Millimetres, RunConfig, TrainingConfig, merge
 from benchmark.vocabulary import BenchError, did_you_mean
@@ -46,9 +50,23 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _EachModality(_Strict):
+    name: str = Field(pattern=r"\{modality\}")
+    settings: dict[str, Any]
+
+
 class _Factor(_Strict):
     path: str | None = None
-    values: list[Any] | dict[Any, Any] = Field(min_length=1)
+    values: list[Any] | dict[Any, Any] | None = Field(default=None, min_length=1)
+    each_modality: _EachModality | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_values(self) -> _Factor:
+        if (self.values is None) == (self.each_modality is None):
+            raise ValueError("give either values or each_modality")
+        if self.each_modality is not None and self.path is not None:
+            raise ValueError("each_modality has settings; it takes no path")
+        return self
 
 
 class _Block(_Strict):
@@ -73,16 +91,18 @@ class PhantomSettings(_Strict):
 class Profile(_Strict):
     """How large an experiment is: `config` for every run, `method_args` for the runs of one method.
 
-    `method_args` are named by method, and by `method/variant` where a variant has arguments of its own.
+    `datasets` are settings, as `config`, for the runs on one data set. `method_args` are named by method, and by
+    `method/variant` where a variant has arguments of its own. `phantoms` are named by data set.
     """
 
     name: str
     config: dict[str, Any] = {}
+    datasets: dict[str, dict[str, Any]] = {}
     method_args: dict[str, dict[str, Any]] = {}
     folds: list[int] = [0]
     seeds: list[int] = [0]
     n_folds: int = Field(default=5, ge=2)
-    phantom: PhantomSettings = PhantomSettings()
+    phantoms: dict[str, PhantomSettings] = {}
 
 
 @dataclass(frozen=True)
@@ -94,11 +114,34 @@ class Value:
 
 
 @dataclass(frozen=True)
+class EachModality:
+    """Levels that a data set decides: one for each of its modalities, whose name takes the place of `{modality}`."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    def values(self, modalities: Sequence[str]) -> tuple[Value, ...]:
+        return tuple(
+            Value(_filled(self.name, modality), _filled(self.settings, modality)) for modality in modalities
+        )
+
+
+def _filled(template: Any, modality: str) -> Any:
+    if isinstance(template, str):
+        return template.replace("{modality}", modality)
+    if isinstance(template, Mapping):
+        return {key: _filled(value, modality) for key, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, modality) for value in template]
+    return template
+
+
+@dataclass(frozen=True)
 class Block:
     """A full product of factors over common settings."""
 
     settings: Mapping[str, Any]
-    factors: Mapping[str, tuple[Value, ...]]
+    factors: Mapping[str, tuple[Value, ...] | EachModality]
 
 
 @dataclass(frozen=True)
@@ -114,9 +157,17 @@ class Cell:
         """How the trained network is read for this cell; empty: in the method's first way."""
         return str({**self.common, **self.question}.get("reading", ""))
 
-    def settings(self, profile: Profile) -> dict[str, Any]:
-        """The nested settings of the cell's runs, without data set, fold and seed."""
-        merged = merge(dict(self.common), profile.config, dict(self.question))
+    @property
+    def dataset(self) -> str | None:
+        """The data set that the cell insists on."""
+        return {**self.common, **self.question}.get("dataset")
+
+    def settings(self, profile: Profile, dataset: str) -> dict[str, Any]:
+        """The nested settings of the cell's runs on a data set, without fold and seed."""
+        of_dataset = profile.datasets.get(dataset, {})
+        merged = merge(
+            dict(self.common), profile.config, of_dataset, dict(self.question), {"dataset": dataset}
+        )
         name = str(merged.get("method"))
         variant = merged.get("method_args", {}).get("variant")
         of_method = profile.method_args.get(name, {})
@@ -135,11 +186,40 @@ class Study:
     blocks: tuple[Block, ...]
     source: str
 
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether some of its levels are a data set's modalities."""
+        return any(
+            isinstance(level, EachModality) for block in self.blocks for level in block.factors.values()
+        )
+
+    def on(self, modalities: Sequence[str]) -> Study:
+        """The study on a data set of these modalities: levels that depend on them are spelled out."""
+        blocks = []
+        for block in self.blocks:
+            factors = {
+                name: levels.values(modalities) if isinstance(levels, EachModality) else levels
+                for name, levels in block.factors.items()
+            }
+            blocks.append(replace(block, factors=factors))
+        study = replace(self, blocks=tuple(blocks))
+        _check_unique(study)
+        return study
+
     def cells(self) -> list[Cell]:
-        """All cells, block after block, each block in the order of its factors."""
+        """All cells, block after block, each block in the order of its factors.
+
+        BenchError where levels depend on the data set; see `on`.
+        """
         cells = []
         for block in self.blocks:
-            for choice in itertools.product(*block.factors.values()):
+            levels = list(block.factors.values())
+            fixed = [level for level in levels if not isinstance(level, EachModality)]
+            if len(fixed) < len(levels):
+                raise BenchError(
+                    f"{self.source}: some levels depend on the data set's modalities; name a data set."
+                )
+            for choice in itertools.product(*fixed):
                 factors = {name: value.name for name, value in zip(block.factors, choice, strict=True)}
                 question = merge({}, *(dict(value.settings) for value in choice))
                 cells.append(Cell(factors, block.settings, question))
@@ -147,17 +227,18 @@ class Study:
 
 
 def load_study(grid: str) -> Study:
-    """The study of that name, or of that file."""
+    """The study of that name, or of that file; levels that depend on a data set are left open."""
     path = _find(grid, STUDIES, what="grid", option="--grid")
-    content = _parse(_StudyFile, _read(path), source=path.name)
+    content = parse(_StudyFile, read_yaml(path), source=path.name)
     blocks = []
     for number, block in enumerate(content.blocks):
         where = f"{path.name}: blocks[{number}]"
-        _check_settings(block.set, f"{where}.set", forbidden=AT_LAUNCH)
+        check_settings(block.set, f"{where}.set", forbidden=AT_LAUNCH)
         factors = {name: _values(name, factor, f"{where}.over.{name}") for name, factor in block.over.items()}
         blocks.append(Block(block.set, factors))
+    # Any modality will do to see whether two cells have one name.
     study = Study(content.name, content.dataset, tuple(blocks), path.name)
-    _check_unique(study)
+    study.on(["modality"])
     return study
 
 
@@ -178,13 +259,13 @@ def with_methods(study: Study, cells: Mapping[str, Mapping[str, Any]]) -> Study:
     return extended
 
 
-def study_of_methods(cells: Mapping[str, Mapping[str, Any]]) -> Study:
-    """A study of nothing but these methods, named after the first."""
+def study_of_methods(cells: Mapping[str, Mapping[str, Any]], *, dataset: str) -> Study:
+    """A study of nothing but these methods on a data set, named after the first."""
     if (name := next(iter(cells))) in available(STUDIES):
         raise BenchError(
             f"--method-file {name}.py: {name} is the name of one of the suite's grids; rename the file."
         )
-    return Study(next(iter(cells)), "autopet", (_methods_block(cells),), "--method-file")
+    return Study(next(iter(cells)), dataset, (_methods_block(cells),), "--method-file")
 
 
 def _methods_block(cells: Mapping[str, Mapping[str, Any]]) -> Block:
@@ -194,21 +275,20 @@ def _methods_block(cells: Mapping[str, Mapping[str, Any]]) -> Block:
 def load_profile(profile: str) -> Profile:
     """The profile of that name, or of that file."""
     path = _find(profile, PROFILES, what="profile", option="--profile")
-    content = _read(path)
+    content = read_yaml(path)
     if "name" in content:
         raise BenchError(f"{path.name}: a profile is named by its file; remove the key 'name'.")
-    loaded = _parse(Profile, {**content, "name": path.stem}, source=f"profiles/{path.name}")
-    _check_settings(
-        loaded.config,
-        f"profiles/{path.name}: config",
-        forbidden=(*AT_LAUNCH, "dataset", "method", "method_args"),
-    )
+    loaded = parse(Profile, {**content, "name": path.stem}, source=f"profiles/{path.name}")
+    not_here = (*AT_LAUNCH, "dataset", "method", "method_args")
+    check_settings(loaded.config, f"profiles/{path.name}: config", forbidden=not_here)
+    for dataset, settings in loaded.datasets.items():
+        check_settings(settings, f"profiles/{path.name}: datasets.{dataset}", forbidden=not_here)
     return loaded
 
 
 def available(folder: Path) -> list[str]:
-    """The names of the YAML files of a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """The names of the grids, or profiles, of a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("search_"))
 
 
 def select(study: Study, only: Sequence[str]) -> list[bool]:
@@ -261,16 +341,24 @@ def _condition(text: str, cells: Iterable[Cell]) -> dict[str, list[str]]:
     return condition
 
 
-def _values(name: str, factor: _Factor, where: str) -> tuple[Value, ...]:
-    if isinstance(factor.values, dict):
-        named = [(str(key), value) for key, value in factor.values.items()]
-    elif factor.path is None:
+def _values(name: str, factor: _Factor, where: str) -> tuple[Value, ...] | EachModality:
+    if factor.each_modality is not None:
+        check_settings(factor.each_modality.settings, f"{where}.each_modality.settings", forbidden=AT_LAUNCH)
+        return EachModality(factor.each_modality.name, factor.each_modality.settings)
+    return values_of(name, factor.values or [], factor.path, where)
+
+
+def values_of(
+    name: str, listed: Sequence[Any] | Mapping[Any, Any], path: str | None, where: str
+) -> tuple[Value, ...]:
+    """The levels of a factor, from a list of one setting's values or from named groups of settings."""
+    if isinstance(listed, Mapping):
+        named = [(str(key), value) for key, value in listed.items()]
+    elif path is None:
         raise BenchError(f"{where}: give a path for the values, or name every value and write its settings.")
     else:
-        named = [(_value_name(value, where), value) for value in factor.values]
-    values = tuple(
-        Value(level, _settings_of(value, factor.path, f"{where}.{level}")) for level, value in named
-    )
+        named = [(_value_name(value, where), value) for value in listed]
+    values = tuple(Value(level, _settings_of(value, path, f"{where}.{level}")) for level, value in named)
     if len({value.name for value in values}) < len(values):
         raise BenchError(f"{where}: two values of {name} have the same name; write them as 'name: value'.")
     return values
@@ -290,17 +378,21 @@ def _settings_of(value: object, path: str | None, where: str) -> dict[str, Any]:
             raise BenchError(f"{where} is {value!r}; without a path every value is a nested setting.")
         settings = value
     else:
-        settings = {}
-        *outer, last = path.split(".")
-        innermost = settings
-        for key in outer:
-            innermost[key] = innermost = {}
-        innermost[last] = value
-    _check_settings(settings, where, forbidden=AT_LAUNCH)
+        settings = nested(path, value)
+    check_settings(settings, where, forbidden=AT_LAUNCH)
     return settings
 
 
-def _check_settings(settings: Mapping[str, Any], where: str, *, forbidden: Sequence[str]) -> None:
+def nested(path: str, value: object) -> dict[str, Any]:
+    """`a.b` and 1 as `{"a": {"b": 1}}`."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def check_settings(settings: Mapping[str, Any], where: str, *, forbidden: Sequence[str]) -> None:
+    """BenchError for a setting that RunConfig does not have, or that does not belong here."""
     for key in forbidden:
         if key in settings:
             raise BenchError(
@@ -362,7 +454,8 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML lets a key appear twice and drops the first; here that is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merged = "tag:yaml.org,2002:merge"
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merged]
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
             raise yaml.constructor.ConstructorError(
@@ -371,7 +464,8 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping; a key that appears twice is an error."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (a safe loader)
     except yaml.YAMLError as error:
@@ -383,7 +477,8 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse(model: type[Model], content: Mapping[str, Any], *, source: str) -> Model:
+def parse(model: type[Model], content: Mapping[str, Any], *, source: str) -> Model:
+    """A checked model; BenchError names every wrong key."""
     try:
         return model.model_validate(content)
     except ValidationError as error:

@@ -60,12 +60,13 @@ def plan(
     for fold in folds:
         for seed in seeds:
             for cell, is_chosen in zip(study.cells(), chosen, strict=True):
-                settings = merge(cell.settings(profile), dict(overrides or {}), {"fold": fold, "seed": seed})
-                settings.setdefault("dataset", datasets[0] if len(datasets) == 1 else study.dataset)
+                dataset = cell.dataset or (datasets[0] if len(datasets) == 1 else study.dataset)
+                here = {"fold": fold, "seed": seed}
+                settings = merge(cell.settings(profile, dataset), dict(overrides or {}), here)
                 if (source_digest := digest(str(settings.get("method")))) is not None:
                     settings["method_digest"] = source_digest
                 source = f"{study.source} with profile {profile.name}, cell {describe(cell.factors)}"
-                config = run_config(_decide_auto(settings, bfloat16), source=source)
+                config = run_config(decide_auto(settings, bfloat16), source=source)
                 runs.append(PlannedRun(cell.factors, config, cell.reading, is_chosen))
     _check_data(study, runs, datasets)
     _check_distinct(study, runs)
@@ -132,11 +133,11 @@ def standings(results: Path, cells: Sequence[CellRun]) -> list[Standing]:
 
 
 def is_due(state: State, failure: FailureClass | None, *, retry_failed: bool) -> bool:
-    """Whether a launch runs it: what is missing or was interrupted, and what failed when asked to.
+    """Whether a launch runs it: what is missing, was interrupted or left by a search, and what failed when asked to.
 
     What is unsupported is tried each time: it fails at once, or the missing package is there now.
     """
-    return state in ("pending", "running") or (
+    return state in ("pending", "running", "trained", "pruned") or (
         state == "failed" and (retry_failed or failure in ("interrupted", "unsupported"))
     )
 
@@ -160,14 +161,18 @@ def launch(
 
 
 def counts(standings: Sequence[Standing]) -> dict[str, int]:
-    """How many runs are done, running, failed, interrupted, unsupported, pending; all six, in this order."""
+    """How many runs are done, running, failed, interrupted, unsupported, pending; all six, in this order.
+
+    Then those that a search left trained or pruned, where there are some.
+    """
     counted = Counter(standing.word for standing in standings)
-    return {
-        word: counted[word] for word in ("done", "running", "failed", "interrupted", "unsupported", "pending")
-    }
+    always = ("done", "running", "failed", "interrupted", "unsupported", "pending")
+    searched = [word for word in ("trained", "pruned") if counted[word]]
+    return {word: counted[word] for word in (*always, *searched)}
 
 
-def _decide_auto(settings: dict[str, Any], bfloat16: bool) -> dict[str, Any]:
+def decide_auto(settings: dict[str, Any], bfloat16: bool) -> dict[str, Any]:
+    """The settings with a profile's `auto` decided for this machine."""
     training = dict(settings.get("training", {}))
     if training.get("precision") == "auto":
         training["precision"] = "bfloat16" if bfloat16 else "float32"

@@ -85,7 +85,7 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
     fakes = functools.partial(pool.Pool, target=fake_runs.execute, preload=("fake_runs",))
 
-    def inspect(_: object, planned: Sequence[PlannedRun], __: object) -> list[planning.Need]:
+    def inspect(_: object, planned: Sequence[PlannedRun], *__: object) -> list[planning.Need]:
         return [planning.Need(run, None) for run in planned]
 
     monkeypatch.setattr(planning, "ready_data", ready)
@@ -97,11 +97,11 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 def test_a_grid_runs_and_a_second_start_has_nothing_to_do(bench: Bench) -> None:
-    assert bench.run(bench.study("done")) == 0
+    assert bench.run(bench.study("done")) == 0, bench.err
     assert "fakes: 2 of 2 runs to do on 1 x cpu" in bench.out
     assert "[2/2] done    behaviour=done number=2" in bench.out
     assert "2 done" in bench.out
-    assert bench.run(bench.study("done")) == 0
+    assert bench.run(bench.study("done")) == 0, bench.err
     assert "runs to do" not in bench.out
     assert bench.states() == {"done 1": "done", "done 2": "done"}
 
@@ -334,7 +334,7 @@ def no_method_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_check_method_says_that_the_contract_is_kept(bench: Bench) -> None:
     Path("net.py").write_text(NET)
     assert bench("check-method", "net.py") == 0
-    assert bench.out.startswith("net: defaults, wide on autopet and brain-mri\n")
+    assert bench.out.startswith("net: defaults, wide on autopet and msd\n")
     assert bench.out.endswith("It keeps the contract.\n")
     kept = [line for line in bench.out.splitlines() if line.startswith("  kept  ")]
     assert len(kept) >= 20
@@ -350,17 +350,17 @@ def test_check_method_says_what_fails_where_and_what_to_do(bench: Bench) -> None
     assert bench("check-method", "net.py") == 1
     told = " ".join(bench.out.split())
     assert (
-        "fails The losses are those of loss_names, and finite scalars defaults, wide on autopet and brain-mri:"
+        "fails The losses are those of loss_names, and finite scalars defaults, wide on autopet and msd:"
         in told
     )
     assert "losses() returned seg, rec, extra at step 0, loss_names names seg, rec" in told
-    assert "1 of 21 checks fails." in told
+    assert "1 of 25 checks fails." in told
     assert bench("check-method", "net.py", "--json") == 1
     answer = json.loads(bench.out)
     assert (answer["method"], answer["kept"]) == ("net", False)
     broken = {(row["example"], row["dataset"]) for row in answer["checks"] if row["state"] == "broken"}
     assert broken == {
-        (example, data) for example in ("defaults", "wide") for data in ("autopet", "brain-mri")
+        (example, data) for example in ("defaults", "wide") for data in ("autopet", "msd")
     }
 
 
@@ -415,10 +415,12 @@ def test_methods_are_listed_with_their_sizes_and_data_sets(
     assert bench("methods", "--method-file", "net.py") == 0
     lines = {line.split()[0]: line for line in bench.out.splitlines()}
     # 2 * 4 * 27 + 4 weights, the PReLU's slope, 4 * 2 + 2 for the classes, 4 + 1 for the mean.
-    assert lines["net"].split()[1:6] == ["Seg", "+", "Rec", "early", "236"]
+    assert lines["net"].split()[1:8] == ["Seg", "+", "Rec", "early", "236", "any", "several"]
     assert lines["net"].endswith("Nobody et al., Two Convolutions, 2024")
     assert "8,084,593" in lines["mirror_unet"]
-    assert "autopet, phantom" in lines["mirror_unet"]
+    assert "branches    several  autopet, msd" in lines["mirror_unet"]
+    # Its defaults must be told whose region is whose.
+    assert "msd (v2)" in lines["mirror_unet_regions"]
     assert "planned from the data" in lines["nnunet"]
     assert bench("methods", "--json") == 0
     rows = {row["method"]: row for row in json.loads(bench.out)}
@@ -460,6 +462,7 @@ def test_a_method_that_cannot_be_used_here_is_listed_with_the_reason(bench: Benc
 def test_a_method_s_page_has_its_text_arguments_examples_and_losses(bench: Bench) -> None:
     assert bench("methods", "mirror_unet") == 0
     told = " ".join(bench.out.split())
+    assert "Takes two roles, each a modality or a group" in told
     assert "Decisions (what the paper leaves open or its code does otherwise):" in told
     assert "theta None float | Literal['learnable'] | None" in told.replace('"', "'")
     assert "version 'v3' str" in told

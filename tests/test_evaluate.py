@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import InferenceConfig, run_config
-from benchmark.data.autopet import SPEC
 from benchmark.data.pipeline import ready_data
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
-from benchmark.evaluate import LabelMap, mean_dice, score_cases
+from benchmark.evaluate import LabelMap, mean_dice, score_cases, told_regions
 from benchmark.inference import predict
+from benchmark.vocabulary import BenchError, Region
 
 CONFIG = run_config(
     {"dataset": "autopet", "method": "mirror_unet", "loss_weights": {"seg": 1}, "fold": 3, "seed": 7},
@@ -104,3 +106,70 @@ def test_inference_runs_no_branch_but_the_pet_s(
         monkeypatch.setattr(part, "forward", refuse)
     monkeypatch.setattr(method.ct, "encode", refuse)
     predict(method, cases[0], config=InferenceConfig(), precision="float32", device=torch.device("cpu"))
+
+
+class BrightHalf(Threshold):
+    """Foreground where the output is above its mean over the whole volume."""
+
+    def decode(self, output: torch.Tensor, reading: str = "") -> torch.Tensor:
+        return (output[:, 1:] > output[:, 1:].mean()).to(torch.uint8)
+
+
+class Values(Threshold):
+    """The PET itself as logits of the foreground."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        pet = self.modality(image, "PET")
+        return torch.cat([torch.zeros_like(pet), pet], dim=1)
+
+
+class BrightHalfOfValues(BrightHalf, Values):
+    pass
+
+
+def test_a_decision_on_the_whole_volume_is_shown_the_whole_volume(cases: list[PreparedCase]) -> None:
+    method = BrightHalfOfValues(SPEC, (8, 16, 16), version="v1", channels=(2, 2, 2, 2))
+    for case in cases[:2]:
+        labels = predict(
+            method, case, config=InferenceConfig(), precision="float32", device=torch.device("cpu")
+        )
+        pet = case.image()[1].astype(np.float32)
+        by_hand = np.zeros(case.geometry.grid_shape, np.uint8)
+        by_hand[case.geometry.crop] = pet > pet.mean()
+        np.testing.assert_array_equal(labels[""], by_hand)
+
+
+def test_a_modality_that_is_missing_is_shown_as_zeros(cases: list[PreparedCase]) -> None:
+    method = Threshold(SPEC, (16, 16, 16), version="v1", channels=(2, 2, 2, 2, 2))
+    settings = {"config": InferenceConfig(), "precision": "float32", "device": torch.device("cpu")}
+    complete = predict(method, cases[0], **settings)[""]  # type: ignore[arg-type]
+    assert complete.any()
+    np.testing.assert_array_equal(predict(method, cases[0], zeroed=["CT"], **settings)[""], complete)  # type: ignore[arg-type]
+    assert not predict(method, cases[0], zeroed=["PET"], **settings)[""].any()  # type: ignore[arg-type]
+    assert cases[0].image()[1].any()
+
+
+TWO_REGIONS = replace(
+    SPEC, name="two", labels={"core": 1, "rim": 2}, regions=(Region("whole", (1, 2)), Region("rim", (2,)))
+)
+
+
+def test_only_the_regions_that_a_method_tells_are_scored(cases: list[PreparedCase]) -> None:
+    """No reference has a rim: its Dice is undefined, and a mean over what is told is of the whole or of nothing."""
+    ill = next(case for case in cases if case.has_lesion)
+    truth = {"": LabelMap(np.array(ill.label()), ill.geometry)}
+    for told, regions in ((None, {"whole", "rim"}), (("whole",), {"whole"}), ((), set())):
+        scores = score_cases(
+            [(ill.case_id, truth)],
+            {ill.case_id: ill},
+            spec=TWO_REGIONS,
+            config=CONFIG,
+            run_id="r",
+            told=told,
+        )
+        assert set(scores["region"] if len(scores) else ()) == regions
+        assert len(scores) == 0 or set(scores["dataset"]) == {"two"}
+    assert mean_dice(lambda case: np.array(case.label()), [ill], spec=TWO_REGIONS, told=("whole",)) == 1
+    assert np.isnan(mean_dice(lambda case: np.array(case.label()), [ill], spec=TWO_REGIONS, told=("rim",)))
+    with pytest.raises(BenchError, match="Did you mean 'rim'"):
+        told_regions(TWO_REGIONS, ("rimm",))

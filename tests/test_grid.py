@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmark.registry import dataset
 from benchmark.vocabulary import BenchError
-from studies.grid import PROFILES, STUDIES, Cell, available, load_profile, load_study, select
+from studies.grid import PROFILES, STUDIES, Cell, Profile, Study, available, load_profile, load_study, select
 from studies.launch import plan
 
 BLOCK = "{set: {method: m, loss_weights: {seg: 1}}, over: {size: {path: method_args.size, values: [1, 2]}}}"
@@ -73,10 +74,15 @@ def test_the_weights_and_arguments_of_table2_are_the_papers() -> None:
     assert (v3.training.learning_rate, v3.training.weight_decay, v3.dataset) == (1e-3, 1e-6, "autopet")
 
 
+def study_on_its_data(path: Path) -> Study:
+    study = load_study(path.stem)
+    return study.on(dataset(study.dataset).spec_of(None).modalities)
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("profile", available(PROFILES))
 def test_every_study_gives_valid_distinct_runs_with_every_profile(path: Path, profile: str) -> None:
-    study = load_study(path.stem)
+    study = study_on_its_data(path)
     assert study.name == path.stem
     runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0, 1], seeds=[0])
     assert len({(run.config.canonical_json(), run.reading) for run in runs}) == 2 * len(study.cells())
@@ -84,20 +90,44 @@ def test_every_study_gives_valid_distinct_runs_with_every_profile(path: Path, pr
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_demo_narrows_every_network(path: Path) -> None:
-    for cell in load_study(path.stem).cells():
-        arguments = cell.settings(load_profile("demo"))["method_args"]
-        assert max(arguments.get("channels") or arguments["features"]) < 256, cell.factors
+    study, demo, bare = study_on_its_data(path), load_profile("demo"), Profile(name="bare")
+    for cell in study.cells():
+        narrow, full = (cell.settings(each, study.dataset).get("method_args", {}) for each in (demo, bare))
+        assert set(narrow) > set(full), cell.factors
+        widths = narrow.get("channels") or narrow.get("features") or [0]
+        assert max(widths) < 256, cell.factors
+
+
+def test_a_profile_has_settings_for_one_data_set(tmp_path: Path) -> None:
+    text = "config: {training: {steps: 3, batch_size: 2}}\ndatasets: {d: {training: {steps: 4}}}"
+    profile = load_profile(study_file(tmp_path, text))
+    cell = Cell({}, {"training": {"steps": 9}}, {"method": "m", "training": {"epochs": 7}})
+    assert cell.settings(profile, "d")["training"] == {"steps": 4, "batch_size": 2, "epochs": 7}
+    assert cell.settings(profile, "e")["training"] == {"steps": 3, "batch_size": 2, "epochs": 7}
+
+
+def test_a_level_for_each_modality_is_spelled_out_once_the_data_set_is_known(tmp_path: Path) -> None:
+    text = (
+        "name: led\ndataset: d\nblocks:\n- set: {method: m}\n  over:\n    lead:\n      each_modality:\n"
+        "        name: led by {modality}\n        settings: {method_args: {leads: '{modality}', order: ['{modality}']}}"
+    )
+    study = load_study(study_file(tmp_path, text))
+    with pytest.raises(BenchError, match="depend on the data set's modalities"):
+        study.cells()
+    first, second = study.on(["CT", "PET"]).cells()
+    assert (first.factors, second.factors) == ({"lead": "led by CT"}, {"lead": "led by PET"})
+    assert second.question["method_args"] == {"leads": "PET", "order": ["PET"]}
 
 
 def test_a_variant_has_arguments_of_its_own_in_a_profile(tmp_path: Path) -> None:
     text = "method_args: {m: {size: 1}, m/other: {width: 2}}"
     profile = load_profile(study_file(tmp_path, text))
     common = {"method": "m", "method_args": {"size": 5}}
-    assert Cell({}, common, {}).settings(profile)["method_args"] == {"size": 1}
+    assert Cell({}, common, {}).settings(profile, "d")["method_args"] == {"size": 1}
     other = Cell({}, {}, {"method": "m", "method_args": {"variant": "other"}})
-    assert other.settings(profile)["method_args"] == {"variant": "other", "width": 2}
+    assert other.settings(profile, "d")["method_args"] == {"variant": "other", "width": 2}
     third = Cell({}, {}, {"method": "m", "method_args": {"variant": "third"}})
-    assert third.settings(profile)["method_args"] == {"variant": "third", "size": 1}
+    assert third.settings(profile, "d")["method_args"] == {"variant": "third", "size": 1}
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -107,7 +137,7 @@ def test_every_study_says_in_its_header_what_it_asks_costs_and_expects(path: Pat
         re.search(rf"^# {word}", header, re.M)
         for word in ("Question:", "Table:", "Runs:", "Cost:", "Expected")
     )
-    assert str(len(load_study(path.stem).cells())) in header
+    assert str(len(study_on_its_data(path).cells())) in header
 
 
 def test_only_chooses_by_factors_and_several_conditions_add_up() -> None:
@@ -187,7 +217,14 @@ def test_a_wrong_study_is_refused_with_file_and_key(tmp_path: Path, text: str, m
             "config.training: there is no setting 'step'. Did you mean 'steps'?",
         ),
         ("config: {dataset: autopet}", "config: dataset does not belong here"),
-        ("phantom: {cases: 2}", "phantom.cases: Input should be greater than or equal to"),
+        (
+            "datasets: {d: {training: {step: 3}}}",
+            "datasets.d.training: there is no setting 'step'. Did you mean 'steps'?",
+        ),
+        (
+            "phantoms: {phantom: {cases: 2}}",
+            "phantoms.phantom.cases: Input should be greater than or equal to",
+        ),
         ("name: mine", "named by its file"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data.autopet import SPEC
+from benchmark.data.readers.autopet import SPEC
 from benchmark.protocols import Method
 from benchmark.registry import (
     METHOD_FILES,
@@ -158,7 +158,7 @@ OFFER = """
 import json, sys
 sys.path.insert(0, {site!r})
 from benchmark.registry import build_method, method_digest, method_names, dataset
-spec = dataset("autopet").spec
+spec = dataset("autopet").spec_of(None)
 built = build_method("their_net", {{}}, spec=spec, patch_size=(16, 16, 16), loss_weights=None)
 print(json.dumps([
     "their_net" in method_names(), type(built).__module__, method_digest("their_net"),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from benchmark.cli import data, methods, results, run
+from benchmark.cli import data, evaluate, methods, predict, results, run, search
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -23,9 +23,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(search.search)
 app.command()(results.status)
 app.command()(results.show)
 app.command()(results.report)
+app.command()(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(predict.panels)
 app.command()(results.sync)
 app.command("methods")(methods.list_methods)
 app.command()(methods.check_method)

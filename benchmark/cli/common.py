@@ -20,8 +20,6 @@ MethodFiles = Annotated[
     typer.Option("--method-file", metavar="FILE", help="A method of your own, e.g. my_net.py. Repeatable."),
 ]
 
-PHANTOM = "phantom"
-
 
 @contextlib.contextmanager
 def stopped_by_ctrl_c() -> Iterator[None]:
@@ -34,15 +32,16 @@ def stopped_by_ctrl_c() -> Iterator[None]:
 
 
 def data_roots(data: Sequence[str]) -> dict[str, Path | None]:
-    """Data set -> folder; None: phantoms that are still to be generated."""
-    from benchmark.registry import dataset
+    """Data set -> folder; None: phantoms, for which the suite chooses a folder."""
+    from benchmark.registry import dataset, dataset_names
 
     roots: dict[str, Path | None] = {}
     for text in data:
         name, equals, folder = text.partition("=")
-        if not equals and name != PHANTOM:
+        if not equals and name not in dataset_names():
             raise BenchError(f"--data {text}: say which data set it is, e.g. --data autopet={text}.")
-        dataset(name)
+        if dataset(name).phantoms is None and not equals:
+            raise BenchError(f"--data {name}: say where it lies, --data {name}=DIR.")
         if name in roots:
             raise BenchError(f"--data {name} is given twice.")
         if equals and not Path(folder).is_dir():

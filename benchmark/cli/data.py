@@ -1,7 +1,8 @@
-"""`bench data`: phantoms, checks and preparation."""
+"""`bench data`: phantoms, checks, preparation and conversion."""
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,32 +11,45 @@ import typer
 from benchmark.cli.common import AsJson, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
 
-app = typer.Typer(name="data", help="Phantoms, checks and preparation of data sets.", no_args_is_help=True)
+app = typer.Typer(
+    name="data", help="Phantoms, checks, preparation and conversion of data sets.", no_args_is_help=True
+)
+
+
+class Kind(enum.StrEnum):
+    """What phantoms show."""
+
+    PET_CT = "pet-ct"
+    BRAIN = "brain"
 
 
 @app.command("phantom")
 def data_phantom(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    cases: Annotated[int, typer.Option(min=1, help="Studies; some patients have two.")] = 40,
+    kind: Annotated[Kind, typer.Option(help="Whole-body PET/CT or brain MRI.")] = Kind.PET_CT,
+    cases: Annotated[int, typer.Option(min=1, help="How many; of PET/CT some patients have two.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
     spacing: Annotated[str | None, typer.Option(help="Voxel edges in mm, e.g. 4 or 2,2,3.")] = None,
     jobs: Jobs = None,
 ) -> None:
-    """Write PET/CT phantoms as NIfTI files in AutoPET's layout."""
-    from benchmark.data.phantom import DEFAULT_SPACING_MM, write_phantoms
+    """Write phantoms as NIfTI files: PET/CT in AutoPET's layout, brains in the Medical Segmentation Decathlon's."""
     from benchmark.execution.devices import cores
     from benchmark.execution.monitor import Preparation, console
+    from benchmark.registry import phantom_readers
 
+    name, phantoms = next(
+        (name, found) for name, found in phantom_readers().items() if found.kind == kind.value
+    )
     with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
-        write_phantoms(
+        phantoms.write(
             out,
             cases=cases,
             seed=seed,
-            spacing_mm=spacing_of(spacing) or DEFAULT_SPACING_MM,
+            spacing_mm=spacing_of(spacing) or phantoms.default_spacing_mm,
             jobs=jobs or cores(),
             progress=shown.named("generate phantoms"),
         )
-    print(f"{cases} phantoms in {out}; use them with --data phantom={out}")
+    print(f"{cases} phantoms in {out}; use them with --data {name}={out}")
 
 
 @app.command("check")
@@ -53,10 +67,10 @@ def data_check(
     from benchmark.registry import dataset as reader_of
 
     reader = reader_of(dataset)
-    cases = reader.discover(path)
+    spec, cases = reader.spec_of(path), reader.discover(path)
     with stopped_by_ctrl_c(), Preparation(console(to_stderr=as_json), quiet=as_json) as shown:
         faults = check_cases(
-            cases, reader.spec, thorough=not cheap, jobs=jobs or cores(), progress=shown.named("check")
+            cases, spec, thorough=not cheap, jobs=jobs or cores(), progress=shown.named("check")
         )
     print(faults_json(faults) if as_json else report_faults(faults, cases=len(cases)))
     raise typer.Exit(1 if faults else 0)
@@ -83,14 +97,14 @@ def data_prepare(
 
     ((name, root),) = data_roots([data]).items()
     if root is None:
-        raise BenchError("--data phantom: write phantoms first (bench data phantom), then say phantom=DIR.")
+        raise BenchError(f"--data {name}: write phantoms first (bench data phantom), then say {name}=DIR.")
     check_writable(results)
     with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
         ready = ready_data(
             name,
             root,
             results=results,
-            preparation=reader_of(name).spec.preparation_at(spacing_of(spacing)),
+            preparation=reader_of(name).spec_of(root).preparation_at(spacing_of(spacing)),
             n_folds=n_folds,
             splits_file=splits,
             skip_bad_cases=skip_bad_cases,
@@ -101,3 +115,36 @@ def data_prepare(
         print(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
     print(f"{ready.n_cases} cases in {ready.store}, {len(ready.rebuilt)} of them prepared now")
     print(f"{ready.n_folds} folds in {ready.splits}")
+
+
+@app.command("convert")
+def data_convert(
+    data: Annotated[str, typer.Argument(metavar="NAME=DIR", help="A data set and its folder.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets the data set, as nnU-Net's nnUNet_raw.")],
+    number: Annotated[int, typer.Option(min=1, max=999, help="Its number in nnU-Net.")] = 501,
+    splits: Annotated[
+        Path | None, typer.Option(help="Folds to take along, as `bench data prepare` or a run wrote them.")
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy files instead of linking them.")] = False,
+) -> None:
+    """Write a data set as nnU-Net's raw data; `--data nnunet=DIR` reads it back without a loss."""
+    from benchmark.data.convert import convert_to_nnunet
+    from benchmark.data.splits import read_stored_splits
+    from benchmark.execution.monitor import Preparation, console
+    from benchmark.registry import dataset as reader_of
+
+    ((name, root),) = data_roots([data]).items()
+    if root is None:
+        raise BenchError(f"{name}: write phantoms first (bench data phantom), then say {name}=DIR.")
+    reader = reader_of(name)
+    with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
+        folder = convert_to_nnunet(
+            [*reader.discover(root), *reader.unlabelled(root)],
+            reader.spec_of(root),
+            out,
+            number=number,
+            splits=read_stored_splits(splits) if splits else None,
+            copy=copy,
+            progress=shown.named("convert"),
+        )
+    print(f"{folder}; use it with --data nnunet={folder}")

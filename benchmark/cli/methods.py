@@ -47,14 +47,19 @@ def list_methods(
 
 def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """A line each; what follows the data sets is as long as it is, and left to the terminal to wrap."""
-    title = ("method", "tasks", "fusion", "parameters", "data sets", "variants", "paper")
+    title = (
+        *("method", "tasks", "fusion", "parameters", "modalities", "labels"),
+        *("data sets", "variants", "paper"),
+    )
     shown = [
         (
             row["method"],
             " + ".join(row["tasks"]),
             row["fusion"],
             _size(row["parameters"], trains_itself=row["trains_itself"]),
-            _served(row),
+            row["takes_modalities"],
+            row["takes_labels"],
+            _served(row) + (f" ({row['shown_with']})" if row["shown_with"] else ""),
             ", ".join(row["variants"]) or "one",
             f"{row['paper']}  ({row['problem']})" if row["problem"] else row["paper"],
         )
@@ -72,6 +77,13 @@ def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _served(facts: Mapping[str, Any]) -> str:
     return ", ".join(name for name, reason in facts["datasets"].items() if reason is None) or "none"
+
+
+_TAKES = {
+    "any": "Takes any number of modalities; ",
+    "branches": "Takes two roles, each a modality or a group, as the data set or an argument names them; ",
+}
+_TELLS = {"several": "tells several labels apart.", "one": "for data sets of one label."}
 
 
 def _print_description(screen: Console, described: Mapping[str, Any]) -> None:
@@ -93,6 +105,7 @@ def _print_description(screen: Console, described: Mapping[str, Any]) -> None:
             ("\n" if number else "") + f"{described['method']}{variant}: {kind['class']}", style="bold"
         )
         screen.print(kind["paper"], style="italic")
+        screen.print(_TAKES[kind["takes_modalities"]] + _TELLS[kind["takes_labels"]])
         screen.print()
         for line in _reflowed(kind["text"], width=screen.width):
             screen.print(line)

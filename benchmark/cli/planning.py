@@ -18,10 +18,12 @@ from benchmark.execution.overview import label, state_words
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import Inspected, default_cells, inspect_runs
 from benchmark.registry import dataset as reader_of
+from benchmark.registry import dataset_names, phantom_readers
 from benchmark.results import CellRun, GridManifest, RunFolder, exclusive, manifests, write_manifest
-from benchmark.vocabulary import BenchError, Preparation
-from studies.grid import Profile, Study, load_study, study_of_methods, with_methods
+from benchmark.vocabulary import BenchError, Preparation, did_you_mean
+from studies.grid import PhantomSettings, Profile, Study, load_study, study_of_methods, with_methods
 from studies.launch import PlannedRun, manifest
+from studies.search import Search
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,19 +61,49 @@ class Work:
     orders: dict[str, RunOrder]
 
 
-def study_with(pool: Pool, grid: str | None, own_methods: Sequence[str], *, dataset: str) -> Study:
-    """The grid, with a cell for each of the user's own methods; without a grid, those alone."""
-    if not own_methods:
-        return load_study(grid or DEFAULT_GRID)
-    cells = pool.warm_up().call(default_cells, (list(own_methods), dataset))
-    return study_of_methods(cells) if grid is None else with_methods(load_study(grid), cells)
+def asked_study(grid: str | None, own_methods: Sequence[str]) -> Study | None:
+    """The grid that was asked for; None: the user's own methods alone."""
+    return None if own_methods and grid is None else load_study(grid or DEFAULT_GRID)
 
 
-def inspect(pool: Pool, planned: Sequence[PlannedRun], study: Study) -> list[Need]:
+def study_on(
+    pool: Pool, asked: Study | None, own_methods: Sequence[str], roots: Mapping[str, Path | None]
+) -> Study:
+    """The study on these data sets, with a cell for each of the user's own methods; without a study, those alone."""
+    name, root = next(iter(roots.items()))
+    cells = pool.warm_up().call(default_cells, (list(own_methods), name, root)) if own_methods else {}
+    if asked is None:
+        return study_of_methods(cells, dataset=name)
+    modalities = {reader_of(each).spec_of(folder).modalities for each, folder in roots.items()}
+    if len(modalities) > 1 and asked.depends_on_data:
+        raise BenchError(
+            f"{asked.source} has levels that depend on the modalities: run it on one data set at a time."
+        )
+    study = asked.on(next(iter(modalities)))
+    return with_methods(study, cells) if cells else study
+
+
+def check_names(profile: Profile) -> None:
+    """BenchError for a data set in the profile that does not exist, or of which there are no phantoms."""
+    for key, named, possible in (
+        ("datasets", profile.datasets, dataset_names()),
+        ("phantoms", profile.phantoms, list(phantom_readers())),
+    ):
+        for name in named:
+            if name not in possible:
+                raise BenchError(
+                    f"profiles/{profile.name}.yaml: {key} names {name!r}. {did_you_mean(name, possible)}"
+                )
+
+
+def inspect(
+    pool: Pool, planned: Sequence[PlannedRun], study: Study | Search, roots: Mapping[str, Path | None]
+) -> list[Need]:
     """Bind every method, argument and loss weight before anything runs; BenchError for what cannot work."""
     keys = [_question(run.config).canonical_json() for run in planned]
     questions = {
-        key: _question(run.config).model_dump(mode="json") for key, run in zip(keys, planned, strict=True)
+        key: (_question(run.config).model_dump(mode="json"), roots[run.config.dataset])
+        for key, run in zip(keys, planned, strict=True)
     }
     answers = pool.warm_up().call(inspect_runs, list(questions.values()))
     inspected: dict[str, Inspected] = dict(zip(questions, answers, strict=True))
@@ -101,7 +133,7 @@ def announce(
     """Prepare a data set in every way its runs ask for, write their manifest, and say how they are executed."""
     own = [need for need in needs if need.run.config.dataset == name]
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = _Data(name, given_root or _phantoms(profile, shown), profile, how, shown)
+        data = data_at_hand(name, given_root, profile, how, shown)
         for need in own:
             if need.run.chosen:
                 data.wanted(need)
@@ -115,24 +147,14 @@ def announce(
     listed = manifest(
         study,
         profile,
-        name,
+        data.spec.name,
         [(need.run, ready.fingerprint) for need, (ready, _) in zip(own, ready_of, strict=True)],
         data_root=data.root.resolve() if given_root else data.root,
         excluded_cases=sorted({case for ready, _ in ready_of for case in ready.excluded_cases}),
     )
     write_manifest(how.results, listed)
     orders = {
-        cell.run_id: RunOrder(
-            results=how.results.resolve(),
-            run_id=cell.run_id,
-            config=need.run.config,
-            store=ready.store.resolve(),
-            scored_on=usual.store.resolve(),
-            splits=ready.splits.resolve(),
-            data_fingerprint=ready.fingerprint,
-            resources=how.resources,
-            excluded_cases=ready.excluded_cases,
-        )
+        cell.run_id: order_of(need.run.config, cell.run_id, data, ready, usual, how)
         for need, cell, (ready, usual) in zip(own, listed.cells, ready_of, strict=True)
     }
     chosen = [cell for need, cell in zip(own, listed.cells, strict=True) if need.run.chosen]
@@ -144,11 +166,36 @@ def _key(preparation: Preparation, scored_on: Path | None) -> str:
     return repr((preparation, scored_on))
 
 
-class _Data:
+def order_of(
+    config: RunConfig, run_id: str, data: DataAtHand, ready: ReadyData, usual: ReadyData, how: How
+) -> RunOrder:
+    """How a run is executed: `ready` are the data as its method wants them, `usual` as they are scored."""
+    return RunOrder(
+        results=how.results.resolve(),
+        run_id=run_id,
+        config=config,
+        root=data.root.resolve(),
+        store=ready.store.resolve(),
+        scored_on=usual.store.resolve(),
+        splits=ready.splits.resolve(),
+        data_fingerprint=ready.fingerprint,
+        resources=how.resources,
+        excluded_cases=ready.excluded_cases,
+    )
+
+
+def data_at_hand(
+    name: str, given_root: Path | None, profile: Profile, how: How, shown: ShownPreparation
+) -> DataAtHand:
+    """A data set in its folder, or its phantoms, written where they are not there yet."""
+    return DataAtHand(name, given_root or _phantoms(name, profile, shown), profile, how, shown)
+
+
+class DataAtHand:
     """A data set on disk, in every preparation that a launch asks for; each is made once."""
 
     def __init__(self, name: str, root: Path, profile: Profile, how: How, shown: ShownPreparation) -> None:
-        self.name, self.root = name, root
+        self.name, self.root, self.spec = name, root, reader_of(name).spec_of(root)
         self._profile, self._how, self._shown = profile, how, shown
         self._ready: dict[str, ReadyData] = {}
 
@@ -169,7 +216,7 @@ class _Data:
         return self._prepared(wanted, scored_on=usual.store)
 
     def _usual(self, need: Need) -> Preparation:
-        return reader_of(self.name).spec.preparation_at(need.run.config.spacing_mm)
+        return self.spec.preparation_at(need.run.config.spacing_mm)
 
     def _prepared(self, preparation: Preparation, *, scored_on: Path | None) -> ReadyData:
         key = _key(preparation, scored_on)
@@ -206,23 +253,23 @@ def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
         )
 
 
-def _phantom_root(profile: Profile) -> Path:
-    phantom = profile.phantom
-    spacing = "x".join(f"{edge:g}" for edge in phantom.spacing_mm) + "mm" if phantom.spacing_mm else "default"
-    return PHANTOM_FOLDER / f"phantom-{phantom.cases}-{spacing}-seed{phantom.seed}"
+def _phantom_root(name: str, profile: Profile) -> Path:
+    wanted = profile.phantoms.get(name, PhantomSettings())
+    spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
+    return PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}"
 
 
-def _phantoms(profile: Profile, shown: ShownPreparation) -> Path:
-    from benchmark.data.phantom import DEFAULT_SPACING_MM, write_phantoms
-
-    root = _phantom_root(profile)
+def _phantoms(name: str, profile: Profile, shown: ShownPreparation) -> Path:
+    phantoms = reader_of(name).phantoms
+    assert phantoms is not None
+    wanted, root = profile.phantoms.get(name, PhantomSettings()), _phantom_root(name, profile)
     # Another launcher of the same demonstration waits until they are there.
     with exclusive(root.with_name(f".{root.name}.lock"), wait=True):
-        write_phantoms(
+        phantoms.write(
             root,
-            cases=profile.phantom.cases,
-            seed=profile.phantom.seed,
-            spacing_mm=profile.phantom.spacing_mm or DEFAULT_SPACING_MM,
+            cases=wanted.cases,
+            seed=wanted.seed,
+            spacing_mm=wanted.spacing_mm or phantoms.default_spacing_mm,
             jobs=cores(),
             progress=shown.named("generate phantoms"),
         )
@@ -244,7 +291,7 @@ def print_plan(
     rows: list[dict[str, Any]] = []
     for name in roots:
         own = [need.run for need in needs if need.run.config.dataset == name]
-        known = _announced(results, study, profile, name, own)
+        known = _announced(results, study, profile, reader_of(name).spec_of(roots[name]).name, own)
         words = state_words(results, list(known.values()))
         for number, run in enumerate(own):
             if run.chosen:
@@ -262,7 +309,7 @@ def print_plan(
         return
     for row in rows:
         screen.print(f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}".rstrip(), soft_wrap=True)
-    data = ", ".join(f"{name} in {root or _phantom_root(profile)}" for name, root in roots.items())
+    data = ", ".join(f"{name} in {root or _phantom_root(name, profile)}" for name, root in roots.items())
     screen.print(
         f"{len(rows)} cells, {sum(row['state'] == 'done' for row in rows)} of them done; data: {data}",
         soft_wrap=True,

@@ -65,28 +65,43 @@ def report(
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
     profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(help="A search instead of a grid: theta, or theta-1a2b3c4d for one of several."),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the search's trials are, if its address has a password."),
+    ] = None,
     results: Results = Path("results"),
     mlflow: Annotated[
         bool, typer.Option("--mlflow/--no-mlflow", help="Add the files to the grid's run.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Tables and figures of a grid: Markdown, CSV, LaTeX, PNG, PDF."""
+    """Tables and figures of a grid, or of a search: Markdown, CSV, LaTeX, PNG, PDF."""
     import json
 
     from reports.report import write_report
 
-    own = source is not Source.PAPER
-    folder = out or results / "reports" / (grid if own else f"{grid}-published")
-    written = write_report(
-        results if own else None,
-        grid=grid,
-        source=source.value,
-        out=folder,
-        manifest_name=manifest,
-        profile=profile,
-        dataset=dataset,
-    )
+    own = source is not Source.PAPER or search is not None
+    if search is not None:
+        from reports.search.report import open_search, write_search_report
+
+        study = open_search(results, search, storage=storage)
+        folder = out or results / "reports" / f"search-{study.study_name}"
+        written = write_search_report(results, study, out=folder).files
+    else:
+        folder = out or results / "reports" / (grid if own else f"{grid}-published")
+        written = write_report(
+            results if own else None,
+            grid=grid,
+            source=source.value,
+            out=folder,
+            manifest_name=manifest,
+            profile=profile,
+            dataset=dataset,
+        )
     if as_json:
         content = {
             "title": written.title,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import enum
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import PHANTOM, AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class ScoreGrid(enum.StrEnum):
 
     DATASET = "dataset"
     NATIVE = "native"
+
+
+DEFAULT_DATASET = "autopet"
+"""Where neither a study nor --data names one."""
 
 
 def run(
@@ -86,30 +90,33 @@ def run(
     from benchmark.config import Resources
     from benchmark.execution.monitor import console
     from benchmark.execution.pool import Pool, check_writable
-    from benchmark.registry import method_digest, use_method_files
+    from benchmark.registry import method_digest, phantoms_for, use_method_files
     from studies.grid import load_profile
     from studies.launch import plan
 
     own_methods = use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
+    asked = planning.asked_study(grid, own_methods)
+    real = asked.dataset if asked else DEFAULT_DATASET
     if not data:
         screen.print(
-            "No --data given: this is a demonstration on phantoms. The real thing: add --data autopet=DIR",
+            f"No --data given: this is a demonstration on phantoms. The real thing: add --data {real}=DIR",
             soft_wrap=True,
         )
-    roots = data_roots(data or [PHANTOM])
+    roots = data_roots(data or [phantoms_for(real)])
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
+    planning.check_names(size)
     if not dry_run:
         check_writable(results)
 
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
-        study = planning.study_with(pool, grid, own_methods, dataset=next(iter(roots)))
-        names, bfloat16 = _devices(pool, devices, jobs)
+        study = planning.study_on(pool, asked, own_methods, roots)
+        names, bfloat16 = chosen_devices(pool, devices, jobs)
         planned = plan(
             study,
             size,
             datasets=list(roots),
-            folds=_numbers(folds, "--folds", size.folds, everything=range(_n_folds(size, splits))),
+            folds=_numbers(folds, "--folds", size.folds, everything=range(_n_folds(size, splits, roots))),
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),
             overrides={"inference": {"score_grid": score_grid.value}}
@@ -118,8 +125,8 @@ def run(
             bfloat16=bfloat16,
             digest=method_digest,
         )
-        places = _places(names, planned, jobs, jobs_per_device)
-        needs = planning.inspect(pool, planned, study)
+        places = places_for(names, planned, jobs, jobs_per_device)
+        needs = planning.inspect(pool, planned, study, roots)
         if dry_run:
             planning.print_plan(screen, study, size, needs, roots, results, places, as_json=as_json)
             return
@@ -146,12 +153,13 @@ def run(
     raise typer.Exit(code)
 
 
-def _n_folds(size: Profile, splits: Path | None) -> int:
-    if splits is None:
-        return size.n_folds
+def _n_folds(size: Profile, splits: Path | None, roots: Mapping[str, Path | None]) -> int:
+    """How many folds all of the data sets have."""
     from benchmark.data.splits import n_folds_in
+    from benchmark.registry import dataset
 
-    return n_folds_in(splits)
+    used = [splits or (dataset(name).own_splits(root) if root else None) for name, root in roots.items()]
+    return min(n_folds_in(path) if path else size.n_folds for path in used)
 
 
 def _numbers(
@@ -170,7 +178,7 @@ def _numbers(
     return list(dict.fromkeys(numbers))
 
 
-def _devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str], bool]:
+def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str], bool]:
     """The devices to run on, and whether all of them compute in bfloat16."""
     from benchmark.execution import devices
     from benchmark.execution.worker import cuda_devices
@@ -191,7 +199,7 @@ def _devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str]
     return list(dict.fromkeys(names)), bfloat16
 
 
-def _places(
+def places_for(
     names: Sequence[str], planned: Sequence[PlannedRun], jobs: int | None, jobs_per_device: int
 ) -> list[Slot]:
     from math import prod
@@ -236,7 +244,7 @@ def _execute(
     labels = labels_of(cells, fold_and_seed=several)
 
     def execute(due: Sequence[CellRun]) -> None:
-        monitor = _monitor(labels, screen, total=len(labels), due=len(due), title=title, as_json=as_json)
+        monitor = monitor_for(labels, screen, total=len(labels), due=len(due), title=title, as_json=as_json)
         if not as_json:
             where = ", ".join(f"{n} x {device}" for device, n in Counter(p.device for p in places).items())
             screen.print(
@@ -247,7 +255,7 @@ def _execute(
             for name in names if mlflow else ():
                 around.enter_context(tracking.Mirror(results, name))
             around.enter_context(monitor)
-            around.enter_context(_stop_signals(pool))
+            around.enter_context(stop_signals(pool))
             pool.run([orders[cell.run_id] for cell in due], places, observer=monitor)
 
     standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
@@ -272,7 +280,7 @@ def _execute(
     return 1 if unfinished else 0
 
 
-def _monitor(
+def monitor_for(
     labels: dict[str, str], screen: Console, *, total: int, due: int, title: str, as_json: bool
 ) -> Monitor:
     from benchmark.execution.monitor import JsonMonitor, LiveMonitor, PlainMonitor
@@ -285,7 +293,7 @@ def _monitor(
 
 
 @contextlib.contextmanager
-def _stop_signals(pool: Pool) -> Iterator[None]:
+def stop_signals(pool: Pool) -> Iterator[None]:
     """Ctrl-C and its like ask the pool to stop instead of ending the launcher."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: pool.request_stop()) for number in numbers}

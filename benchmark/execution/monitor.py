@@ -23,6 +23,7 @@ from benchmark.results import Heartbeat, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
 REFRESH_SECONDS = 0.5
+ENDED_WELL = ("done", "trained", "pruned")
 TRAINING_SHARE = 0.9
 """Of a run's time, as a first guess; the rest is evaluation."""
 
@@ -119,13 +120,17 @@ class Monitor(Observer):
 
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
         self.running.pop(order.run_id, None)
-        if record.state == "done":
+        if record.state in ENDED_WELL:
             self.done += 1
         elif record.failure != "interrupted":
             self.failed += 1
 
     def retried(self, order: RunOrder, record: RunRecord) -> None:
         self.running.pop(order.run_id, None)
+
+    def known(self, order: RunOrder) -> None:
+        """A trial whose run needs no work."""
+        self.finished_before += 1
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -149,7 +154,9 @@ class Monitor(Observer):
 
     def outcome(self, order: RunOrder, record: RunRecord) -> str:
         """A finished run in one line."""
-        if record.state == "done":
+        if record.state == "pruned":
+            return f"pruned  {self.label(order)}"
+        if record.state in ENDED_WELL:
             seconds = f" in {duration(record.train_seconds)}" if record.train_seconds is not None else ""
             return f"done    {self.label(order)}{seconds}"
         word = "stopped" if record.failure == "interrupted" else "failed "
@@ -181,6 +188,10 @@ class PlainMonitor(Monitor):
         other = "  (by another launcher)" if elsewhere else ""
         self.say(f"[{self.finished}/{self.total}] {self.outcome(order, record)}{other}{left}")
         self._said = time.monotonic()
+
+    def known(self, order: RunOrder) -> None:
+        super().known(order)
+        self.say(f"[{self.finished}/{self.total}] known   {self.label(order)}")
 
     def retried(self, order: RunOrder, record: RunRecord) -> None:
         super().retried(order, record)
@@ -223,6 +234,10 @@ class JsonMonitor(Monitor):
         super().ended(order, record, elsewhere=elsewhere)
         self.say(record.state, order, failure=record.failure, error=record.error, elsewhere=elsewhere)
 
+    def known(self, order: RunOrder) -> None:
+        super().known(order)
+        self.say("known", order)
+
     def retried(self, order: RunOrder, record: RunRecord) -> None:
         super().retried(order, record)
         self.say("retried", order, failure=record.failure, error=record.error)
@@ -253,7 +268,7 @@ class LiveMonitor(Monitor):
 
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
         super().ended(order, record, elsewhere=elsewhere)
-        if record.state != "done":
+        if record.state not in ENDED_WELL:
             self._console.print(Text(self.outcome(order, record), style="red"))
         self.refresh()
 

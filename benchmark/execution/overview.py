@@ -29,6 +29,7 @@ from benchmark.results import (
 from benchmark.vocabulary import BenchError
 
 STATES = ("done", "running", "failed", "interrupted", "unsupported", "pending")
+OF_SEARCHES = ("trained", "pruned")
 _STYLE = {
     "done": "green",
     "running": "cyan",
@@ -36,11 +37,14 @@ _STYLE = {
     "interrupted": "yellow",
     "unsupported": "yellow",
     "pending": "dim",
+    "trained": "green",
+    "pruned": "dim",
 }
 
 
 def state_words(results: Path, cells: Sequence[CellRun]) -> dict[str, str]:
-    """By run: done, running, failed, interrupted (it continues at the next start) or pending."""
+    """By run: done, running, failed, interrupted (it continues at the next start), pending; trained or pruned by a
+    search."""
     words: dict[str, str] = {}
     for cell in cells:
         state, failure = state_of(RunFolder(results, cell.run_id))
@@ -50,8 +54,13 @@ def state_words(results: Path, cells: Sequence[CellRun]) -> dict[str, str]:
 
 def counted(words: Mapping[str, str]) -> Text:
     """The states with their numbers in one line."""
-    numbers = {state: list(words.values()).count(state) for state in STATES}
-    return _numbers_line(numbers)
+    return _numbers_line(_counts(words))
+
+
+def _counts(words: Mapping[str, str]) -> dict[str, int]:
+    """All states; those that only searches leave where there are some."""
+    found = Counter(words.values())
+    return {state: found[state] for state in (*STATES, *(word for word in OF_SEARCHES if found[word]))}
 
 
 def _numbers_line(numbers: Mapping[str, int]) -> Text:
@@ -66,7 +75,11 @@ Reading = tuple[str, str]
 
 def dice_by_reading(results: Path, run_ids: Sequence[str]) -> dict[Reading, float]:
     """Mean test Dice in percent: over the cases of a region, then over regions; only readings that have one."""
-    scores = load_scores(results, run_ids)
+    return mean_dice(load_scores(results, run_ids))
+
+
+def mean_dice(scores: pd.DataFrame) -> dict[Reading, float]:
+    """Of these scores, as `dice_by_reading`."""
     dice = scores[(scores["metric"] == "dice") & (scores["split"] == "test")]
     keys = ["run_id", "reading"]
     of_region = dice.groupby([*keys, "region"], as_index=False)["value"].mean().dropna()
@@ -112,7 +125,12 @@ def _entry(cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[Rea
         more = f" ({len(values)}/{len(cells)})" if len(values) < len(cells) else ""
         return Text(f"{sum(values) / len(values):.1f}{more}")
     worst = next(
-        (s for s in ("failed", "unsupported", "interrupted", "running", "pending") if s in states), ""
+        (
+            s
+            for s in ("failed", "unsupported", "interrupted", "running", "pending", *OF_SEARCHES)
+            if s in states
+        ),
+        "",
     )
     return Text(worst or ("undefined" if cells else ""), style=_STYLE.get(worst, ""))
 
@@ -199,7 +217,7 @@ def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
         "data_root": manifest.data_root,
         "created": manifest.created,
         "excluded_cases": list(manifest.excluded_cases),
-        "counts": {state: list(words.values()).count(state) for state in STATES},
+        "counts": _counts(words),
         "total": len(words),
         "eta_seconds": _eta(results, words),
         "running": running,

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmark.config import Resources
 from benchmark.execution.devices import Slot, oom_kills
-from benchmark.execution.order import RunOrder
+from benchmark.execution.order import RunOrder, has_all
 from benchmark.execution.server import Ended, ForkServer, ServerDiedError
 from benchmark.execution.worker import PRELOAD, run_order
 from benchmark.results import FailureClass, RunFolder, RunRecord, state_of, written_whole
@@ -84,6 +84,7 @@ class _State:
     queue: deque[RunOrder]
     at_launch: dict[str, tuple[int, int]]
     free: list[Slot]
+    more: Callable[[], RunOrder | None]
     workers: dict[int, _Worker] = field(default_factory=dict)
     waiting: list[_Waiting] = field(default_factory=list)
     retries: dict[str, int] = field(default_factory=dict)
@@ -130,21 +131,29 @@ class Pool:
         self.stops += 1
 
     def run(
-        self, orders: Sequence[RunOrder], slots: Sequence[Slot], *, observer: Observer | None = None
+        self,
+        orders: Sequence[RunOrder],
+        slots: Sequence[Slot],
+        *,
+        observer: Observer | None = None,
+        more: Callable[[], RunOrder | None] = lambda: None,
     ) -> None:
         """Execute all orders, whatever becomes of each, or stop when asked to.
 
+        `more` is asked for a further order whenever a place is free and no order waits for it; None: not now.
         Errors: BenchError when nothing can be written to the results any more.
         """
         observer = observer or Observer()
         signatures = {order.run_id: _signature(_folder(order)) for order in orders}
-        state = _State(deque(orders), signatures, list(slots))
+        state = _State(deque(orders), signatures, list(slots), more)
         try:
-            while state.workers or (not self.stops and (state.queue or state.waiting)):
-                if self.stops:
-                    self._stop_workers(state, observer)
-                else:
+            while True:
+                if not self.stops:
                     self._start_workers(state, observer)
+                elif state.workers:
+                    self._stop_workers(state, observer)
+                if not state.workers and (self.stops or not (state.queue or state.waiting)):
+                    break
                 if not state.workers and not state.queue and state.waiting and not self.stops:
                     observer.waiting([w.order for w in state.waiting])
                 for worker, status in self._ended(state):
@@ -176,33 +185,35 @@ class Pool:
     def _next(self, state: _State, observer: Observer) -> RunOrder | None:
         """The next run that is to be started here, passing over those that others did or do."""
         now = time.monotonic()
-        while state.queue or state.waiting:
+        while True:
+            due = [waiting for waiting in state.waiting if waiting.look_again <= now]
             if state.queue:
                 order = state.queue.popleft()
-            else:
-                due = [waiting for waiting in state.waiting if waiting.look_again <= now]
-                if not due:
-                    return None
+            elif due:
                 state.waiting.remove(due[0])
                 order = due[0].order
+            elif (further := state.more()) is not None:
+                order = further
+                state.at_launch[order.run_id] = _signature(_folder(order))
+            else:
+                return None
             folder = _folder(order)
             condition, failure = state_of(folder)
             if condition == "running":
                 state.waiting.append(_Waiting(order, now + RECHECK_SECONDS))
-            elif condition == "done" or self._failed_elsewhere(state, folder, condition, failure):
+            elif has_all(order, condition) or self._ended_elsewhere(state, folder, condition, failure):
                 observer.ended(order, folder.record(), elsewhere=True)
             else:
                 return order
-        return None
 
-    def _failed_elsewhere(
+    def _ended_elsewhere(
         self, state: _State, folder: RunFolder, condition: str, failure: FailureClass | None
     ) -> bool:
-        """Failed since this launch began, and not by our own attempts."""
+        """Failed or pruned since this launch began, and not by our own attempts."""
         run_id = folder.run_id
         ours = run_id in state.retries or run_id in state.vain
         news = _signature(folder) != state.at_launch[run_id]
-        return condition == "failed" and failure != "interrupted" and news and not ours
+        return condition in ("failed", "pruned") and failure != "interrupted" and news and not ours
 
     def _ended(self, state: _State) -> Iterator[tuple[_Worker, int | None]]:
         # Without workers nothing ends; the wait is then only for other launchers.
@@ -225,8 +236,15 @@ class Pool:
         run_id = order.run_id
         record = folder.record()
         news = _signature(folder) != worker.signature
-        if record.state == "done":
+        if has_all(order, record.state) or (news and record.state == "pruned"):
             observer.ended(order, record, elsewhere=False)
+            return
+        if record.state == "done":
+            # Its validation part is not scored: another process is at it, or this one could not.
+            if folder.is_claimed():
+                state.waiting.append(_Waiting(order, time.monotonic() + 0.1))
+            else:
+                observer.ended(order, record, elsewhere=False)
             return
         crashed = False
         if not (news and record.state == "failed"):

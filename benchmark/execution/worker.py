@@ -33,20 +33,22 @@ class Inspected:
     readings: tuple[str, ...] | None = None
 
 
-def inspect_runs(configs: list[dict[str, Any]]) -> list[Inspected]:
-    """Build the methods of these configurations, without memory."""
+def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[Inspected]:
+    """Build the methods of these configurations, without memory; each comes with its data set's folder, if there is
+    one already."""
     from benchmark.config import run_config
     from benchmark.data.prepare import check_preparation
     from benchmark.registry import dataset
     from benchmark.run import planned_method
 
     inspected = []
-    for settings in configs:
+    for settings, root in questions:
         config = run_config(settings, source="study")
+        spec = dataset(config.dataset).spec_of(root)
         try:
-            method = planned_method(config)
-            wanted = method.preparation(dataset(config.dataset).spec.preparation_at(config.spacing_mm))
-            check_preparation(wanted, dataset(config.dataset).spec)
+            method = planned_method(config, spec)
+            wanted = method.preparation(spec.preparation_at(config.spacing_mm))
+            check_preparation(wanted, spec)
             inspected.append(Inspected(preparation=wanted, readings=tuple(method.readings)))
         except UnsupportedDatasetError:
             inspected.append(Inspected())
@@ -57,7 +59,7 @@ def inspect_runs(configs: list[dict[str, Any]]) -> list[Inspected]:
     return inspected
 
 
-def default_cells(asked: tuple[list[str], str]) -> dict[str, dict[str, Any]]:
+def default_cells(asked: tuple[list[str], str, Path | None]) -> dict[str, dict[str, Any]]:
     """The settings under which methods, by name, run on a data set where no study says any.
 
     BenchError for a method that cannot be loaded, or cannot serve the data set.
@@ -65,8 +67,8 @@ def default_cells(asked: tuple[list[str], str]) -> dict[str, dict[str, Any]]:
     from benchmark.config import TrainingConfig
     from benchmark.registry import build_without_memory, dataset
 
-    names, dataset_name = asked
-    spec, patch_size = dataset(dataset_name).spec, TrainingConfig().patch_size
+    names, dataset_name, root = asked
+    spec, patch_size = dataset(dataset_name).spec_of(root), TrainingConfig().patch_size
     cells = {}
     for name in names:
         try:

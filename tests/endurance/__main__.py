@@ -30,7 +30,7 @@ method_args:
 folds: [0]
 seeds: [0]
 n_folds: 5
-phantom: {cases: 12, seed: 0, spacing_mm: [6, 6, 6]}
+phantoms: {phantom: {cases: 12, seed: 0, spacing_mm: [6, 6, 6]}}
 """
 SHARED_LAYERS = "5"
 CELLS = ("--only", f"shared_layers={SHARED_LAYERS}")

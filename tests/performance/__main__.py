@@ -24,6 +24,7 @@ FIGURES = (
     "patches",
     "training_step",
     "inference",
+    "whole_case",
     "similarity",
     "runner",
     "command_line",

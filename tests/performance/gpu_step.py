@@ -11,7 +11,7 @@ import torch
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
-from benchmark.data.autopet import SPEC
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.patches import PatchSampler
 from benchmark.environment import set_up
 from benchmark.results import RunFolder

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import InferenceConfig
-from benchmark.data.autopet import SPEC
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase
 from benchmark.inference import predict
 from benchmark.protocols import Batch, Method
@@ -36,8 +36,7 @@ class AllBranches(Method):
         return self.method.losses(batch)
 
     def forward(self, image: Tensor) -> Tensor:
-        ct, pet = self.method.modality(image, "CT"), self.method.modality(image, "PET")
-        return self.method.all_branches(ct, pet)["pet"]
+        return self.method.named_outputs(image)["pet"]
 
 
 def measure(setting: Setting) -> Iterator[Comparison]:

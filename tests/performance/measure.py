@@ -33,15 +33,15 @@ class Comparison:
     """One figure: the same work by the suite and by its peer, measured in turns.
 
     `ours[i]` and `peer[i]` were measured right after one another, so that a busy machine slows both.
-    `goal`: "faster" compares seconds (peer / ours), "more" compares rates (ours / peer), and "extra" is
-    the difference ours - peer in seconds, which must stay under `target`. `conditions` are facts that
+    `goal`: "faster" compares seconds and "less" sizes (peer / ours), "more" compares rates (ours / peer), and "extra"
+    is the difference ours - peer in seconds, which must stay under `target`. `conditions` are facts that
     must hold for the figure to count (the same mask, losses within a tolerance), values in the text.
     """
 
     figure: str
     what: str
     peer_is: str
-    goal: Literal["faster", "more", "extra"]
+    goal: Literal["faster", "less", "more", "extra"]
     unit: str
     target: float
     ours: tuple[float, ...]
@@ -53,7 +53,7 @@ class Comparison:
     def values(self) -> tuple[float, ...]:
         """Ratio or difference, one a repetition."""
         pairs = zip(self.ours, self.peer, strict=True)
-        if self.goal == "faster":
+        if self.goal in ("faster", "less"):
             return tuple(peer / ours for ours, peer in pairs)
         if self.goal == "more":
             return tuple(ours / peer for ours, peer in pairs)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmark.config import Resources
-from benchmark.data.phantom import SPEC, write_phantoms
+from benchmark.data.phantoms.pet_ct import SPEC, write_phantoms
 from benchmark.data.pipeline import ready_data
 from benchmark.execution.devices import Slot
 from benchmark.execution.order import RunOrder

@@ -13,10 +13,10 @@ from benchmark.vocabulary import Size3
 SPACING = (2.0, 2.0, 3.0)
 
 
-def write_volume(folder: Path, index: int, *, shape: Size3) -> PreparedCase:
-    """One prepared case as the store keeps it: noise, and a dozen balls as lesions, bright in the PET."""
+def write_volume(folder: Path, index: int, *, shape: Size3, modalities: int = 2) -> PreparedCase:
+    """One prepared case as the store keeps it: noise, and a dozen balls as lesions, bright in the second modality."""
     generator = np.random.default_rng(index)
-    image = 0.4 * generator.random((2, *shape), dtype=np.float32)
+    image = 0.4 * generator.random((modalities, *shape), dtype=np.float32)
     label = np.zeros(shape, np.uint8)
     x, y, z = np.ogrid[-6:7, -6:7, -6:7]
     ball = x * x + y * y + z * z <= 36
@@ -45,4 +45,5 @@ def write_volume(folder: Path, index: int, *, shape: Size3) -> PreparedCase:
         files={},
         inputs={},
         stamps={},
+        channels={},
     )

@@ -1,0 +1,125 @@
+"""`bench predict` and `panels`: what a finished run says of cases, as masks and as pictures of its branches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.common import MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.vocabulary import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.protocols import Entrant
+    from benchmark.reopened import ReopenedRun
+
+Run = Annotated[str, typer.Argument(help="A run's id, or how it begins.")]
+Device = Annotated[str | None, typer.Option(help="E.g. cuda:0 or cpu; default: the first GPU, if any.")]
+
+
+def predict(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=DIR", help="Another folder; default: the data set of the run."),
+    ] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(help="These cases, e.g. a,b; labelled ones, too. Default: all without a label."),
+    ] = None,
+    reading: Annotated[
+        str | None,
+        typer.Option(help="How to read the network, where there are several ways; default: the first."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also the masks that are there.")] = False,
+    method_file: MethodFiles = None,
+    device: Device = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write a finished run's masks of unlabelled cases (imagesTs).
+
+    uint8 NIfTI on the images' own grids, named as challenges want it; for MSD BrainTumour with the labels 0 to 3 of its
+    dataset.json. Stopped and started again, it goes on where it was.
+    """
+    from benchmark.execution.monitor import Preparation, console
+    from benchmark.predicting import cases_to_predict, predict_masks
+
+    ((name, root),) = data_roots([data]).items() if data else [("", None)]
+    if data and root is None:
+        raise BenchError(f"--data {data}: say where the images lie, --data {data}=DIR.")
+    screen = console()
+    with stopped_by_ctrl_c():
+        opened = _opened(results, run, method_file, device, jobs)
+        chosen = cases_to_predict(
+            opened, data=(name, root) if root else None, wanted=cases.split(",") if cases else None
+        )
+        for line in _warnings(opened, [case.case_id for case in chosen if case.label is not None]):
+            screen.print(line, soft_wrap=True)
+        with Preparation(screen, quiet=False) as shown:
+            masks = predict_masks(
+                opened, chosen, out, reading=reading, again=again, progress=shown.named("predict")
+            )
+    kept = len(masks.files) - masks.written
+    earlier = f", {kept} of them from before" if kept else ""
+    screen.print(
+        f"{len(masks.files)} mask{'s' if len(masks.files) != 1 else ''} in {out}{earlier}", soft_wrap=True
+    )
+
+
+def panels(
+    run: Run,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(help="A test case. Repeatable; default: large lesion, median one, none."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: panels/ in the run's folder.")] = None,
+    method_file: MethodFiles = None,
+    device: Device = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Draw what every branch of a finished run says of test cases."""
+    from benchmark.execution.monitor import console
+    from benchmark.panels import default_cases, write_panels_data
+    from reports.panels import write_panel
+
+    screen = console(to_stderr=False)
+    with stopped_by_ctrl_c():
+        opened = _opened(results, run, method_file, device, jobs)
+        for case_id in case or default_cases(opened):
+            with screen.status(f"{case_id}"):
+                (arrays,) = write_panels_data(opened, [case_id])
+                files = write_panel(arrays, out or arrays.parent)
+            screen.print(", ".join(map(str, files)), soft_wrap=True)
+
+
+def _opened(
+    results: Path, run: str, method_file: list[Path] | None, device: str | None, jobs: int | None
+) -> ReopenedRun:
+    from benchmark.execution.devices import cores, cuda_is_likely
+    from benchmark.execution.overview import find_run
+    from benchmark.execution.worker import cuda_devices
+    from benchmark.registry import use_method_files
+    from benchmark.reopened import reopen
+
+    if method_file:
+        use_method_files(method_file)
+    if device is None:
+        device = next((str(d["name"]) for d in cuda_devices()), "cpu") if cuda_is_likely() else "cpu"
+    return reopen(results, find_run(results, run).run_id, device=device, threads=jobs or cores())
+
+
+def _warnings(run: ReopenedRun, labelled: Sequence[str]) -> Iterator[str]:
+    """What a reader of the masks must know."""
+    method: Entrant = run.method
+    if method.told_regions is not None:
+        untold = [region.name for region in run.spec.regions if region.name not in method.told_regions]
+        if untold:
+            yield f"The masks of {run.config.method} tell {', '.join(method.told_regions)}, not {', '.join(untold)}."
+    unseen = set(run.folder.scores()["case_id"])
+    if seen := [case_id for case_id in labelled if case_id not in unseen]:
+        yield f"{len(seen)} of the cases are not from this run's test part; it may have been trained on them."

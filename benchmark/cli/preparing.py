@@ -1,0 +1,208 @@
+"""Before the first trial of a search: every name checked, the data at hand, the study opened."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+
+from benchmark.cli import planning
+from benchmark.cli.planning import How, Need, data_at_hand
+from benchmark.cli.run import chosen_devices, places_for
+from benchmark.cli.searching import Searching, warm_start
+from benchmark.execution.devices import Slot
+from benchmark.execution.monitor import Preparation as ShownPreparation
+from benchmark.execution.order import Trial
+from benchmark.execution.pool import Pool
+from benchmark.registry import method_digest
+from benchmark.results import GridManifest, write_json
+from benchmark.search.samplers import sampler_of
+from benchmark.search.sharing import Launcher
+from benchmark.search.storage import has_password, is_database, journal_file, open_storage, without_password
+from benchmark.search.trials import Trials
+from benchmark.vocabulary import BenchError
+from studies.grid import Profile
+from studies.search import Search
+from studies.trials import Trainings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+GRID = "search_"
+"""How the names of searches begin among the grids."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A search whose every choice can be built."""
+
+    pool: Pool
+    trainings: Trainings
+    root: Path | None
+    needs: Sequence[Need]
+    places: list[Slot]
+
+
+def check(
+    pool: Pool,
+    search: Search,
+    profile: Profile,
+    roots: Mapping[str, Path | None],
+    *,
+    devices: str | None,
+    jobs: int | None,
+) -> Checked:
+    """Bind the method with every choice and both ends of every number; BenchError for the first that cannot work."""
+    (dataset, root) = next(iter(roots.items()))
+    names, bfloat16 = chosen_devices(pool, devices, None)
+    trainings = Trainings(search, profile, dataset, bfloat16, method_digest)
+    probes = trainings.probes()
+    on_cpu = names == ["cpu"]
+    places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
+    needs = planning.inspect(pool, probes, search, roots)
+    if unserved := [need for need in needs if need.preparation is None]:
+        factors = unserved[0].run.factors
+        values = " ".join(f"{name}={value}" for name, value in factors.items() if name != "trial")
+        raise BenchError(
+            f"{search.source}: {unserved[0].run.config.method} cannot serve {dataset} with {values}; leave that out."
+        )
+    return Checked(pool, trainings, root, needs, places)
+
+
+def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
+    """`--dry-run`: the space, and a run of it."""
+    search = checked.trainings.search
+    if as_json:
+        example = checked.needs[0].run.config.model_dump(mode="json")
+        print(json.dumps({**search.definition(), "example": example}, indent=1))
+        return
+    for choice in search.choices:
+        screen.print(f"{choice.name}: one of {', '.join(choice.names)}", soft_wrap=True)
+    for number in search.numbers:
+        scale = ", log scale" if number.log else f", step {number.step:g}" if number.step else ""
+        only = "; ".join(f"{name} {' or '.join(levels)}" for name, levels in (number.when or {}).items())
+        of = ", ".join(number.paths)
+        screen.print(
+            f"{number.name}: {number.low:g} to {number.high:g}{scale} ({of}){f', only with {only}' if only else ''}",
+            soft_wrap=True,
+        )
+    goals = ", ".join(f"{direction} {metric}" for metric, direction in search.objectives.items())
+    limits = "".join(f", {metric} at most {limit:g}" for metric, limit in search.constraints.items())
+    screen.print(
+        f"{search.source} would {goals}{limits}; {len(checked.places)} trials at a time", soft_wrap=True
+    )
+
+
+def start(
+    around: ExitStack,
+    checked: Checked,
+    how: How,
+    *,
+    storage: str | None,
+    sampler: str,
+    pruner: str,
+    seed: int,
+    fresh: bool,
+    limit: int,
+    timeout: float | None,
+) -> Searching:
+    """Prepare the data, open the study or create it, and say that this launcher is at work on it."""
+    began = time.monotonic()
+    trainings, search = checked.trainings, checked.trainings.search
+    suggesting = sampler_of(sampler, seed=seed, n_objectives=len(search.objectives))
+    address = storage or str(journal_file(how.results.resolve(), search.name))
+    if not is_database(address):
+        address = str(Path(address).resolve())
+    opened = open_storage(address)
+    with ShownPreparation(how.screen, quiet=how.quiet) as shown:
+        data = data_at_hand(trainings.dataset, checked.root, trainings.profile, how, shown)
+        ready_of = [data.wanted(need) for need in checked.needs]
+    if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
+        how.screen.print(f"Left out {len(excluded)} bad cases: {', '.join(excluded)}", soft_wrap=True)
+    fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
+    key = trainings.key(fingerprints, sampler, pruner, seed)
+    name = _name(opened, f"{search.name}-{key}", fresh=fresh)
+    launcher = around.enter_context(Launcher(how.results))
+    about = {
+        **search.definition(),
+        "dataset": data.spec.name,
+        "profile": trainings.profile.name,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "created": time.time(),
+    }
+    trials = Trials(
+        launcher,
+        results=how.results,
+        storage=address,
+        name=name,
+        directions=search.objectives,
+        definition=about,
+        sampler=suggesting,
+        pruner=pruner,
+    )
+    write_json(
+        how.results / "searches" / f"{name}.json",
+        {
+            "search": search.name,
+            "study": name,
+            "storage": without_password(address),
+            "has_password": has_password(address),
+            "created": trials.study.user_attrs["bench"]["created"],
+        },
+    )
+    manifest = GridManifest(
+        grid=f"{GRID}{search.name}",
+        key=name.removeprefix(f"{search.name}-"),
+        profile=trainings.profile.name,
+        dataset=data.spec.name,
+        data_root=str(data.root.resolve() if checked.root else data.root),
+        data_fingerprint=fingerprints[0],
+        created=time.time(),
+        cells=(),
+        excluded_cases=tuple(excluded),
+    )
+    validations = search.validations if len(search.objectives) == 1 else 0
+    return Searching(
+        trainings,
+        trials,
+        checked.pool,
+        data,
+        how,
+        manifest,
+        Trial(name, 0, pruner, validations, address),
+        limit,
+        None if timeout is None else began + timeout,
+        {},
+        checked.root,
+    )
+
+
+def _name(storage: optuna.storages.BaseStorage, base: str, *, fresh: bool) -> str:
+    """The name of the newest study that is this search; of a new one where `fresh`."""
+    names = [s.study_name for s in storage.get_all_studies()]
+    numbers = [int(name.removeprefix(f"{base}-")) for name in names if _is_again(name, base)]
+    newest = max([1 if base in names else 0, *numbers])
+    wanted = newest + 1 if fresh else max(newest, 1)
+    return base if wanted == 1 else f"{base}-{wanted}"
+
+
+def _is_again(name: str, base: str) -> bool:
+    return name.startswith(f"{base}-") and name.removeprefix(f"{base}-").isdigit()
+
+
+def warm(searching: Searching, grid: str) -> None:
+    """`--warm-start GRID`."""
+    inside, outside = warm_start(searching.trials, searching.trainings, searching.how.results, grid)
+    if not searching.how.quiet:
+        searching.how.screen.print(
+            f"{grid}: {inside} of its finished runs are trials of this search, {outside} lie outside of its space.",
+            soft_wrap=True,
+        )

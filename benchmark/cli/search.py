@@ -1,0 +1,260 @@
+"""`bench search`: a search by Optuna whose trials are runs."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.vocabulary import BenchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.cli.searching import Searching
+    from benchmark.execution.devices import Slot
+    from benchmark.execution.pool import Pool
+    from studies.search import Search
+
+
+class Sampler(enum.StrEnum):
+    """Who suggests values."""
+
+    TPE = "tpe"
+    RANDOM = "random"
+    CMAES = "cmaes"
+    GP = "gp"
+    NSGAII = "nsgaii"
+
+
+class Pruner(enum.StrEnum):
+    """Who stops trials early."""
+
+    MEDIAN = "median"
+    HYPERBAND = "hyperband"
+    NONE = "none"
+
+
+POLL_SECONDS = 1.0
+"""How often the trials of other launchers are looked at while nothing else is to do."""
+
+
+def search(
+    study: Annotated[str, typer.Option(help="A search by name (theta, lambda, tradeoff), or a YAML file.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="A data set and its folder, or `phantom`."),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Size of the experiment: demo, small, paper, or a YAML file.")
+    ] = None,
+    method_file: MethodFiles = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Fewer choices: version=v3. Repeatable; all must hold.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier starts included.")] = 20,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Begin no trial after so many seconds; those begun end.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at a time, on each device.")] = None,
+    devices: Annotated[str | None, typer.Option(help="E.g. cuda:0,cuda:1 or cpu; default: all GPUs.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="postgresql://..., mysql+pymysql://..., or a journal file; default: in RESULTS.",
+        ),
+    ] = None,
+    sampler: Annotated[Sampler, typer.Option(help="Who suggests values.")] = Sampler.TPE,
+    pruner: Annotated[
+        Pruner | None, typer.Option(help="Who stops trials early; default: median, with two objectives none.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on where the same command stopped.")
+    ] = True,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GRID", help="Its finished runs in the space are known trials. Repeatable."),
+    ] = None,
+    final: Annotated[
+        bool,
+        typer.Option(
+            "--final", help="Train best and paper's values over seeds, compare on the test part; once."
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the search, begin nothing.")] = False,
+    results: Results = Path("results"),
+    skip_bad_cases: Annotated[bool, typer.Option("--skip-bad-cases", help="Leave broken cases out.")] = False,
+    splits: Annotated[
+        Path | None, typer.Option(help="Your own splits (this suite's or nnU-Net's JSON).")
+    ] = None,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between checkpoints: what a kill costs at most.")
+    ] = 120.0,
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror the runs to MLflow.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the best values on the validation part. The same command again continues; several share the work."""
+    from benchmark.cli import planning, preparing
+    from benchmark.config import Resources
+    from benchmark.execution.monitor import console
+    from benchmark.execution.pool import Pool as WorkerPool
+    from benchmark.execution.pool import check_writable
+    from benchmark.execution.worker import PRELOAD
+    from benchmark.registry import phantoms_for, use_method_files
+    from benchmark.search.samplers import startup_note
+    from studies.grid import load_profile
+    from studies.search import load_search
+
+    use_method_files(method_file or ())
+    screen = console(to_stderr=as_json)
+    asked = load_search(study).only(only or ())
+    chosen_pruner = _pruner(asked, pruner)
+    if not data:
+        screen.print(
+            f"No --data given: this is a demonstration on phantoms. The real thing: add --data {asked.dataset}=DIR",
+            soft_wrap=True,
+        )
+    roots = data_roots(data or [phantoms_for(asked.dataset)])
+    if len(roots) > 1:
+        raise BenchError("A search has one data set; give --data once.")
+    size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
+    planning.check_names(size)
+    how = planning.How(
+        results=results,
+        splits=splits,
+        skip_bad_cases=skip_bad_cases,
+        resources=Resources(checkpoint_seconds=checkpoint_seconds),
+        screen=screen,
+        quiet=as_json,
+    )
+    if not dry_run:
+        check_writable(results)
+    if (note := startup_note(sampler.value, trials)) and not as_json:
+        screen.print(note, soft_wrap=True)
+    with (
+        stopped_by_ctrl_c(),
+        WorkerPool(preload=(*PRELOAD, "benchmark.search.pruning")) as pool,
+        contextlib.ExitStack() as around,
+    ):
+        prepared = preparing.check(pool, asked, size, roots, devices=devices, jobs=jobs)
+        if dry_run:
+            preparing.print_plan(screen, prepared, as_json=as_json)
+            return
+        searching = preparing.start(
+            around,
+            prepared,
+            how,
+            storage=storage,
+            sampler=sampler.value,
+            pruner=chosen_pruner,
+            seed=seed,
+            fresh=not resume,
+            limit=trials,
+            timeout=timeout,
+        )
+        for grid in warm_start or ():
+            preparing.warm(searching, grid)
+        code = _carry_out(searching, prepared.places, mlflow=mlflow, as_json=as_json)
+        if final and not pool.stops:
+            from benchmark.cli.final import look_at_the_test_part
+
+            look_at_the_test_part(searching, prepared.places, mlflow=mlflow, as_json=as_json)
+        _conclude(searching, as_json=as_json)
+    raise typer.Exit(code)
+
+
+def _pruner(asked: Search, pruner: Pruner | None) -> str:
+    if len(asked.objectives) == 1:
+        if "dice" not in asked.objectives and pruner not in (None, Pruner.NONE):
+            raise BenchError(
+                f"--pruner {pruner}: a training is judged by its validation Dice, and {asked.source} searches for "
+                f"{next(iter(asked.objectives))}; use --pruner none."
+            )
+        default = Pruner.MEDIAN if "dice" in asked.objectives else Pruner.NONE
+        return (pruner or default).value
+    if pruner not in (None, Pruner.NONE):
+        raise BenchError(
+            f"--pruner {pruner}: {asked.source} has {len(asked.objectives)} objectives, and half a training that is "
+            "worse in one may be better in the other; nothing is pruned. Leave --pruner out."
+        )
+    return Pruner.NONE.value
+
+
+def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_json: bool) -> int:
+    """Run trials until there are enough, here or in other launchers; returns the exit code."""
+    from benchmark import tracking
+    from benchmark.cli.run import monitor_for, stop_signals
+    from benchmark.cli.searching import counted, refer
+
+    pool, screen, name = searching.pool, searching.how.screen, searching.trials.name
+    finished = sum(trial.state.is_finished() for trial in searching.trials.all())
+    monitor = monitor_for(
+        searching.labels,
+        screen,
+        total=max(searching.limit, finished),
+        due=max(searching.limit, finished) - finished,
+        title=name,
+        as_json=as_json,
+    )
+    searching.monitor = monitor
+    if not as_json:
+        screen.print(
+            f"{name}: {finished} of {searching.limit} trials done, {len(places)} at a time, results in "
+            f"{searching.how.results}",
+            soft_wrap=True,
+        )
+    with contextlib.ExitStack() as around:
+        if mlflow:
+            around.enter_context(tracking.Mirror(searching.how.results, searching.manifest.name))
+        around.enter_context(monitor)
+        around.enter_context(stop_signals(pool))
+        _until_enough(searching, places, pool, screen, refer=lambda: refer(searching))
+    states = counted(searching.trials.all())
+    if pool.stops:
+        screen.print("Stopped; the same command continues.", soft_wrap=True)
+        return 130
+    return 1 if states.get("fail") else 0
+
+
+def _until_enough(
+    searching: Searching, places: list[Slot], pool: Pool, screen: Console, *, refer: Callable[[], bool]
+) -> None:
+    said = False
+    while True:
+        pool.run([], places, observer=searching, more=searching.more)
+        if pool.stops or searching.timed_out:
+            return
+        others = searching.trials.others_run()
+        if others == 0 and not refer():
+            return
+        if others:
+            if not said:
+                said = True
+                print(f"Waiting for {others} trials of another launcher.", file=sys.stderr)
+            time.sleep(POLL_SECONDS)
+
+
+def _conclude(searching: Searching, *, as_json: bool) -> None:
+    """Write the report, and say what came of the search."""
+    import json
+
+    from reports.search.report import write_search_report
+
+    name, how = searching.trials.name, searching.how
+    written = write_search_report(
+        how.results, searching.trials.study, out=how.results / "reports" / f"search-{name}"
+    )
+    if as_json:
+        print(json.dumps({"event": "summary", "search": name, **written.facts}), flush=True)
+        return
+    how.screen.print("\n".join(written.files.summary), soft_wrap=True)
+    how.screen.print(f"{len(written.files.files)} files in {written.files.files[0].parent}", soft_wrap=True)

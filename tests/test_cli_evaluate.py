@@ -1,0 +1,183 @@
+"""`bench evaluate`, `predict` and `panels` as they are typed."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import threshold_methods
+import torch
+from finished import finished, split_evenly
+
+from benchmark.cli import main
+from benchmark.execution import server as server_module
+from benchmark.execution.devices import Slot
+from benchmark.execution.evaluating import in_workers
+from benchmark.execution.server import ForkServer
+from benchmark.execution.worker import PRELOAD
+from benchmark.registry import METHOD_FILES
+from benchmark.reopened import ReopenedRun
+from benchmark.results import CellRun, GridManifest, write_manifest
+from benchmark.vocabulary import BenchError
+
+WEIGHTS = {"rec_ct": 1e-4, "seg": 0.5}
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ForkServer]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(METHOD_FILES, json.dumps([threshold_methods.__file__]))
+        server = ForkServer(PRELOAD)
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch, workers: ForkServer) -> Iterator[None]:
+    """One server for all tests: starting it takes seconds."""
+    monkeypatch.setenv(METHOD_FILES, json.dumps([threshold_methods.__file__]))
+    monkeypatch.setattr(server_module, "ForkServer", lambda _: workers)
+    monkeypatch.setattr(workers, "close", lambda: None)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def v1(tcia_root: Path, tmp_path: Path) -> ReopenedRun:
+    return finished(tcia_root, tmp_path, "mirror_unet", WEIGHTS, version="v1", channels=[2, 4, 4, 4, 4])
+
+
+def bench(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+def test_what_workers_say_comes_back_and_so_does_that_one_could_not(workers: ForkServer) -> None:
+    places = [Slot("cpu", 1), Slot("cpu", 1)]
+    assert dict(in_workers(workers, len, {"a": None, "b": None, "c": None}, places)) == {
+        "a": 2,
+        "b": 2,
+        "c": 2,
+    }
+    ((_, told),) = in_workers(workers, operator.truediv, {"a": None}, places)
+    assert isinstance(told, BenchError)
+    assert str(told).startswith("The worker failed (1): TypeError")
+
+
+def test_a_run_is_scored_again_and_the_exit_code_says_whether_it_is_what_it_says(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("evaluate", v1.folder.run_id[:6], "--results", tmp_path, "--jobs", 1)
+    assert bench(*asked) == 0
+    rows = len(v1.folder.scores())
+    assert (
+        f"[1/1] method=mirror_unet fold=0 seed=0: all {rows} scores reproduced exactly"
+        in capsys.readouterr().out
+    )
+    split_evenly(v1, "pet")
+    assert bench(*asked, "--json") == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["reproduced"], row["rows"]) == (False, rows)
+    assert row["differences"]["over_ml"] > 0
+
+
+def test_a_grid_is_scored_without_a_modality_once(
+    v1: ReopenedRun, tcia_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split_evenly(v1, "pet")
+    both = finished(tcia_root, tmp_path, "threshold_methods", {"seg": 1.0}, variant="hot", ct=2.0)
+    liar = finished(tcia_root, tmp_path, "threshold_methods", {"seg": 1.0}, variant="liar", ct=2.0)
+    names = {"v1": v1, "both": both, "liar": liar}
+    cells = [CellRun({"method": name}, 0, 0, run.folder.run_id) for name, run in names.items()]
+    cells.append(CellRun({"method": "late"}, 0, 0, "pending"))
+    write_manifest(tmp_path, GridManifest("g", "k", "demo", "autopet", "", "f", 1.0, tuple(cells)))
+    asked = ("evaluate", "--grid", "g", "--without", "CT", "--results", tmp_path, "--jobs", 1)
+    assert bench(*asked) == 1
+    out, err = capsys.readouterr()
+    assert "1 of 4 runs are not done" in out
+    assert "liar fold=0 seed=0: threshold_methods says that it predicts without CT" in err
+    (first,) = [line for line in out.splitlines() if line.startswith("│ method=v1 ")]
+    assert [cell.strip() for cell in first.split("│")[5:7]] == ["own answer", "2 of 2 cases"]
+    assert (out + err).count("[1/3]") == 1
+
+    # The second time only what failed is tried again.
+    assert bench(*asked, "--json") == 1
+    out, err = capsys.readouterr()
+    assert "[1/1]" in err
+    rows = {row["cell"].split()[0]: row for row in json.loads(out)}
+    assert set(rows) == {"method=v1", "method=both"}
+    assert (rows["method=v1"]["manner"], rows["method=v1"]["identical"]) == ("own answer", 2)
+    assert (rows["method=both"]["manner"], rows["method=both"]["identical"]) == ("zeros", 0)
+    assert rows["method=both"]["dice_without"] == 100
+    assert rows["method=both"]["difference"] == pytest.approx(100 - rows["method=both"]["dice"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "Name runs, or a grid with --grid"),
+        (("--grid", "tabel2"), "There is no grid 'tabel2'"),
+        (("abc",), "No run in"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], words: str
+) -> None:
+    assert bench("evaluate", *options, "--results", tmp_path) == 2
+    assert capsys.readouterr().err.startswith(f"bench: {words}")
+
+
+def test_an_unknown_modality_is_refused_before_anything_runs(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("evaluate", v1.folder.run_id, "--without", "PT", "--results", tmp_path) == 2
+    assert "--without PT: autopet has no such modality. Did you mean 'PET'?" in capsys.readouterr().err
+
+
+def test_panels_are_drawn_from_what_the_branches_say(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case_id = v1.data.test[0].case_id
+    asked = ("panels", v1.folder.run_id, "--case", case_id, "--results", tmp_path, "--jobs", 1)
+    assert bench(*asked, "--out", tmp_path / "drawn") == 0
+    assert {path.name for path in v1.folder.panels.iterdir()} == {f"{case_id}.npz", f"{case_id}.json"}
+    drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
+    assert f"{case_id}.png" in drawn
+    assert all(name in capsys.readouterr().out.replace("\n", "") for name in sorted(drawn)[:1])
+
+
+def test_predict_writes_the_named_cases_and_says_what_they_are(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = v1.data.train[0].case_id
+    asked = (
+        "predict",
+        v1.folder.run_id,
+        "--cases",
+        train,
+        "--out",
+        tmp_path / "m",
+        "--results",
+        tmp_path,
+        "--jobs",
+        1,
+    )
+    assert bench(*asked) == 0
+    out = capsys.readouterr().out
+    assert "1 of the cases are not from this run's test part" in out
+    assert f"1 mask in {tmp_path / 'm'}\n" in out
+    assert bench(*asked) == 0
+    assert "1 mask in" in (again := capsys.readouterr().out)
+    assert "1 of them from before" in again
+
+
+def test_predict_without_unlabelled_cases_says_what_to_do(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("predict", v1.folder.run_id, "--out", tmp_path / "m", "--results", tmp_path) == 2
+    assert "Name cases with --cases" in capsys.readouterr().err
