@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from benchmark.nn.blocks2d import Bottleneck, ResidualStage, UpStage, conv_layer, last_up
 from benchmark.nn.heterogeneous import FeatureAlignment, GraphFusion
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.slices import slices_of, volumes_of
@@ -47,7 +48,7 @@ class AAHN(Method):
     * All modalities enter the Transformer's stream, however many classes there are; the published code ties the two
       numbers together.
     * A patch of z slices is z images of a batch. Training draws crops of 128 x 128 from slices of the prepared
-      volume, and inference averages windows, where the paper scales whole images to that size: voxels keep theirs.
+      volume, and inference averages windows: voxels keep their size, where the paper scales whole images to 128 x 128.
     * `t_cfaf=False` leaves out both kinds of attention. At every scale there remain the concatenated streams, the
       convolution that narrows them, and the sum with the convolutional stream, as in the published code's first
       scale, which has no cross attention. `cmhgf=False` adds the two streams. What stands in their places in the
@@ -158,59 +159,6 @@ def _check_patch_size(patch_size: Size3, token_side: int) -> None:
         )
 
 
-def conv_layer(
-    channels_in: int,
-    channels_out: int,
-    kernel_size: int,
-    *,
-    stride: int = 1,
-    bias: bool = True,
-    activation: type[nn.Module] = nn.ReLU,
-) -> nn.Sequential:
-    """Convolution, batch normalisation, activation."""
-    padding = kernel_size // 2
-    conv = nn.Conv2d(channels_in, channels_out, kernel_size, stride=stride, padding=padding, bias=bias)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels_out), activation())
-
-
-def two_layers(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Two 3^2 convolution layers."""
-    return nn.Sequential(conv_layer(channels_in, channels_out, 3), conv_layer(channels_out, channels_out, 3))
-
-
-class ResidualStage(nn.Module):
-    """Two layers, then residual blocks of two each; a 1^2 convolution of the input is added at the end."""
-
-    def __init__(self, channels_in: int, channels_out: int, n_blocks: int) -> None:
-        super().__init__()
-        self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
-        self.first = two_layers(channels_in, channels_out)
-        self.blocks = nn.ModuleList(two_layers(channels_out, channels_out) for _ in range(n_blocks))
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.first(x)
-        for block in self.blocks:
-            features = features + block(features)
-        summed: Tensor = features + self.shortcut(x)
-        return summed
-
-
-class Bottleneck(nn.Module):
-    """ResNet's: 1^2, 3^2 with stride 2, 1^2, and a projected shortcut; ReLU after the sum. No biases."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            conv_layer(channels_in, channels_out, 1, bias=False),
-            conv_layer(channels_out, channels_out, 3, stride=2, bias=False),
-            conv_layer(channels_out, channels_out, 1, bias=False, activation=nn.Identity),
-        )
-        self.shortcut = conv_layer(channels_in, channels_out, 1, stride=2, bias=False, activation=nn.Identity)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
-
-
 class TransformerStage(nn.Module):
     """Halves the maps, lets a vision transformer rewrite them token by token, and smooths them.
 
@@ -231,29 +179,6 @@ class TransformerStage(nn.Module):
         rewritten = self.back(self.vit(self.down(x)))
         smoothed: Tensor = self.smooth(maps_of_tokens(rewritten, side=self.side, size=self.size))
         return smoothed
-
-
-class UpStage(nn.Module):
-    """Transposed convolution, the skip, two layers."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.up = nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1)
-        self.layers = two_layers(2 * channels_out, channels_out)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        layered: Tensor = self.layers(torch.cat([self.up(x), skip], dim=1))
-        return layered
-
-
-def last_up(channels_in: int, channels_out: int, *, hidden: int) -> nn.Sequential:
-    """LinkNet's way up to full resolution, through `hidden` channels, dropping whole maps."""
-    return nn.Sequential(
-        *(nn.Conv2d(channels_in, hidden, 1), nn.BatchNorm2d(hidden), nn.Dropout2d(0.3), nn.ReLU()),
-        nn.ConvTranspose2d(hidden, hidden, 3, stride=2, padding=1, output_padding=1),
-        *(nn.BatchNorm2d(hidden), nn.Dropout2d(0.3), nn.ReLU()),
-        *(nn.Conv2d(hidden, channels_out, 1), nn.BatchNorm2d(channels_out), nn.Dropout2d(0.3), nn.ReLU()),
-    )
 
 
 class HeterogeneousNetwork(nn.Module):

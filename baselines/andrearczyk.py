@@ -15,7 +15,7 @@ from benchmark.nn.dice import sigmoid_dice, with_background
 from benchmark.nn.heads import PooledClassifier, lesion_target
 from benchmark.nn.losses import dice_ce, lesion_presence
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, Size3
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
 from benchmark.vocabulary import BenchError, did_you_mean
 
 VARIANTS = ("transplanted", "native")
@@ -88,11 +88,23 @@ class Andrearczyk(Method):
         return {"seg": 0.5, "class": 1e-3}
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        bottleneck, skips = self.net.encode(batch.image)
+        outputs = self.named_outputs(batch.image, generator=batch.generator)
         return {
-            "seg": self.segmentation_loss(self.net.decode(bottleneck, skips), batch.label),
-            "class": lesion_presence(self.classifier([*skips, bottleneck]), self.present(batch)),
+            "seg": self.segmentation_loss(outputs["output"], batch.label),
+            "class": lesion_presence(outputs["class"], self.present(batch)),
         }
+
+    def named_outputs(
+        self, image: Float[Tensor, "b m x y z"], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        bottleneck, skips = self.net.encode(image)
+        return {
+            "output": self.net.decode(bottleneck, skips),
+            "class": self.classifier([*skips, bottleneck]),
+        }
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        return {"output": ("segmentation", ""), "class": ("classification", "")}
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         return self.net(image)

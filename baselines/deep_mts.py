@@ -15,7 +15,7 @@ from benchmark.nn.dice import softmax_dice
 from benchmark.nn.heads import lesion_target, pooled
 from benchmark.nn.losses import dice_ce, lesion_presence
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, Size3
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
 from benchmark.vocabulary import BenchError, did_you_mean
 
 VARIANTS = ("transplanted", "native")
@@ -105,20 +105,29 @@ class DeepMTS(Method):
         return {"seg": 1.0, "class": 1.0, "l2": 0.1} if self.native else {"seg": 0.5, "class": 1e-3}
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        bottleneck, skips = self.net.encode(batch.image)
+        outputs = self.named_outputs(batch.image, generator=batch.generator)
+        losses = {
+            "seg": self.segmentation_loss(outputs["output"], batch.label),
+            "class": lesion_presence(outputs["class"], self.present(batch)),
+        }
+        if self.native:
+            losses["l2"] = self.head.squared_weights()
+        return losses
+
+    def named_outputs(
+        self, image: Float[Tensor, "b m x y z"], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        bottleneck, skips = self.net.encode(image)
         logits = self.net.decode(bottleneck, skips)
         encoded = [tap(maps) for tap, maps in zip(self.taps, [*skips, bottleneck], strict=True)]
         vectors = [pooled(encoded)]
         if self.cascade is not None:
             lesion = logits.float().softmax(dim=1)[:, 1:]
-            vectors.append(self.cascade(torch.cat([batch.image, lesion], dim=1)))
-        losses = {
-            "seg": self.segmentation_loss(logits, batch.label),
-            "class": lesion_presence(self.head(vectors), self.present(batch)),
-        }
-        if self.native:
-            losses["l2"] = self.head.squared_weights()
-        return losses
+            vectors.append(self.cascade(torch.cat([image, lesion], dim=1)))
+        return {"output": logits, "class": self.head(vectors)}
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        return {"output": ("segmentation", ""), "class": ("classification", "")}
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         return self.net(image)

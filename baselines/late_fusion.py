@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, Size3, UnsupportedDatasetError
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3, UnsupportedDatasetError
 from benchmark.vocabulary import BenchError, did_you_mean
+
+JOINS = ("logit", "union", "intersection")
 
 
 class LateFusion(Method):
@@ -48,9 +50,10 @@ class LateFusion(Method):
     examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "CT only": {"members": ["CT"]},
         "PET only": {"members": ["PET"]},
-        "T1gd and FLAIR": {"members": ["T1gd", "FLAIR"]},
+        "T1Gd and FLAIR": {"members": ["T1Gd", "FLAIR"]},
     }
     small: ClassVar[Mapping[str, Any]] = {"channels": [4, 8, 8, 8, 8]}
+    decodes_voxelwise = True
 
     def __init__(
         self,
@@ -75,17 +78,24 @@ class LateFusion(Method):
         self.nets = nn.ModuleDict({name: copy.deepcopy(first) for name in names})
         self.fusion = "single" if len(names) == 1 else "late"
         self.loss_names = tuple(_loss_name(name) for name in names)
-        self.readings = ("",) if len(names) == 1 else ("logit", "union", "intersection", *names)
+        self.readings = ("",) if len(names) == 1 else (*JOINS, *names)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        return {
-            _loss_name(name): dice_ce(net(batch.modality(name)), batch.label)
-            for name, net in self.nets.items()
-        }
+        outputs = self.named_outputs(batch.image, generator=batch.generator)
+        return {_loss_name(name): dice_ce(logits, batch.label) for name, logits in outputs.items()}
+
+    def named_outputs(
+        self, image: Float[Tensor, "b m x y z"], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The logits of every member."""
+        return {name: net(self.modality(image, name)) for name, net in self.nets.items()}
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        return dict.fromkeys(self.nets, ("segmentation", ""))
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         """The members' logits, one member's classes after the other's."""
-        return torch.cat([net(self.modality(image, name)) for name, net in self.nets.items()], dim=1)
+        return torch.cat(list(self.named_outputs(image).values()), dim=1)
 
     def decode(self, output: Float[Tensor, "b c x y z"], reading: str = "") -> Integer[Tensor, "b 1 x y z"]:
         """The members' logits as a label map, for one of `readings`; "" is the first."""
@@ -93,6 +103,8 @@ class LateFusion(Method):
         if reading not in self.readings:
             raise BenchError(f"There is no reading {reading!r}. {did_you_mean(reading, self.readings)}")
         logits = dict(zip(self.nets, output.chunk(len(self.nets), dim=1), strict=True))
+        if reading not in (*JOINS, *logits):
+            reading = "logit"
         if len(logits) == 1:
             return super().decode(output)
         if reading in logits:
@@ -109,12 +121,26 @@ class LateFusion(Method):
 
     def only(self, reading: str) -> Method:
         """The network of one member, with the same weights; all of them where a reading joins them."""
-        if reading not in self.nets:
+        return self._of([reading]) if reading in self.nets else self
+
+    def without(self, modality: str) -> Method | None:
+        """The other members, joined as before; the reading of the one that is missing becomes their mean logit."""
+        if modality not in self.nets:
             return self
+        others = [name for name in self.nets if name != modality]
+        if not others:
+            return None
+        left = self._of(others)
+        left.readings = self.readings
+        return left
+
+    def _of(self, members: Sequence[str]) -> Method:
+        """These members alone, with the same weights."""
         with torch.device("meta"):
-            alone = LateFusion(self.dataset, self.patch_size, members=[reading], channels=self.channels)
-        alone.nets[reading] = self.nets[reading]
-        return alone.train(self.training)
+            left = LateFusion(self.dataset, self.patch_size, members=members, channels=self.channels)
+        for name in members:
+            left.nets[name] = self.nets[name]
+        return left.train(self.training)
 
 
 def _loss_name(modality: str) -> str:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from benchmark.nn.branches import declared_modality
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.unet import CHANNELS, Decoder, Encoder, check_patch_size
 from benchmark.protocols import Batch, DatasetSpec, Method, Size3, UnsupportedDatasetError
@@ -22,7 +23,8 @@ class MiddleFusion(Method):
 
     * `concatenate`: bottlenecks and skips are concatenated, and the decoder's inputs are as much wider
       (for two modalities 768 -> 64, 192 -> 32, 96 -> 16, 48 -> classes).
-    * `bottleneck`: the bottlenecks are concatenated; the skips are those of one modality, `skips_from` (default "PET").
+    * `bottleneck`: the bottlenecks are concatenated; the skips are those of one modality, `skips_from` (by default the
+      second of the data set's branches, for PET/CT the PET).
     * `sum`: bottlenecks and skips are added, and the decoder is the U-Net's own.
 
     Decisions:
@@ -36,7 +38,7 @@ class MiddleFusion(Method):
     paper: ClassVar[str] = "Marinov et al., Mirror U-Net, ICCV Workshops 2023 (Table 3, MF)"
     examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "bottleneck": {"variant": "bottleneck"},
-        "bottleneck, FLAIR skips": {"variant": "bottleneck", "skips_from": "FLAIR"},
+        "bottleneck, T2w skips": {"variant": "bottleneck", "skips_from": "T2w"},
         "sum": {"variant": "sum"},
     }
     fusion = "middle"
@@ -59,7 +61,7 @@ class MiddleFusion(Method):
                 f"skips_from turns nothing in middle fusion {variant!r}; leave it out, or choose 'bottleneck'."
             )
         if variant == "bottleneck":
-            skips_from = skips_from or "PET"
+            skips_from = skips_from or declared_modality(dataset, 1, write="skips_from: A")
             if skips_from not in dataset.modalities:
                 raise UnsupportedDatasetError(
                     f"skips_from is {skips_from!r}, but {dataset.name} has {', '.join(dataset.modalities)}; name one."

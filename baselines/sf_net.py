@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from benchmark.nn.branches import Group, declared_branches, declared_modality
 from benchmark.nn.convolution import Conv3d
 from benchmark.nn.decoders import PlainDecoder
 from benchmark.nn.dice import masks, soft_dice, with_background
@@ -22,6 +23,7 @@ from benchmark.protocols import (
     Batch,
     DatasetSpec,
     Method,
+    OutputKind,
     Preparation,
     Size3,
     UnsupportedDatasetError,
@@ -52,9 +54,10 @@ class SFNet(Method):
 
     Decisions:
 
-    * PET plays the authors' T2 and FLAIR (salient intensity), CT their T1 with contrast (structure): `intensity`,
-      `structure`. Several names of `intensity` give one weight map and one L_f each, and the L_f are added; the
-      original is `intensity=["T2w", "FLAIR"], structure="T1gd"`. The input is all modalities; theirs had no plain T1.
+    * PET plays the authors' T2 and FLAIR (salient intensity), CT their T1 with contrast (structure): `intensity` is by
+      default the second of the data set's branches, `structure` the first. Several names of `intensity` give one weight
+      map and one L_f each, and the L_f are added; the original is `intensity=["T2w", "FLAIR"], structure="T1Gd"`. The
+      input is all modalities; theirs had no plain T1.
     * A native network scores every foreground label with a sigmoid, and Dice is that of the data set's regions, whose
       labels' sigmoids are added. `forward` puts a background logit of 0 before the scores: argmax then is their
       threshold of one half.
@@ -76,7 +79,15 @@ class SFNet(Method):
     tasks = ("Seg", "Rec")
     fusion = "early"
     loss_names = ("seg", "fusion")
-    examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {"native": {"variant": "native"}}
+    examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "native": {"variant": "native"},
+        "the original's modalities": {
+            "variant": "native",
+            "intensity": ["T2w", "FLAIR"],
+            "structure": "T1Gd",
+        },
+    }
+    takes_modalities = "branches"
     small: ClassVar[Mapping[str, Any]] = {"channels": [8, 8, 8, 8]}
 
     def __init__(
@@ -85,8 +96,8 @@ class SFNet(Method):
         patch_size: Size3,
         *,
         variant: str = "transplanted",
-        intensity: str | Sequence[str] = "PET",
-        structure: str = "CT",
+        intensity: str | Sequence[str] | None = None,
+        structure: str | None = None,
         data_range: float | None = None,
         channels: Sequence[int] | None = None,
     ) -> None:
@@ -95,22 +106,11 @@ class SFNet(Method):
         if variant not in VARIANTS:
             raise BenchError(f"There is no variant {variant!r}. {did_you_mean(variant, VARIANTS)}")
         self.native = variant == "native"
-        self.intensity = (intensity,) if isinstance(intensity, str) else tuple(intensity)
-        self.structure = structure
-        missing = [name for name in (*self.intensity, structure) if name not in dataset.modalities]
-        if missing:
-            raise UnsupportedDatasetError(
-                f"intensity = {list(self.intensity)} and structure = {structure!r} must be of "
-                f"{list(dataset.modalities)}, the modalities of {dataset.name}."
-            )
-        if not self.intensity or structure in self.intensity:
-            raise BenchError(
-                f"intensity = {list(self.intensity)} and structure = {structure!r} must be different modalities."
-            )
+        self.intensity, self.structure = _roles(dataset, intensity, structure)
         if data_range is not None and data_range <= 0:
             raise BenchError(f"data_range is {data_range}; it must be positive.")
         prepared = self.preparation(dataset.preparation).intensities
-        z_scored = any(isinstance(prepared.get(name), ZScore) for name in (*self.intensity, structure))
+        z_scored = any(isinstance(prepared.get(name), ZScore) for name in (*self.intensity, self.structure))
         self.data_range = data_range or (2.0 if z_scored else 1.0)
         self.window = 11 if min(patch_size) >= 64 else 7
 
@@ -140,18 +140,36 @@ class SFNet(Method):
         return replace(usual, intensities=dict.fromkeys(self.dataset.modalities, ZScore(nonzero=True)))
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        bottleneck, skips = self.net.encode(batch.image)
-        weights = self.fusion_decoder(bottleneck).float().sigmoid()
+        outputs = self.named_outputs(batch.image, generator=batch.generator)
         structure = batch.modality(self.structure)
-        distances = []
-        for k, name in enumerate(self.intensity):
-            salient = batch.modality(name)
-            fused = torch.lerp(structure.float(), salient.float(), weights[:, k : k + 1])
-            distances.append(self.distance(fused, salient, structure))
+        distances = [
+            self.distance(outputs[f"fused {name}"], batch.modality(name), structure)
+            for name in self.intensity
+        ]
         return {
-            "seg": self.segmentation_loss(self.net.decode(bottleneck, skips), batch.label),
+            "seg": self.segmentation_loss(outputs["output"], batch.label),
             "fusion": torch.exp(-self.a) * torch.stack(distances).sum() + self.a,
         }
+
+    def named_outputs(
+        self, image: Float[Tensor, "b m x y z"], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The logits, and for each `intensity` the image it is fused into."""
+        bottleneck, skips = self.net.encode(image)
+        weights = self.fusion_decoder(bottleneck).float().sigmoid()
+        structure = self.modality(image, self.structure).float()
+        outputs = {"output": self.net.decode(bottleneck, skips)}
+        for k, name in enumerate(self.intensity):
+            salient = self.modality(image, name).float()
+            outputs[f"fused {name}"] = torch.lerp(structure, salient, weights[:, k : k + 1])
+        return outputs
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        """A fused image has the brightness of the modality it is named after."""
+        fused: dict[str, tuple[OutputKind, str]] = {
+            f"fused {name}": ("reconstruction", name) for name in self.intensity
+        }
+        return {"output": ("segmentation", ""), **fused}
 
     def distance(
         self,
@@ -182,6 +200,28 @@ class SFNet(Method):
         probability = logits.float().sigmoid()
         summed = [probability[:, list(labels)].sum(dim=1, keepdim=True) for labels in regions]
         return soft_dice(torch.cat(summed, dim=1), masks(label, regions), squared=True)
+
+
+def _roles(
+    dataset: DatasetSpec, intensity: Group | None, structure: str | None
+) -> tuple[tuple[str, ...], str]:
+    """The modalities that are fused; where one role is not given, that of the data set's branches."""
+    both = "intensity: A and structure: B"
+    if intensity is None:
+        _, intensity = declared_branches(dataset, write=both)
+    if structure is None:
+        structure = declared_modality(dataset, 0, write=both)
+    names = (intensity,) if isinstance(intensity, str) else tuple(intensity)
+    if any(name not in dataset.modalities for name in (*names, structure)):
+        raise UnsupportedDatasetError(
+            f"intensity = {list(names)} and structure = {structure!r} must be of "
+            f"{list(dataset.modalities)}, the modalities of {dataset.name}."
+        )
+    if not names or structure in names:
+        raise BenchError(
+            f"intensity = {list(names)} and structure = {structure!r} must be different modalities."
+        )
+    return names, structure
 
 
 class ResidualBlock(nn.Sequential):

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from benchmark.nn.branches import declared_modality
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, Size3, UnsupportedDatasetError
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3, UnsupportedDatasetError
 from benchmark.vocabulary import BenchError, did_you_mean
 
 SHARINGS = ("bottleneck", "decoder", "all_but_first", "encoder")
@@ -20,7 +21,8 @@ SHARINGS = ("bottleneck", "decoder", "all_but_first", "encoder")
 class Valindria(Method):
     """Dual-stream U-Nets that segment either modality; in each training step one of them learns.
 
-    Even steps show the first of `modalities` to its branch, odd steps the second; the mask is the same. Layers that are
+    Even steps show the first of `modalities` (by default the data set's branches, for PET/CT the CT) to its branch, odd
+    steps the second; the mask is the same. Layers that are
     shared learn in every step, the others in every second one. `sharing`, after the four networks of the original:
 
     * `bottleneck` (v4): all but layer 5 are separate, as in Mirror U-Net with L = {5}.
@@ -54,8 +56,10 @@ class Valindria(Method):
         "all but the first layer shared": {"sharing": "all_but_first"},
         "shared encoder": {"sharing": "encoder"},
         "zero CT slip": {"zero_ct": True},
-        "T1gd and FLAIR": {"modalities": ["T1gd", "FLAIR"]},
+        "T1w and T2w": {"modalities": ["T1w", "T2w"]},
     }
+    takes_modalities = "branches"
+    decodes_voxelwise = True
     small: ClassVar[Mapping[str, Any]] = {"channels": [4, 8, 8, 8, 8]}
 
     def __init__(
@@ -63,7 +67,7 @@ class Valindria(Method):
         dataset: DatasetSpec,
         patch_size: Size3,
         *,
-        modalities: Sequence[str] = ("CT", "PET"),
+        modalities: Sequence[str] | None = None,
         sharing: str = "bottleneck",
         channels: Sequence[int] = CHANNELS,
         zero_ct: bool = False,
@@ -71,6 +75,9 @@ class Valindria(Method):
         super().__init__(dataset, patch_size)
         if sharing not in SHARINGS:
             raise BenchError(f"There is no sharing {sharing!r}. {did_you_mean(sharing, SHARINGS)}")
+        if modalities is None:
+            pair = "modalities: [A, B]"
+            modalities = [declared_modality(dataset, branch, write=pair) for branch in (0, 1)]
         if len(modalities) != 2 or modalities[0] == modalities[1]:
             raise BenchError(f"modalities is {list(modalities)}; it must name two different ones.")
         missing = [name for name in modalities if name not in dataset.modalities]
@@ -100,17 +107,41 @@ class Valindria(Method):
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         turn = self.second if batch.step % 2 else self.first
-        image = batch.modality(turn)
-        if self.zero_ct and turn == self.first:
-            image = torch.zeros_like(image)
-        return {"seg": dice_ce(self.branches[turn](image), batch.label)}
+        outputs = self.named_outputs(batch.image, generator=batch.generator, streams=[turn])
+        return {"seg": dice_ce(outputs[turn], batch.label)}
+
+    def named_outputs(
+        self,
+        image: Float[Tensor, "b m x y z"],
+        *,
+        generator: torch.Generator | None = None,
+        streams: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """The logits of the branches, or of those of some `streams`, as a training step runs them."""
+        outputs: dict[str, Tensor] = {}
+        for name in self.branches if streams is None else streams:
+            shown = self.modality(image, name)
+            if generator is not None and self._sees_zeros(name):
+                shown = outputs[f"{name} input"] = torch.zeros_like(shown)
+            outputs[name] = self.branches[name](shown)
+        return outputs
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        kinds: dict[str, tuple[OutputKind, str]] = {}
+        for name in self.branches:
+            if self._sees_zeros(name):
+                kinds[f"{name} input"] = ("input", name)
+            kinds[name] = ("segmentation", "")
+        return kinds
+
+    def _sees_zeros(self, branch: str) -> bool:
+        return self.zero_ct and branch == self.first
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         """The branches' logits, the first branch's classes before the second's; with `zero_ct` those of one branch."""
         if self.zero_ct and len(self.branches) == 2:
             return self._by_window(image)
-        logits = [branch(self.modality(image, name)) for name, branch in self.branches.items()]
-        return torch.cat(logits, dim=1)
+        return torch.cat(list(self.named_outputs(image).values()), dim=1)
 
     def _by_window(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:
         first = self.modality(image, self.first)
@@ -138,8 +169,18 @@ class Valindria(Method):
         With `zero_ct` the second, which predicts all but empty windows.
         """
         wanted = self.second if self.zero_ct else reading
-        if wanted not in self.branches:
+        return self._branch_alone(wanted, (reading,)) if wanted in self.branches else self
+
+    def without(self, modality: str) -> Method | None:
+        """The other branch alone, in every reading; with `zero_ct` not the first, which never saw an image."""
+        if modality not in self.branches:
             return self
+        if self.zero_ct and modality == self.second:
+            return None
+        others = [name for name in self.branches if name != modality]
+        return self._branch_alone(others[0], self.readings) if others else None
+
+    def _branch_alone(self, branch: str, readings: tuple[str, ...]) -> Method:
         with torch.device("meta"):
             alone = Valindria(
                 self.dataset,
@@ -149,8 +190,8 @@ class Valindria(Method):
                 channels=self.channels,
                 zero_ct=self.zero_ct,
             )
-        alone.branches = nn.ModuleDict({wanted: self.branches[wanted]})
-        alone.readings = (reading,)
+        alone.branches = nn.ModuleDict({branch: self.branches[branch]})
+        alone.readings = readings
         return alone.train(self.training)
 
     def unused_parameters(self) -> dict[str, str]:

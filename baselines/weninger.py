@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from benchmark.nn.branches import title
 from benchmark.nn.decoders import PlainDecoder
 from benchmark.nn.heads import PooledClassifier, lesion_target
-from benchmark.nn.losses import check_rec_norm, dice_ce, lesion_presence, reconstruction
+from benchmark.nn.losses import check_rec_norm, dice_ce, lesion_presence, reconstructions
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, Size3
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
 from benchmark.vocabulary import BenchError, did_you_mean
 
 
@@ -84,16 +85,29 @@ class Weninger(Method):
         return {"seg": 0.5, "rec": 1e-4, "class": 1e-3}
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        bottleneck, skips = self.net.encode(batch.image)
-        rebuilt = self.reconstruction_decoder(bottleneck)
-        errors = [
-            reconstruction(ours, image, norm=self.rec_norm)
-            for ours, image in zip(rebuilt.split(1, dim=1), batch.image.split(1, dim=1), strict=True)
-        ]
+        outputs = self.named_outputs(batch.image, generator=batch.generator)
         return {
-            "seg": dice_ce(self.net.decode(bottleneck, skips), batch.label),
-            "rec": torch.stack(errors).sum(),
-            "class": lesion_presence(self.detector([bottleneck]), self.present(batch)),
+            "seg": dice_ce(outputs["output"], batch.label),
+            "rec": reconstructions(outputs["rebuilt"], batch.image, norm=self.rec_norm),
+            "class": lesion_presence(outputs["class"], self.present(batch)),
+        }
+
+    def named_outputs(
+        self, image: Float[Tensor, "b m x y z"], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        bottleneck, skips = self.net.encode(image)
+        rebuilt = self.reconstruction_decoder(bottleneck)
+        return {
+            "output": self.net.decode(bottleneck, skips),
+            "rebuilt": rebuilt,
+            "class": self.detector([bottleneck]),
+        }
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        return {
+            "output": ("segmentation", ""),
+            "rebuilt": ("reconstruction", title(self.dataset.modalities)),
+            "class": ("classification", ""),
         }
 
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:

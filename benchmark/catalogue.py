@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
 from benchmark.protocols import Entrant, ExternalMethod, Method
-from benchmark.registry import DATASETS, build_without_memory, dataset, entrants
-from benchmark.vocabulary import BenchError, MissingPackageError, Size3, UnsupportedDatasetError
+from benchmark.registry import build_without_memory, dataset, dataset_names, entrants
+from benchmark.vocabulary import BenchError, DatasetSpec, MissingPackageError, Size3, UnsupportedDatasetError
 
-PATCH: Size3 = (96, 96, 96)
+PATCHES: tuple[Size3, ...] = ((96, 96, 96), (128, 128, 128))
+"""A method's sizes are those on the first that it does not refuse."""
 
 
 def summary(name: str) -> dict[str, Any]:
-    """A method in one row: its first variant with its defaults. `problem`: why it cannot be used here, or None."""
+    """A method in one row: its first variant with its defaults, or with the first example that serves a data set.
+
+    `shown_with` names the example; `problem`: why it cannot be used here, or None.
+    """
     row: dict[str, Any] = {
         "method": name,
         "paper": "",
@@ -24,6 +29,9 @@ def summary(name: str) -> dict[str, Any]:
         "fusion": "",
         "parameters": None,
         "trains_itself": False,
+        "takes_modalities": "",
+        "takes_labels": "",
+        "shown_with": "",
         "datasets": {},
         "variants": [],
         "examples": [],
@@ -34,7 +42,7 @@ def summary(name: str) -> dict[str, Any]:
     except BenchError as error:
         return row | {"problem": str(error)}
     kind = next(iter(kinds.values()))
-    facts = _facts(name, {})
+    shown_with, facts = _first_served(name, kind)
     examples = list(dict.fromkeys(example for each in kinds.values() for example in each.examples))
     return row | {
         "paper": kind.paper,
@@ -42,11 +50,26 @@ def summary(name: str) -> dict[str, Any]:
         "fusion": facts["fusion"],
         "parameters": facts["parameters"],
         "trains_itself": issubclass(kind, ExternalMethod),
+        "takes_modalities": kind.takes_modalities,
+        "takes_labels": kind.takes_labels,
+        "shown_with": shown_with,
         "datasets": facts["datasets"],
         "variants": list(kinds) if len(kinds) > 1 else _variants(kind),
         "examples": examples,
         "problem": facts["problem"],
     }
+
+
+def _first_served(name: str, kind: type[Entrant]) -> tuple[str, dict[str, Any]]:
+    """The facts of the defaults, or, where they must be told something, of the first example that serves a data set."""
+    defaults = _facts(name, {})
+    if not defaults["datasets"] or None in defaults["datasets"].values():
+        return "", defaults
+    for example, arguments in kind.examples.items():
+        facts = _facts(name, arguments)
+        if None in facts["datasets"].values():
+            return example, facts
+    return "", defaults
 
 
 def _variants(kind: type[Entrant]) -> list[str]:
@@ -79,6 +102,8 @@ def _variant(name: str, kind: type[Entrant], *, several: bool) -> dict[str, Any]
         "variant": kind.variant,
         "paper": kind.paper,
         "trains_itself": issubclass(kind, ExternalMethod),
+        "takes_modalities": kind.takes_modalities,
+        "takes_labels": kind.takes_labels,
         "text": inspect.getdoc(kind) or "",
         "arguments": [
             {
@@ -100,16 +125,37 @@ def _type(annotation: object) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
+def _datasets() -> Iterator[tuple[str, DatasetSpec]]:
+    """Those whose facts are known without a folder; phantoms have the facts of what they stand for."""
+    for name in dataset_names():
+        known = dataset(name)
+        if known.phantoms is not None:
+            continue
+        with contextlib.suppress(BenchError):
+            yield name, known.spec_of(None)
+
+
+def _built(name: str, arguments: Mapping[str, Any], spec: DatasetSpec) -> Method | ExternalMethod:
+    refused: BenchError | None = None
+    for patch_size in PATCHES:
+        try:
+            return build_without_memory(name, arguments, spec=spec, patch_size=patch_size, loss_weights=None)
+        except UnsupportedDatasetError:
+            raise
+        except BenchError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
 def _facts(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What the method is with these arguments, on the first data set that it serves."""
     served: dict[str, str | None] = {}
     built: Method | ExternalMethod | None = None
     problem: str | None = None
-    for known in DATASETS:
+    for known, spec in _datasets():
         try:
-            method = build_without_memory(
-                name, arguments, spec=dataset(known).spec, patch_size=PATCH, loss_weights=None
-            )
+            method = _built(name, arguments, spec)
         except UnsupportedDatasetError as reason:
             served[known] = str(reason)
         except BenchError as error:

@@ -36,6 +36,7 @@ __all__ = [
     "ExternalTraining",
     "Method",
     "MissingPackageError",
+    "OutputKind",
     "Percentiles",
     "Preparation",
     "Size3",
@@ -44,6 +45,10 @@ __all__ = [
     "ZScore",
     "modality_index",
 ]
+
+
+OutputKind = Literal["input", "reconstruction", "segmentation", "classification"]
+"""What one of a network's named outputs is."""
 
 
 def modality_index(modalities: tuple[str, ...], name: str) -> int:
@@ -104,6 +109,11 @@ class Entrant(ABC):
     """Named sets of arguments that are worth listing and testing besides the defaults."""
     small: ClassVar[Mapping[str, Any]] = {}
     """Arguments that make the network small, for tests on patches of 32 voxels."""
+    takes_modalities: ClassVar[Literal["any", "branches"]] = "any"
+    """`any`: however many a data set has, without being told which; `branches`: two roles, for modalities that the data
+    set's `branches` or an argument names."""
+    takes_labels: ClassVar[Literal["one", "several"]] = "several"
+    """Whether it tells several labels apart, or serves data sets of one label alone."""
 
     tasks: tuple[str, ...] = ("Seg",)
     """What is learned, in the words of Table 4: Seg, Rec, Class."""
@@ -117,6 +127,8 @@ class Entrant(ABC):
     """The keys of `losses`, fixed by the constructor; a run's `loss_weights` must have the same."""
     readings: tuple[str, ...] = ("",)
     """The ways one trained network is read as a label map; the first steers validation."""
+    told_regions: tuple[str, ...] | None = None
+    """The data set's regions that its label maps can tell; the others are not scored. None: all."""
 
     dataset: DatasetSpec
     patch_size: Size3
@@ -132,6 +144,10 @@ class Entrant(ABC):
 
 class Method(nn.Module, Entrant):
     """A segmentation method in our training loop: what it minimises, what it predicts, how that becomes a label map."""
+
+    decodes_voxelwise: ClassVar[bool] = True
+    """`decode` looks at each voxel by itself, and is shown the volume slab by slab, which takes less memory. A class
+    with a `decode` of its own that keeps to this says so again; else it is shown the volume as a whole."""
 
     def __init__(self, dataset: DatasetSpec, patch_size: Size3) -> None:
         super().__init__()
@@ -163,10 +179,46 @@ class Method(nn.Module, Entrant):
         """What this reading needs of the network, for its costs. Default: all of it."""
         return self
 
+    def named_outputs(
+        self, image: Float[Tensor, "b m x y z"], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What every part of the network says of a patch, by name; `losses` is computed from the same call.
+
+        Maps are `b c x y z` on the patch's voxels: class logits, the background first, or images in prepared units.
+        What is said of a whole patch is a logit, `b`. Without a generator, inputs are as in inference; with one they
+        are corrupted as in training, and what is shown instead of an image is listed, too. Default: `forward` alone.
+        """
+        return {"output": self(image)}
+
+    def output_kinds(self) -> dict[str, tuple[OutputKind, str]]:
+        """What each of `named_outputs` is, and of what.
+
+        `input` (with a generator alone) and `reconstruction` are of a modality, or of several, joined by " + " in the
+        order of their channels; `segmentation` is of a region, one channel beside the background, or of all labels;
+        `classification` is of the patch. "" stands for all labels and for the patch.
+        """
+        return {"output": ("segmentation", "")}
+
+    def without(self, modality: str) -> Method | None:
+        """The trained network as it predicts where a modality is missing, whatever is shown in its place.
+
+        Itself, where it does not look at the modality; a part that does without it, with the same weights; or None: it
+        has no answer of its own, and is shown zeros.
+        """
+        return None
+
     def modality(self, image: Float[Tensor, "b m x y z"], name: str) -> Float[Tensor, "b 1 x y z"]:
         """One modality's channel of a whole image."""
         index = modality_index(self.dataset.modalities, name)
         return image[:, index : index + 1]
+
+    def modalities(
+        self, image: Float[Tensor, "b m x y z"], names: Sequence[str]
+    ) -> Float[Tensor, "b k x y z"]:
+        """Several modalities' channels of a whole image, in this order."""
+        if len(names) == 1:
+            return self.modality(image, names[0])
+        return torch.cat([self.modality(image, name) for name in names], dim=1)
 
     def unused_parameters(self) -> dict[str, str]:
         """Parameters that no loss reaches, with the reason. Empty for most methods."""

@@ -43,6 +43,10 @@ class InterruptedRunError(BenchError):
     """The run was asked to stop; its checkpoint is written."""
 
 
+class PrunedRunError(BenchError):
+    """A search has seen enough of the run; its checkpoint is written."""
+
+
 @dataclass
 class Progress:
     """All of a training that is not in the network or the optimiser."""
@@ -89,12 +93,19 @@ def train(
     checkpoint_seconds: float = 120.0,
     asked_to_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[Progress, int], None] = lambda progress, steps: None,
+    further_validations: int = 0,
+    measured: Callable[[], Mapping[str, float]] = dict,
+    pruned: Callable[[int, Mapping[str, float]], bool] = lambda step, numbers: False,
 ) -> Progress:
     """Train `method` on `device` until its last step, from the folder's checkpoint if there is one.
 
+    For a search: `further_validations` are validations, at equal distances, that choose no checkpoint; `measured` are
+    more numbers of a validation, by their columns in the history; `pruned` is told the step and the numbers of every
+    validation, and answers whether the training is to end there.
+
     Leaves `last.safetensors` (and `best.safetensors` where the configuration asks for it), `history.csv`
     and the checkpoint. Raises DivergedError with the step and its cases when a loss is not finite,
-    InterruptedRunError after a checkpoint when `asked_to_stop`.
+    InterruptedRunError after a checkpoint when `asked_to_stop`, PrunedRunError when `pruned`.
     """
     steps = total_steps(config, sampler)
     memory_format = torch.channels_last_3d if config.channels_last else torch.contiguous_format
@@ -109,7 +120,8 @@ def train(
     losses_of = torch.compile(method.losses) if config.compile else method.losses
     generator = torch.Generator(device)
     row_steps = _row_steps(steps, sampler.steps_per_epoch)
-    validation_steps = _validation_steps(steps, config.validations)
+    choosing_steps = _validation_steps(steps, config.validations)
+    validation_steps = choosing_steps | _validation_steps(steps, further_validations)
     unchecked: deque[tuple[int, tuple[str, ...], Tensor]] = deque()
     names = (*method.loss_names, "loss")
 
@@ -175,23 +187,28 @@ def train(
         ):
             check_losses()
         progress.seconds = time.monotonic() - started
+        validated: dict[str, float] = {}
         if row_due or validation_due or last:
-            val_dice = None
             if validation_due:
                 began = time.monotonic()
-                val_dice = validate()
+                validated = {"val_dice": validate(), **measured()}
                 # What is compared between methods is the time of the steps.
                 started += time.monotonic() - began
-            _add_row(progress, sampler.steps_per_epoch, method.watched(), val_dice)
+            _add_row(progress, sampler.steps_per_epoch, method.watched(), validated)
             method.train()
             folder.write_history(progress.history)
-            if validation_due and config.checkpoint == "best":
+            if progress.step in choosing_steps and config.checkpoint == "best":
                 save_due |= _keep_best(progress, method, folder.best_weights_file)
         on_step(progress, steps)
-        if save_due or stop or last:
+        enough = bool(validated) and pruned(progress.step, validated) and not last
+        if save_due or stop or last or enough:
             progress.peak_memory_mb = max(progress.peak_memory_mb, peak_memory_mb(device))
             _save_checkpoint(folder.checkpoint_file, progress, method, optimiser, scaler)
             saved_at = time.monotonic()
+        if enough:
+            raise PrunedRunError(
+                f"Pruned at step {progress.step} of {steps}; a grid that has the run continues it."
+            )
         if stop and not last:
             raise InterruptedRunError(
                 f"Stopped at step {progress.step} of {steps}; the same command continues it."
@@ -285,6 +302,19 @@ class _HostBatch:
         return cls(image, label, has_lesion, patches.case_ids, patches.step)
 
 
+def batch_of(
+    patches: PatchArrays,
+    method: Method,
+    *,
+    device: torch.device,
+    channels_last: bool,
+    generator: torch.Generator,
+) -> Batch:
+    """Patches as the training loop hands them to a method."""
+    memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+    return _to_device(_HostBatch.of(patches, pin=False), method, device, memory_format, generator)
+
+
 def _to_device(
     patches: _HostBatch,
     method: Method,
@@ -340,7 +370,10 @@ def _validation_steps(steps: int, validations: int) -> set[int]:
 
 
 def _add_row(
-    progress: Progress, steps_per_epoch: int, watched: Mapping[str, Tensor], val_dice: float | None
+    progress: Progress,
+    steps_per_epoch: int,
+    watched: Mapping[str, Tensor],
+    validated: Mapping[str, float],
 ) -> None:
     row: dict[str, float] = {
         "step": progress.step,
@@ -350,8 +383,7 @@ def _add_row(
     if progress.summed_steps:
         row |= {name: total / progress.summed_steps for name, total in progress.loss_sums.items()}
     row |= {name: float(value.detach()) for name, value in watched.items()}
-    if val_dice is not None:
-        row["val_dice"] = val_dice
+    row |= validated
     progress.history.append(row)
     progress.loss_sums, progress.summed_steps = {}, 0
 

@@ -41,6 +41,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 STUDIES = Path(__file__).parent
 PROFILES = STUDIES / "profiles"
+SEARCH_PREFIX = "search_"
+"""Files of this name beside the grids are searches; see `studies.search`."""
 
 AT_LAUNCH = ("fold", "seed")
 """Settings that a study leaves to the command line."""
@@ -91,13 +93,15 @@ class PhantomSettings(_Strict):
 class Profile(_Strict):
     """How large an experiment is: `config` for every run, `method_args` for the runs of one method.
 
-    `datasets` are settings, as `config`, for the runs on one data set. `method_args` are named by method, and by
-    `method/variant` where a variant has arguments of its own. `phantoms` are named by data set.
+    `datasets` and `methods` are settings, as `config`, for the runs on one data set and of one method; the latter win.
+    `method_args` are named by method, and by `method/variant` where a variant has arguments of its own. `phantoms` are
+    named by data set.
     """
 
     name: str
     config: dict[str, Any] = {}
     datasets: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Any]] = {}
     method_args: dict[str, dict[str, Any]] = {}
     folds: list[int] = [0]
     seeds: list[int] = [0]
@@ -164,15 +168,19 @@ class Cell:
 
     def settings(self, profile: Profile, dataset: str) -> dict[str, Any]:
         """The nested settings of the cell's runs on a data set, without fold and seed."""
-        of_dataset = profile.datasets.get(dataset, {})
-        merged = merge(
-            dict(self.common), profile.config, of_dataset, dict(self.question), {"dataset": dataset}
-        )
-        name = str(merged.get("method"))
-        variant = merged.get("method_args", {}).get("variant")
+        own = merge(dict(self.common), dict(self.question))
+        name, variant = str(own.get("method")), own.get("method_args", {}).get("variant")
         of_method = profile.method_args.get(name, {})
         arguments = profile.method_args.get(f"{name}/{variant}", of_method) if variant else of_method
-        merged = merge(merged, {"method_args": arguments}, dict(self.question))
+        merged = merge(
+            dict(self.common),
+            profile.config,
+            profile.datasets.get(dataset, {}),
+            profile.methods.get(name, {}),
+            {"method_args": arguments},
+            dict(self.question),
+            {"dataset": dataset},
+        )
         merged.pop("reading", None)
         return merged
 
@@ -281,14 +289,15 @@ def load_profile(profile: str) -> Profile:
     loaded = parse(Profile, {**content, "name": path.stem}, source=f"profiles/{path.name}")
     not_here = (*AT_LAUNCH, "dataset", "method", "method_args")
     check_settings(loaded.config, f"profiles/{path.name}: config", forbidden=not_here)
-    for dataset, settings in loaded.datasets.items():
-        check_settings(settings, f"profiles/{path.name}: datasets.{dataset}", forbidden=not_here)
+    for part in ("datasets", "methods"):
+        for name, settings in getattr(loaded, part).items():
+            check_settings(settings, f"profiles/{path.name}: {part}.{name}", forbidden=not_here)
     return loaded
 
 
 def available(folder: Path) -> list[str]:
-    """The names of the grids, or profiles, of a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("search_"))
+    """The names of the grids or profiles of a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith(SEARCH_PREFIX))
 
 
 def select(study: Study, only: Sequence[str]) -> list[bool]:

@@ -13,8 +13,12 @@ WITH_TENSORS = (
     "train",
     "inference",
     "evaluate",
+    "mask_pair",
     "metrics",
     "run",
+    "stitching",
+    "panels",
+    "predicting",
     "results",
     "data.patches",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmark.contract import BRAIN_MRI as BRAIN
-from benchmark.data.autopet import SPEC as PET_CT
+from benchmark.data.readers.autopet import SPEC as PET_CT
 from benchmark.protocols import Batch
 from benchmark.vocabulary import DatasetSpec, Size3
 

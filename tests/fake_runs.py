@@ -27,7 +27,7 @@ def order(results: Path, behaviour: str = "done", *, number: int = 0, seconds: f
         "loss_weights": {},
     }
     config = run_config(settings, source="test")
-    return RunOrder(results, run_id(config, "f"), config, Path(), Path(), Path(), "f", Resources())
+    return RunOrder(results, run_id(config, "f"), config, Path(), Path(), Path(), Path(), "f", Resources())
 
 
 def execute(order: RunOrder) -> None:

@@ -10,13 +10,16 @@ from benchmark.data.pipeline import ReadyData
 from benchmark.execution.order import RunOrder
 
 
-def order_of(settings: dict[str, Any], data: ReadyData, results: Path, **resources: Any) -> RunOrder:
-    """An order for these settings, scored on the grid of the data, with one thread."""
+def order_of(
+    settings: dict[str, Any], data: ReadyData, results: Path, *, root: Path = Path(), **resources: Any
+) -> RunOrder:
+    """An order for these settings, scored on the grid of the data, with one thread. `root`: the data set's folder."""
     config = run_config(settings, source="test")
     return RunOrder(
         results=results,
         run_id=run_id(config, data.fingerprint),
         config=config,
+        root=root,
         store=data.store,
         scored_on=data.store,
         splits=data.splits,

@@ -10,8 +10,9 @@ import torch
 from drawn import BRAIN, PET_CT, batch, parameters
 from torch import Tensor, nn
 
-from baselines.aahn import AAHN, ResidualStage
+from baselines.aahn import AAHN
 from benchmark.costs import forward_gflops
+from benchmark.nn.blocks2d import ResidualStage
 from benchmark.nn.heterogeneous import ChannelAttention, CrossAttention, FeatureAlignment, GraphFusion
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.slices import slices_of, volumes_of

@@ -359,9 +359,7 @@ def test_check_method_says_what_fails_where_and_what_to_do(bench: Bench) -> None
     answer = json.loads(bench.out)
     assert (answer["method"], answer["kept"]) == ("net", False)
     broken = {(row["example"], row["dataset"]) for row in answer["checks"] if row["state"] == "broken"}
-    assert broken == {
-        (example, data) for example in ("defaults", "wide") for data in ("autopet", "msd")
-    }
+    assert broken == {(example, data) for example in ("defaults", "wide") for data in ("autopet", "msd")}
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,57 @@ FAULTS = {
                 def __init__(self, dataset, patch_size):
                     raise UnsupportedDatasetError("it needs ultrasound.")
             """,
-            "With these arguments it serves neither autopet nor brain-mri: it needs ultrasound.",
+            "With these arguments it serves neither autopet nor msd: it needs ultrasound.",
         ),
         (
             'class Net(Healthy):\n    examples = {"broad": {"widht": 8}}',
             "net has no argument 'widht'. Did you mean 'width'?",
         ),
     ],
+    "has_abilities": [
+        (
+            'class Net(Healthy):\n    takes_modalities = "all"',
+            "takes_modalities is 'all'; it must be 'any' or 'branches'",
+        ),
+        (
+            'class Net(Healthy):\n    takes_labels = "many"',
+            "takes_labels is 'many'; it must be 'one' or 'several'",
+        ),
+        (
+            'class Net(Healthy):\n    takes_labels = "one"',
+            "takes_labels is 'one', but it serves defaults on msd; refuse it, or say 'several'",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def __init__(self, dataset, patch_size):
+                    if len(dataset.labels) > 1:
+                        raise UnsupportedDatasetError("it knows one label.")
+                    super().__init__(dataset, patch_size)
+            """,
+            "takes_labels is 'several', but it serves no data set of several labels",
+        ),
+        (
+            'class Net(Healthy):\n    takes_modalities = "branches"',
+            "takes_modalities is 'branches', but it serves three modalities without being told",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def __init__(self, dataset, patch_size):
+                    if len(dataset.modalities) % 2:
+                        raise UnsupportedDatasetError("it needs pairs.")
+                    super().__init__(dataset, patch_size)
+            """,
+            "takes_modalities is 'any', but with three modalities it says: it needs pairs. Serve any number",
+        ),
+    ],
     "announces": [
+        (
+            'class Net(Healthy):\n    told_regions = ("heart",)',
+            "told_regions names heart; autopet has tumor",
+        ),
+        ("class Net(Healthy):\n    told_regions = ()", "told_regions is empty; None stands for all regions"),
         (
             'class Net(Healthy):\n    tasks = property(lambda s: ("Segment",), lambda s, v: None)',
             "tasks is ('Segment',)",
@@ -157,6 +200,27 @@ FAULTS = {
         (
             "class Net(Healthy):\n    def watched(self):\n        return {'seg': torch.ones(())}",
             "watched()['seg'] must be one finite number under a name that no loss has",
+        ),
+    ],
+    "learns_what_it_shows": [
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": self(image)}
+            """,
+            "With nothing but NaN from named_outputs(), seg, rec is finite as before",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": self(image)}
+                def losses(self, batch):
+                    seg = dice_ce(self.named_outputs(batch.image)["output"], batch.label)
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "With nothing but NaN from named_outputs(), rec is finite as before",
         ),
     ],
     "is_deterministic": [
@@ -362,8 +426,107 @@ FAULTS = {
             "RuntimeError: shape '[1, 1, 32, 16, 16]' is invalid",
         ),
         (
+            """
+            class Net(Healthy):
+                decodes_voxelwise = True
+                def decode(self, output, reading=''):
+                    return super().decode(output - output.mean(dim=(2, 3, 4), keepdim=True))
+            """,
+            "decode(output, '') of two halves of a volume is not that of the whole; leave `decodes_voxelwise` out",
+        ),
+        (
             "class Net(Healthy):\n    def only(self, reading):\n        pass",
             "only('') returned NoneType; it must return a Method",
+        ),
+    ],
+    "shows_outputs": [
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": self(image), "mean": self.mean(self.features(image))}
+            """,
+            "named_outputs(image) has output, mean; output_kinds() names output",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def output_kinds(self):
+                    return super().output_kinds() | {"dark": ("input", "CT")}
+            """,
+            "named_outputs(image, generator=...) has output; output_kinds() names dark, output",
+        ),
+        (
+            'class Net(Healthy):\n    def output_kinds(self):\n        return {"output": ("mask", "")}',
+            "output_kinds()['output'] is of the kind 'mask'; choose of input, reconstruction",
+        ),
+        (
+            'class Net(Healthy):\n    def output_kinds(self):\n        return {"output": ("segmentation", "heart")}',
+            "output_kinds()['output'] is a segmentation of 'heart', which autopet has not",
+        ),
+        (
+            'class Net(Healthy):\n    def output_kinds(self):\n        return {"output": ("reconstruction", "CT")}',
+            "The output output has the shape [2, 2, 32, 16, 16]; it must be [2, 1, 32, 16, 16]",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": self(image) / 0}
+            """,
+            "The output output has values that are not finite",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": self(image) + random.random()}
+            """,
+            "In eval mode two calls of named_outputs(image) differ in output",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": 2 * self(image)}
+            """,
+            "forward() has a channel that is none of those of named_outputs(image)",
+        ),
+    ],
+    "does_without": [
+        (
+            "class Net(Healthy):\n    def without(self, modality):\n        return self",
+            "without('CT') is a network that looks at CT",
+        ),
+        (
+            "class Net(Healthy):\n    def without(self, modality):\n        return 0",
+            "without('PET') returned int; it must return a Method or None",
+        ),
+        (
+            """
+            class Net(Healthy):
+                readings = ("a", "b")
+                def decode(self, output, reading=""):
+                    return super().decode(output)
+                def without(self, modality):
+                    alone = Blind(self.dataset, self.patch_size)
+                    alone.readings = ("a",)
+                    return alone
+            class Blind(Healthy):
+                variant = "blind"
+                def features(self, image):
+                    return super().features(0 * image)
+            """,
+            "without('CT') has the readings ('a',); it must keep ('a', 'b')",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def without(self, modality):
+                    with torch.inference_mode(False), torch.no_grad():
+                        self.head.bias.add_(1)
+            """,
+            "without() changed the network it was asked of",
         ),
     ],
     "first_reading_is_the_default": [
@@ -436,7 +599,7 @@ def test_a_healthy_method_keeps_the_contract_on_both_data_sets(write: Write) -> 
     found = list(verdicts(name))
     assert [(v.check.name, v.words) for v in found if v.state == "broken"] == []
     assert {str(v.setting) for v in found} == {
-        "defaults on autopet", "defaults on brain-mri", "wide on autopet", "wide on brain-mri",
+        "defaults on autopet", "defaults on msd", "wide on autopet", "wide on msd",
     }  # fmt: skip
 
 
@@ -480,6 +643,20 @@ def test_a_data_set_that_is_refused_is_no_fault_and_nothing_else_is_checked_on_i
     states = {v.check.run.__name__: v.state for v in (verdict_of(check, brain) for check in CHECKS)}
     assert states.pop("serves") == "kept"
     assert set(states.values()) == {"not checked"}
+
+
+def test_defaults_that_must_be_told_something_are_no_fault_where_an_example_serves(write: Write) -> None:
+    name = write(
+        """
+        class Net(Healthy):
+            examples = {"told": {"role": "CT"}}
+            def __init__(self, dataset, patch_size, *, role=None):
+                if role not in dataset.modalities:
+                    raise UnsupportedDatasetError("write role: A.")
+                super().__init__(dataset, patch_size)
+        """
+    )
+    assert findings(name, "serves") == {}
 
 
 def test_a_method_that_needs_larger_patches_is_checked_with_larger_ones(write: Write) -> None:
@@ -529,8 +706,9 @@ def test_methods_that_train_themselves_are_checked_for_what_makes_sense(write: W
     )
     found: list[Verdict] = list(verdicts(name))
     assert {v.words for v in found if v.state == "not checked"} == {("not applicable, it trains itself",)}
-    assert [v.check.run.__name__ for v in found if v.state == "kept"][:7] == [
-        "documented", "takes_arguments", "serves", "names_packages", "announces", "weighs", "prepares",
+    assert [v.check.run.__name__ for v in found if v.state == "kept"][:8] == [
+        "documented", "takes_arguments", "serves", "names_packages",
+        "has_abilities", "announces", "weighs", "prepares",
     ]  # fmt: skip
     assert not [v for v in found if v.state == "broken"]
 

@@ -68,3 +68,10 @@ def test_noise_has_the_deviation_it_is_given_and_follows_the_generator() -> None
     assert torch.equal(noisy, add_noise(image, std=0.3, generator=seeded(1)))
     assert not torch.equal(noisy, add_noise(image, std=0.3, generator=seeded(2)))
     assert float(image.abs().max()) == 0
+
+
+def test_the_modalities_of_a_voxel_stay_together_when_it_is_shuffled() -> None:
+    one = torch.rand(2, 1, 32, 32, 32)
+    shuffled = shuffle_cubes(torch.cat([one, 10 * one], dim=1), n_cubes=3, generator=seeded())
+    assert torch.equal(shuffled[:, :1], shuffle_cubes(one, n_cubes=3, generator=seeded()))
+    assert torch.equal(shuffled[:, 1:], 10 * shuffled[:, :1])

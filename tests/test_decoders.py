@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.nn.decoders import PlainDecoder
+from benchmark.nn.decoders import BottleneckDecoder, PlainDecoder
 from benchmark.nn.unet import CHANNELS, UNet
 
 
@@ -32,3 +32,12 @@ def test_no_norm_and_no_activation_follow_the_last_convolution() -> None:
     kinds = (nn.BatchNorm3d, nn.PReLU)
     assert not any(isinstance(module, kinds) for module in last[1].modules())
     assert all(any(isinstance(module, kinds) for module in layer[1].modules()) for layer in before)
+
+
+def test_the_bottleneck_decoder_takes_two_bottlenecks_and_ends_in_normalisation() -> None:
+    with torch.device("meta"):
+        one, two = BottleneckDecoder(CHANNELS), BottleneckDecoder(CHANNELS, 2)
+    widths = [(up.conv.in_channels, up.conv.out_channels) for up, _ in two]
+    assert widths == [(512, 64), (64, 32), (32, 16), (16, 2)]
+    assert sum(p.numel() for p in one.parameters()) == 1_100_153
+    assert any(isinstance(module, nn.BatchNorm3d) for module in two[-1][1].modules())

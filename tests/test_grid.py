@@ -74,12 +74,15 @@ def test_the_weights_and_arguments_of_table2_are_the_papers() -> None:
     assert (v3.training.learning_rate, v3.training.weight_decay, v3.dataset) == (1e-3, 1e-6, "autopet")
 
 
+GRIDS = [STUDIES / f"{name}.yaml" for name in available(STUDIES)]
+
+
 def study_on_its_data(path: Path) -> Study:
     study = load_study(path.stem)
     return study.on(dataset(study.dataset).spec_of(None).modalities)
 
 
-@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("profile", available(PROFILES))
 def test_every_study_gives_valid_distinct_runs_with_every_profile(path: Path, profile: str) -> None:
     study = study_on_its_data(path)
@@ -88,7 +91,7 @@ def test_every_study_gives_valid_distinct_runs_with_every_profile(path: Path, pr
     assert len({(run.config.canonical_json(), run.reading) for run in runs}) == 2 * len(study.cells())
 
 
-@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_the_demo_narrows_every_network(path: Path) -> None:
     study, demo, bare = study_on_its_data(path), load_profile("demo"), Profile(name="bare")
     for cell in study.cells():
@@ -98,12 +101,17 @@ def test_the_demo_narrows_every_network(path: Path) -> None:
         assert max(widths) < 256, cell.factors
 
 
-def test_a_profile_has_settings_for_one_data_set(tmp_path: Path) -> None:
-    text = "config: {training: {steps: 3, batch_size: 2}}\ndatasets: {d: {training: {steps: 4}}}"
+def test_a_profile_has_settings_for_one_data_set_and_for_one_method(tmp_path: Path) -> None:
+    text = (
+        "config: {training: {steps: 3, batch_size: 2}}\ndatasets: {d: {training: {steps: 4}}}\n"
+        "methods: {n: {training: {steps: 5}}}"
+    )
     profile = load_profile(study_file(tmp_path, text))
     cell = Cell({}, {"training": {"steps": 9}}, {"method": "m", "training": {"epochs": 7}})
     assert cell.settings(profile, "d")["training"] == {"steps": 4, "batch_size": 2, "epochs": 7}
     assert cell.settings(profile, "e")["training"] == {"steps": 3, "batch_size": 2, "epochs": 7}
+    other = Cell({}, {"method": "n"}, {"training": {"epochs": 7}})
+    assert other.settings(profile, "d")["training"] == {"steps": 5, "batch_size": 2, "epochs": 7}
 
 
 def test_a_level_for_each_modality_is_spelled_out_once_the_data_set_is_known(tmp_path: Path) -> None:
@@ -130,7 +138,7 @@ def test_a_variant_has_arguments_of_its_own_in_a_profile(tmp_path: Path) -> None
     assert third.settings(profile, "d")["method_args"] == {"variant": "third", "size": 1}
 
 
-@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_every_study_says_in_its_header_what_it_asks_costs_and_expects(path: Path) -> None:
     header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     assert all(

@@ -160,7 +160,7 @@ def test_what_there_is_to_read_and_to_minimise_is_named_after_the_members() -> N
 
 
 def test_members_and_readings_that_are_not_there_are_refused() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="members names PET, but brain-mri has FLAIR"):
+    with pytest.raises(UnsupportedDatasetError, match="members names PET, but msd has FLAIR"):
         small(BRAIN, ("FLAIR", "PET"))
     with pytest.raises(BenchError, match="each once"):
         small(members=("CT", "CT"))
@@ -170,3 +170,39 @@ def test_members_and_readings_that_are_not_there_are_refused() -> None:
         small().decode(torch.zeros(1, 4, 2, 2, 2), "unions")
     with pytest.raises(BenchError, match="multiples of 16"):
         LateFusion(PET_CT, (16, 24, 16), channels=SMALL)
+
+
+def test_without_a_modality_the_other_member_gives_every_reading() -> None:
+    method, image = small().eval(), batch().image
+    with torch.no_grad():
+        whole = method(image)
+        for missing, left in (("CT", "PET"), ("PET", "CT")):
+            alone = method.without(missing)
+            assert isinstance(alone, LateFusion)
+            other = image.clone()
+            other[:, ("CT", "PET").index(missing)] = torch.nan
+            for reading in method.readings:
+                assert torch.equal(alone.decode(alone(other), reading), method.decode(whole, left))
+    assert small(members=("PET",)).without("PET") is None
+    unimodal = small(members=("PET",))
+    assert unimodal.without("CT") is unimodal
+
+
+def test_of_several_members_the_others_are_joined_and_stand_in_for_the_one_that_is_missing() -> None:
+    method, image = small(BRAIN).eval(), batch(BRAIN).image
+    alone = method.without("T1w")
+    assert isinstance(alone, LateFusion)
+    three = small(BRAIN, ("FLAIR", "T1Gd", "T2w")).eval()
+    three.load_state_dict({k: v for k, v in method.state_dict().items() if "T1w" not in k})
+    with torch.no_grad():
+        logits = three(image)
+        for reading in method.readings:
+            same = "logit" if reading == "T1w" else reading
+            assert torch.equal(alone.decode(alone(image), reading), three.decode(logits, same))
+
+
+def test_the_members_are_shown_by_name() -> None:
+    method, image = small().eval(), batch().image
+    with torch.no_grad():
+        shown = method.named_outputs(image)
+        assert torch.equal(torch.cat([shown["CT"], shown["PET"]], dim=1), method(image))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
-from benchmark.nn.losses import dice_ce, lesion_presence, reconstruction
+from benchmark.nn.losses import dice_ce, lesion_presence, reconstruction, reconstructions
 from benchmark.vocabulary import BenchError
 
 
@@ -59,3 +59,10 @@ def test_a_perfect_reconstruction_has_a_finite_gradient() -> None:
 
 def test_a_classifier_that_knows_nothing_pays_log_two() -> None:
     assert float(lesion_presence(torch.zeros(2), torch.tensor([True, False]))) == pytest.approx(math.log(2))
+
+
+def test_several_modalities_are_reconstructed_at_the_sum_of_their_losses() -> None:
+    image = torch.zeros(1, 2, 8, 8, 8)
+    off = image + torch.tensor([0.1, 0.3]).reshape(1, 2, 1, 1, 1)
+    assert float(reconstructions(off, image)) == pytest.approx(0.4 * math.sqrt(96**3), rel=1e-5)
+    assert float(reconstructions(off, image, norm="mse")) == pytest.approx(0.01 + 0.09, rel=1e-5)

@@ -9,6 +9,7 @@ import torch
 from drawn import BRAIN, PET_CT, SMALL, batch, parameters
 
 from baselines.middle_fusion import MiddleFusion
+from benchmark.contract import THREE_MODALITIES
 from benchmark.nn.unet import UNet
 from benchmark.vocabulary import BenchError, DatasetSpec, UnsupportedDatasetError
 
@@ -92,5 +93,12 @@ def test_settings_that_mean_nothing_are_refused() -> None:
 
 
 def test_a_leading_modality_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="'PET', but brain-mri has FLAIR, T1w, T1gd, T2w"):
-        small(BRAIN, variant="bottleneck")
+    with pytest.raises(UnsupportedDatasetError, match="'PET', but msd has FLAIR, T1w, T1Gd, T2w"):
+        small(BRAIN, variant="bottleneck", skips_from="PET")
+
+
+def test_the_skips_are_those_of_the_leading_modality_where_no_one_says_otherwise() -> None:
+    assert small(variant="bottleneck").skips_from == "PET"
+    assert small(BRAIN, variant="bottleneck").skips_from == "FLAIR"
+    with pytest.raises(UnsupportedDatasetError, match="declares no pair of branches; write skips_from: A"):
+        small(THREE_MODALITIES, variant="bottleneck")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import drawn
 import pytest
 import torch
 from torch import Tensor
 
 from baselines.mirror_unet import MirrorUNet
-from benchmark.data.autopet import SPEC
+from benchmark.contract import BRAIN_MRI, THREE_MODALITIES
+from benchmark.data.readers.autopet import SPEC
+from benchmark.nn.corruption import add_noise
 from benchmark.nn.unet import UNet
 from benchmark.protocols import Batch
-from benchmark.vocabulary import BenchError, UnsupportedDatasetError
+from benchmark.vocabulary import BenchError, DatasetSpec, UnsupportedDatasetError
 
 SHARINGS = ((3,), (4,), (5,), (6,), (7,), (4, 5, 6), (3, 4, 5, 6, 7))
 V1 = (9_395_251, 8_731_251, 6_928_115, 8_842_355, 9_478_451, 5_267_951, 4_907_883)
@@ -27,9 +30,11 @@ def parameters(method: MirrorUNet) -> int:
     return sum(p.numel() for p in method.parameters())
 
 
-def small(patch: tuple[int, int, int] = (16, 16, 16), **settings: object) -> MirrorUNet:
+def small(
+    patch: tuple[int, int, int] = (16, 16, 16), *, spec: DatasetSpec = SPEC, **settings: object
+) -> MirrorUNet:
     torch.manual_seed(0)
-    return MirrorUNet(SPEC, patch, channels=SMALL, **settings)  # type: ignore[arg-type]
+    return MirrorUNet(spec, patch, channels=SMALL, **settings)  # type: ignore[arg-type]
 
 
 def batch(size: tuple[int, int, int] = (16, 16, 16), *, n: int = 2, step: int = 0) -> Batch:
@@ -82,8 +87,7 @@ def test_the_segmentation_of_v1_to_v3_is_the_pet_branch_whatever_the_ct(version:
     other[:, 0] = torch.rand_like(other[:, 0])
     with torch.no_grad():
         assert torch.equal(method(image), method(other))
-        everything = method.all_branches(image[:, :1], image[:, 1:])
-        assert torch.equal(method(image), everything["pet"])
+        assert torch.equal(method(image), method.named_outputs(image)["pet"])
 
 
 def test_v4_weighs_the_branches_by_theta() -> None:
@@ -112,10 +116,11 @@ def test_the_reconstruction_target_is_the_clean_ct() -> None:
     method = small(version="v1", corruption="noise", noise_std=0.5)
     asked = batch()
 
-    def repeat(ct: Tensor, pet: Tensor) -> dict[str, Tensor]:
-        return {"ct": ct, "pet": torch.zeros(len(pet), 2, *pet.shape[2:])}
+    def repeat(image: Tensor, *, generator: torch.Generator) -> dict[str, Tensor]:
+        seen = add_noise(image[:, :1], std=0.5, generator=generator)
+        return {"ct": seen, "pet": torch.zeros(len(image), 2, *image.shape[2:])}
 
-    method.all_branches = repeat  # type: ignore[method-assign]
+    method.named_outputs = repeat  # type: ignore[assignment, method-assign]
     distance = method.losses(asked)["rec_ct"]
     # The norm at 96^3 voxels of Gaussian noise with deviation 0.5, whatever the patch.
     assert float(distance) == pytest.approx(0.5 * 96**1.5, rel=0.05)
@@ -128,7 +133,7 @@ def test_the_class_label_speaks_of_the_volume_or_of_the_patch() -> None:
         has_lesion=torch.ones(2, dtype=torch.bool),
     )
     method = small(version="v3", corruption="none").eval()
-    logit = method.all_branches(empty.modality("CT"), empty.modality("PET"))["class"]
+    logit = method.named_outputs(empty.image)["class"]
     torch.testing.assert_close(method.losses(empty)["class"], -logit.sigmoid().log().mean())
     method.class_label = "patch"
     torch.testing.assert_close(method.losses(empty)["class"], -(1 - logit.sigmoid()).log().mean())
@@ -229,12 +234,168 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], mes
 
 
 def test_a_data_set_without_the_modality_is_refused_with_the_reason() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="FLAIR"):
+    with pytest.raises(UnsupportedDatasetError, match="branches names FLAIR, but autopet has CT, PET"):
         small(branches=("CT", "FLAIR"))
-    with pytest.raises(UnsupportedDatasetError, match=r"'FLAIR', but .* has CT, PET"):
+    with pytest.raises(UnsupportedDatasetError, match="shown_at_inference names FLAIR"):
         small(branches=("CT", "CT"), shown_at_inference="FLAIR")
 
 
 def test_a_patch_that_does_not_halve_four_times_is_refused() -> None:
     with pytest.raises(BenchError, match="multiples of 16"):
         small(patch=(16, 24, 16))
+
+
+GROUPS = [["T1Gd", "T1w"], ["FLAIR", "T2w"]]
+
+
+def shown(branches: object, *, changed: str, **settings: object) -> set[str]:
+    """Which named outputs move in training mode where a modality of a brain changes."""
+    method = small(spec=BRAIN_MRI, branches=branches, corruption="none", **settings).eval()
+    image = brains().image
+    other = image.clone()
+    other[:, BRAIN_MRI.modalities.index(changed)] += 1
+    with torch.no_grad():
+        before, after = method.named_outputs(image), method.named_outputs(other)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def brains() -> Batch:
+    return drawn.batch(BRAIN_MRI)
+
+
+def test_the_branches_are_those_of_the_data_set_where_no_one_says_otherwise() -> None:
+    assert (small().first, small().second) == (("CT",), ("PET",))
+    brain = small(spec=BRAIN_MRI)
+    assert (brain.first, brain.second) == (("T1Gd",), ("FLAIR",))
+    with pytest.raises(
+        UnsupportedDatasetError,
+        match=r"declares no pair of branches; write branches: \[A, B\], with .* A, B, C",
+    ):
+        small(spec=THREE_MODALITIES)
+    assert small(spec=THREE_MODALITIES, branches=("A", "C")).second == ("C",)
+
+
+def test_a_group_of_modalities_is_what_its_branch_takes_and_reconstructs() -> None:
+    one, two = (small(spec=BRAIN_MRI, branches=b, version="v2") for b in (("T1Gd", "FLAIR"), GROUPS))
+    assert one.ct.layers["1"].conv.unit0.conv.in_channels == 1
+    assert two.ct.layers["1"].conv.unit0.conv.in_channels == two.pet.layers["1"].residual.in_channels == 2
+    outputs = two.named_outputs(brains().image)
+    assert {name: tensor.shape[1] for name, tensor in outputs.items()} == {"ct": 2, "pet": 4, "bottleneck": 2}
+    assert two.output_kinds() == {
+        "ct input": ("input", "T1Gd + T1w"),
+        "ct": ("reconstruction", "T1Gd + T1w"),
+        "pet": ("segmentation", ""),
+        "bottleneck": ("reconstruction", "FLAIR + T2w"),
+    }
+    assert shown(GROUPS, changed="T1w", version="v3") == {"ct", "bottleneck", "class"}
+    assert shown(GROUPS, changed="T2w", version="v3") == {"pet", "bottleneck", "class"}
+    assert shown([["T1Gd", "T1w"], "FLAIR"], changed="T2w", version="v3") == set()
+
+
+def test_a_group_s_reconstruction_loss_is_the_sum_over_its_modalities() -> None:
+    method, asked = small(spec=BRAIN_MRI, branches=GROUPS, version="v1", corruption="none").eval(), brains()
+    with torch.no_grad():
+        rebuilt = method.named_outputs(asked.image)["ct"]
+        loss = float(method.losses(asked)["rec_ct"])
+    clean = torch.cat([asked.modality("T1Gd"), asked.modality("T1w")], dim=1)
+    norms = (rebuilt - clean).flatten(2).norm(dim=2)
+    assert loss == pytest.approx(float(norms.sum(dim=1).mean()) * (96**3 / 16**3) ** 0.5, rel=1e-5)
+
+
+def test_branches_of_different_width_share_any_layer_but_the_first() -> None:
+    branches = ["T1Gd", ["FLAIR", "T2w"]]
+    assert small(spec=BRAIN_MRI, branches=branches, shared_layers=[2, 5, 8]).ct.layers["8"] is not None
+    with pytest.raises(BenchError, match="Layer 1 cannot be shared: its weights have other shapes"):
+        small(spec=BRAIN_MRI, branches=branches, shared_layers=[1])
+
+
+def test_v2_rec_of_table_5_rebuilds_flair_in_its_branch_and_segments_in_the_other() -> None:
+    method = small(spec=BRAIN_MRI, version="v2", branches=["FLAIR", "T1Gd"])
+    assert method.output_kinds() == {
+        "ct input": ("input", "FLAIR"),
+        "ct": ("reconstruction", "FLAIR"),
+        "pet": ("segmentation", ""),
+        "bottleneck": ("reconstruction", "T1Gd"),
+    }
+    assert method(brains().image).shape[1] == 4
+
+
+def test_with_a_generator_the_corrupted_input_is_among_what_is_shown() -> None:
+    image = batch().image
+    for corruption, names in (("shuffle", {"ct input"}), ("none", set())):
+        method = small(version="v3", corruption=corruption).eval()
+        with torch.no_grad():
+            clean = method.named_outputs(image)
+            seen = method.named_outputs(image, generator=torch.Generator().manual_seed(0))
+        assert set(clean) == {"ct", "pet", "bottleneck", "class"}
+        assert set(seen) == set(clean) | names
+        assert torch.equal(seen["pet"], clean["pet"])
+        if names:
+            values = [tensor.flatten(1).sort().values for tensor in (seen["ct input"], image[:, :1])]
+            assert torch.equal(*values)
+            assert not torch.equal(seen["ct input"], image[:, :1])
+            assert not torch.equal(seen["ct"], clean["ct"])
+
+
+def test_v4_shows_both_branches_and_what_they_are_fused_into() -> None:
+    method = small(version="v4", theta=0.25).eval()
+    with torch.no_grad():
+        shown = method.named_outputs(batch().image)
+    assert set(shown) == set(method.output_kinds()) == {"ct", "pet", "output"}
+    torch.testing.assert_close(shown["output"], 0.75 * shown["pet"] + 0.25 * shown["ct"])
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_v1_to_v3_need_no_ct_and_have_no_answer_without_pet(version: str) -> None:
+    method = small(version=version)
+    assert method.without("CT") is method
+    assert method.without("PET") is None
+    brain = small(spec=BRAIN_MRI, version=version)
+    assert [name for name in BRAIN_MRI.modalities if brain.without(name) is None] == ["FLAIR"]
+    shown = small(version=version, branches=("CT", "CT"), shown_at_inference="PET")
+    assert (shown.without("CT"), shown.without("PET")) == (shown, None)
+
+
+@pytest.mark.parametrize(("missing", "theta"), [("CT", 0.0), ("PET", 1.0)])
+def test_v4_without_a_modality_is_the_other_branch(missing: str, theta: float) -> None:
+    method = small(version="v4", theta=0.25).eval()
+    image = batch().image
+    alone = method.without(missing)
+    assert isinstance(alone, MirrorUNet)
+    assert alone.pet is method.pet
+    image[:, ("CT", "PET").index(missing)] = torch.nan
+    with torch.no_grad():
+        assert torch.equal(alone(image), small(version="v4", theta=theta).eval()(batch().image))
+        assert set(alone.named_outputs(image)) == set(alone.output_kinds())
+    assert alone.without(missing) is alone
+    assert alone.without({"CT": "PET", "PET": "CT"}[missing]) is None
+    assert small(version="v4", theta="learnable").without(missing) is not None
+
+
+def test_v4_s_groups_have_an_answer_only_where_a_whole_group_is_missing() -> None:
+    method = small(spec=BRAIN_MRI, version="v4", branches=["T1Gd", ["FLAIR", "T2w"]])
+    assert method.without("T1w") is method
+    assert method.without("T1Gd") is not method
+    assert (method.without("FLAIR"), method.without("T2w")) == (None, None)
+    assert small(version="v4", branches=("PET", "PET")).without("PET") is None
+
+
+@pytest.mark.parametrize(
+    ("branches", "message"),
+    [
+        ("PET", "it must be two modalities"),
+        (["PET"], "it must be two modalities"),
+        (["CT", []], "must name a modality, and each once"),
+        (["CT", ["PET", "PET"]], "must name a modality, and each once"),
+    ],
+)
+def test_branches_that_are_no_pair_are_refused(branches: object, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        small(branches=branches)
+
+
+def test_a_group_is_shown_at_inference_in_the_place_of_one_as_large() -> None:
+    method = small(spec=BRAIN_MRI, branches=GROUPS, shown_at_inference=["T1w", "T1Gd"])
+    assert method.shown == ("T1w", "T1Gd")
+    with pytest.raises(BenchError, match="shown_at_inference is T1w, but the segmenting branch takes 2"):
+        small(spec=BRAIN_MRI, branches=GROUPS, shown_at_inference="T1w")

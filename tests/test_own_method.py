@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmark.cli import main
-from benchmark.data.phantom import write_phantoms
+from benchmark.data.phantoms.pet_ct import write_phantoms
 from benchmark.registry import METHOD_FILES
 from benchmark.results import RunFolder, manifests
 

@@ -26,7 +26,7 @@ def my_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_method_in_the_readme_keeps_the_contract_on_both_data_sets(my_net: Path) -> None:
     found = list(verdicts(*use_method_files([my_net])))
-    assert {v.setting.spec.name for v in found if v.state == "kept"} == {"autopet", "brain-mri"}
+    assert {v.setting.spec.name for v in found if v.state == "kept"} == {"autopet", "msd"}
     assert [v.words for v in found if v.state == "broken"] == []
 
 

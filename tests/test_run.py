@@ -22,12 +22,13 @@ from orders import order_of
 
 import benchmark.run as run_module
 from baselines.mirror_unet import MirrorUNet
-from benchmark.config import run_config
-from benchmark.data.autopet import SPEC
+from benchmark.config import RunConfig, run_config
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import Fold, Splits, stored_splits
 from benchmark.data.store import Store, data_fingerprint
 from benchmark.execution.order import RunOrder
+from benchmark.registry import dataset
 from benchmark.results import RunFolder, StorageError, write_json
 from benchmark.run import execute_run, planned_method
 from benchmark.vocabulary import BenchError
@@ -62,6 +63,10 @@ def settings(**changes: Any) -> dict[str, Any]:
         "training": {"steps": 6, "patch_size": [16, 16, 16], "validations": 1},
         **changes,
     }
+
+
+def planned(config: RunConfig) -> object:
+    return planned_method(config, dataset(config.dataset).spec_of(None))
 
 
 def order(data: ReadyData, results: Path, *, save: bool = False, **changes: Any) -> RunOrder:
@@ -289,7 +294,7 @@ def test_a_configuration_that_cannot_work_is_refused_before_it_starts(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BenchError, match=message):
-        planned_method(run_config(settings(**changes), source="test"))
+        planned(run_config(settings(**changes), source="test"))
 
 
 def test_an_unknown_key_is_refused_by_name() -> None:

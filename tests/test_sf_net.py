@@ -11,12 +11,13 @@ import torch
 from drawn import BRAIN, PET_CT, batch, parameters
 
 from baselines.sf_net import ResidualUNet, SFNet, SumDecoder
+from benchmark.contract import THREE_MODALITIES
 from benchmark.nn.similarity import ssim
 from benchmark.protocols import DatasetSpec
 from benchmark.vocabulary import BenchError, Size3, UnsupportedDatasetError, ZScore
 
 SMALL = (8, 8, 8, 8)
-ORIGINAL = {"variant": "native", "intensity": ["T2w", "FLAIR"], "structure": "T1gd"}
+ORIGINAL = {"variant": "native", "intensity": ["T2w", "FLAIR"], "structure": "T1Gd"}
 VARIANTS = ("transplanted", "native")
 
 
@@ -67,7 +68,7 @@ def test_two_intensities_are_two_fused_images_whose_distances_are_added() -> Non
     assert together.fusion_decoder.output.out_channels == 2
     one_by_one = 0.0
     for k, name in enumerate(("T2w", "FLAIR")):
-        alone = small(BRAIN, variant="native", intensity=name, structure="T1gd").eval()
+        alone = small(BRAIN, variant="native", intensity=name, structure="T1Gd").eval()
         state = {
             key: value[k : k + 1] if key.startswith("fusion_decoder.output") else value
             for key, value in together.state_dict().items()
@@ -124,7 +125,7 @@ def test_native_images_are_z_scored_and_others_as_usual() -> None:
 def test_the_data_range_is_2_for_z_scored_images_and_1_for_others() -> None:
     assert small().data_range == 1
     assert small(variant="native").data_range == 2
-    assert small(BRAIN, intensity="FLAIR", structure="T1gd").data_range == 2
+    assert small(BRAIN, intensity="FLAIR", structure="T1Gd").data_range == 2
     assert small(data_range=3.5).data_range == 3.5
 
 
@@ -134,9 +135,10 @@ def test_patches_with_a_side_below_64_get_a_smaller_window() -> None:
 
 
 def test_native_scores_of_a_regions_labels_are_added() -> None:
-    """Every voxel is label 2, and its sigmoids are 0 (label 1), 1 and 0: all three regions are right.
+    """Every voxel is label 2, and its sigmoids are 0 (label 1), 1 and 0: all four regions are right.
 
-    With label 1 instead, the whole tumour is still right, the edema is missed, and the core, of no voxel, claims all.
+    With label 1 instead, the whole tumour is still right, and so is the enhancing tumour, of no voxel; the edema is
+    missed, and the core, of no voxel, claims all.
     """
     method, asked = small(BRAIN, **ORIGINAL), batch(BRAIN)
     logits = torch.full((2, 4, 16, 16, 16), -100.0)
@@ -144,12 +146,12 @@ def test_native_scores_of_a_regions_labels_are_added() -> None:
     label = torch.full_like(asked.label, 2)
     assert float(method.segmentation_loss(logits, label)) == pytest.approx(0, abs=1e-6)
     assert float(method.segmentation_loss(logits, torch.full_like(label, 1))) == pytest.approx(
-        2 / 3, abs=1e-6
+        2 / 4, abs=1e-6
     )
 
 
 def test_a_label_of_no_region_is_learned_too() -> None:
-    spec = replace(BRAIN, regions=BRAIN.regions[2:])
+    spec = replace(BRAIN, regions=BRAIN.regions[2:3])
     method = small(spec, **ORIGINAL)
     logits = torch.full((1, 4, 16, 16, 16), -100.0)
     label = torch.zeros(1, 1, 16, 16, 16, dtype=torch.uint8)
@@ -176,8 +178,36 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], messag
 
 
 def test_a_data_set_without_the_modalities_is_refused_with_the_reason() -> None:
-    with pytest.raises(UnsupportedDatasetError, match=r"FLAIR.*the modalities of brain"):
-        small(BRAIN)
+    with pytest.raises(UnsupportedDatasetError, match=r"'PET'.*FLAIR.*the modalities of msd"):
+        small(BRAIN, intensity="PET", structure="CT")
+    with pytest.raises(
+        UnsupportedDatasetError, match="declares no pair of branches; write intensity: A and structure: B"
+    ):
+        small(THREE_MODALITIES)
+
+
+def test_the_roles_are_those_of_the_data_set_s_branches_where_no_one_says_otherwise() -> None:
+    assert (small().intensity, small().structure) == (("PET",), "CT")
+    assert (small(BRAIN).intensity, small(BRAIN).structure) == (("FLAIR",), "T1Gd")
+    groups = replace(BRAIN, branches=(("T1Gd",), ("T2w", "FLAIR")))
+    original = small(BRAIN, **ORIGINAL)
+    declared = small(groups, variant="native")
+    assert (declared.intensity, declared.structure) == (original.intensity, original.structure)
+    with pytest.raises(UnsupportedDatasetError, match=r"declares the group T1Gd \+ T1w"):
+        small(replace(BRAIN, branches=(("T1Gd", "T1w"), ("FLAIR",))))
+
+
+def test_a_fused_image_lies_between_its_two_modalities_and_is_shown_under_its_name() -> None:
+    method, image = small(BRAIN, **ORIGINAL).eval(), batch(BRAIN).image
+    with torch.no_grad():
+        shown = method.named_outputs(image)
+    assert list(shown) == ["output", "fused T2w", "fused FLAIR"]
+    structure = image[:, 2:3]
+    for name, channel in (("T2w", 3), ("FLAIR", 0)):
+        salient = image[:, channel : channel + 1]
+        low, high = torch.minimum(salient, structure), torch.maximum(salient, structure)
+        assert bool(((shown[f"fused {name}"] >= low - 1e-6) & (shown[f"fused {name}"] <= high + 1e-6)).all())
+    assert method.output_kinds()["fused FLAIR"] == ("reconstruction", "FLAIR")
 
 
 def test_only_the_native_variant_remarks_on_the_original_s_training() -> None:

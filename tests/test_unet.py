@@ -113,3 +113,12 @@ def test_bfloat16_weight_gradients_are_those_of_float32_whatever_the_size_of_the
         )
     for name, exact in gradients[0].items():
         assert (exact - gradients[1][name]).norm() < 0.3 * exact.norm() + 1e-6, name
+
+
+def test_layers_of_other_shapes_cannot_be_shared() -> None:
+    narrow, wide = UNet(1, 2, channels=(4, 8, 8)), UNet(2, 2, channels=(4, 8, 8))
+    wide.share_layers(narrow, [2, 3, 4], output=True)
+    with pytest.raises(BenchError, match="Layer 1 cannot be shared: its weights have other shapes"):
+        wide.share_layers(narrow, [1])
+    with pytest.raises(BenchError, match="Layer output cannot be shared"):
+        UNet(1, 3, channels=(4, 8, 8)).share_layers(narrow, [], output=True)

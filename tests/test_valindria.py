@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from drawn import BRAIN, PET_CT, SMALL, batch, parameters
 from torch import Tensor
 
 from baselines.valindria import Valindria
+from benchmark.contract import THREE_MODALITIES
 from benchmark.costs import forward_gflops
 from benchmark.nn.losses import dice_ce
 from benchmark.vocabulary import BenchError, DatasetSpec, UnsupportedDatasetError
@@ -126,8 +128,8 @@ def test_a_branch_read_alone_is_one_net_at_its_costs() -> None:
 
 
 def test_any_two_modalities_can_be_the_streams() -> None:
-    method = small(BRAIN, modalities=("T1gd", "FLAIR")).eval()
-    assert method.readings == ("FLAIR", "T1gd", "logit")
+    method = small(BRAIN, modalities=("T1Gd", "FLAIR")).eval()
+    assert method.readings == ("FLAIR", "T1Gd", "logit")
     image, other = batch(BRAIN).image, batch(BRAIN).image
     other[:, [1, 3]] = 0
     with torch.no_grad():
@@ -198,5 +200,51 @@ def test_settings_that_mean_nothing_are_refused() -> None:
 
 
 def test_a_data_set_without_the_modalities_is_refused_with_what_it_has() -> None:
-    with pytest.raises(UnsupportedDatasetError, match="CT, PET, but brain-mri has FLAIR, T1w, T1gd, T2w"):
-        small(BRAIN)
+    with pytest.raises(UnsupportedDatasetError, match="CT, PET, but msd has FLAIR, T1w, T1Gd, T2w"):
+        small(BRAIN, modalities=("CT", "PET"))
+    with pytest.raises(
+        UnsupportedDatasetError, match=r"declares no pair of branches; write modalities: \[A, B\]"
+    ):
+        small(THREE_MODALITIES)
+    groups = replace(BRAIN, branches=(("T1Gd", "T1w"), ("FLAIR",)))
+    with pytest.raises(UnsupportedDatasetError, match=r"declares the group T1Gd \+ T1w, where one modality"):
+        small(groups)
+
+
+def test_the_streams_are_those_of_the_data_set_where_no_one_says_otherwise() -> None:
+    assert (small().first, small().second) == ("CT", "PET")
+    assert (small(BRAIN).first, small(BRAIN).second) == ("T1Gd", "FLAIR")
+
+
+def test_without_a_modality_the_other_branch_decides_in_every_reading() -> None:
+    method, image = small().eval(), batch().image
+    with torch.no_grad():
+        whole = method(image)
+        for missing, left in (("CT", "PET"), ("PET", "CT")):
+            alone = method.without(missing)
+            assert isinstance(alone, Valindria)
+            other = image.clone()
+            other[:, ("CT", "PET").index(missing)] = torch.nan
+            for reading in method.readings:
+                assert torch.equal(alone.decode(alone(other), reading), method.decode(whole, left))
+            assert (alone.without(missing), alone.without(left)) == (alone, None)
+    assert small(BRAIN).without("T1w") is not None
+
+
+def test_with_the_slip_the_branch_that_never_saw_an_image_is_no_answer() -> None:
+    method = small(zero_ct=True)
+    assert method.without("PET") is None
+    assert isinstance(method.without("CT"), Valindria)
+    image = batch().image
+    assert set(method.named_outputs(image)) == {"CT", "PET"}
+    shown = method.named_outputs(image, generator=torch.Generator())
+    assert set(shown) == set(method.output_kinds()) == {"CT input", "CT", "PET"}
+    assert not shown["CT input"].any()
+
+
+def test_a_step_runs_one_branch_and_learns_from_what_it_shows() -> None:
+    for step, name in ((0, "CT"), (1, "PET")):
+        method, asked = small().eval(), batch(step=step)
+        assert set(method.named_outputs(asked.image, streams=[name])) == {name}
+        logits = method.named_outputs(asked.image)[name]
+        assert torch.equal(method.losses(asked)["seg"], dice_ce(logits, asked.label))

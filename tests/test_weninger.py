@@ -180,3 +180,16 @@ def test_a_norm_or_a_question_it_does_not_know_is_refused_when_it_is_built(
 ) -> None:
     with pytest.raises(BenchError, match=message):
         small(**settings)
+
+
+def test_what_it_rebuilds_and_detects_is_shown_beside_the_segmentation() -> None:
+    method, asked = small(BRAIN).eval(), batch(BRAIN)
+    with torch.no_grad():
+        shown = method.named_outputs(asked.image)
+        assert torch.equal(shown["output"], method(asked.image))
+    assert {name: tuple(tensor.shape[:2]) for name, tensor in shown.items()} == {
+        "output": (2, 4),
+        "rebuilt": (2, 4),
+        "class": (2,),
+    }
+    assert method.output_kinds()["rebuilt"] == ("reconstruction", "FLAIR + T1w + T1Gd + T2w")

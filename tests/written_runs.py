@@ -13,7 +13,15 @@ from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord
 NAN = float("nan")
 V3 = {"version": "v3", "self_supervision": "shuffle", "shared_layers": "5"}
 V4 = {"version": "v4", "fusion_weight": "0.2", "shared_layers": "4-5-6"}
-UNITS = {"dice": "1", "fpv_ml": "ml", "fnv_ml": "ml"}
+UNITS = {
+    "dice": "1",
+    "fpv_ml": "ml",
+    "fnv_ml": "ml",
+    "hd95_mm": "mm",
+    "surface_dice_2mm": "1",
+    "missed": "1",
+    "invented": "1",
+}
 
 Scores = Mapping[str, Sequence[float]]
 """For every metric one value a case."""
@@ -49,6 +57,36 @@ def write_readings(
     **record: Any,
 ) -> None:
     """A finished run that was read in several ways; `where` replaces columns such as fold, seed and region."""
+    write_scores(results, run_id, [score_rows(run_id, readings, where=where)], **record)
+
+
+def write_regions(
+    results: Path,
+    run_id: str,
+    regions: Mapping[str, Scores],
+    *,
+    where: Mapping[str, Any] | None = None,
+    **record: Any,
+) -> None:
+    """A finished run that was scored in several regions."""
+    frames = [
+        score_rows(run_id, {"": scores}, where={**(where or {}), "region": region})
+        for region, scores in regions.items()
+    ]
+    write_scores(results, run_id, frames, **record)
+
+
+def write_scores(results: Path, run_id: str, frames: Sequence[pd.DataFrame], **record: Any) -> None:
+    """A finished run with these rows of scores."""
+    folder = RunFolder(results, run_id)
+    folder.write_scores(pd.concat(frames, ignore_index=True))
+    folder.write_record(RunRecord(run_id, state="done", **record))
+
+
+def score_rows(
+    run_id: str, readings: Mapping[str, Scores], *, where: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Rows of `scores.parquet`."""
     facts = {"fold": 0, "seed": 0, "region": "tumor", "split": "test", "checkpoint": "last", **(where or {})}
     rows = [
         {
@@ -68,9 +106,7 @@ def write_readings(
         for metric, values in scores.items()
         for number, value in enumerate(values)
     ]
-    folder = RunFolder(results, run_id)
-    folder.write_scores(pd.DataFrame(rows))
-    folder.write_record(RunRecord(run_id, state="done", **record))
+    return pd.DataFrame(rows)
 
 
 def write_failure(results: Path, run_id: str, failure: Any, *, error: str = "") -> None:

@@ -177,7 +177,7 @@ def start(
         data,
         how,
         manifest,
-        Trial(name, 0, pruner, validations, address),
+        Trial(name, 0, pruner, validations, search.pruned_by, address),
         limit,
         None if timeout is None else began + timeout,
         {},

@@ -16,13 +16,14 @@ import torch
 
 from benchmark.contract.checks import CHECKS, Check
 from benchmark.contract.declared import serves
-from benchmark.contract.setting import BRAIN_MRI, SPECS, Setting, settings
+from benchmark.contract.setting import BRAIN_MRI, SPECS, THREE_MODALITIES, Setting, settings
 from benchmark.contract.words import NotChecked, words_of
 
 __all__ = [
     "BRAIN_MRI",
     "CHECKS",
     "SPECS",
+    "THREE_MODALITIES",
     "Check",
     "Setting",
     "Verdict",

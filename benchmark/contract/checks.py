@@ -30,10 +30,12 @@ CHECKS = (
     Check(
         "A missing package is named with the command that installs it", declared.names_packages, of="external"
     ),
-    Check("Tasks, fusion, losses and readings are announced", declared.announces, of="all"),
+    Check("It takes the modalities and labels that it says it takes", declared.has_abilities, of="all"),
+    Check("Tasks, fusion, losses, readings and told regions are announced", declared.announces, of="all"),
     Check("default_loss_weights() names exactly the losses", declared.weighs, of="all"),
     Check("preparation() has a rule for every modality", declared.prepares, of="all"),
     Check("The losses are those of loss_names, and finite scalars", training.losses_are_announced),
+    Check("What named_outputs() shows is what losses() learns from", training.learns_what_it_shows),
     Check("The same seed gives the same losses", training.is_deterministic),
     Check("The batch is left as it was", training.leaves_the_batch),
     Check("Patches need not be cubes; batches of 1, 2 and 3 work", training.takes_any_shape),
@@ -46,6 +48,10 @@ CHECKS = (
     Check("Saved weights predict the same", prediction.saves),
     Check("Every reading decodes to labels of the data set", prediction.decodes),
     Check("decode(output) is the first reading", prediction.first_reading_is_the_default),
+    Check(
+        "named_outputs() are those of output_kinds(), and forward() is made of them", prediction.shows_outputs
+    ),
+    Check("without(modality) does without it, or is None", prediction.does_without),
     Check("A prediction depends on its patch alone", prediction.predicts_alone),
     Check("CPU and CUDA agree, and it trains on CUDA", prediction.runs_on_cuda),
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.contract.setting import SPECS, Setting
+from benchmark.contract.setting import SPECS, THREE_MODALITIES, Setting
 from benchmark.contract.words import listed, words_of
 from benchmark.protocols import Method
 from benchmark.vocabulary import MissingPackageError, Preparation
@@ -62,10 +62,50 @@ def serves(setting: Setting) -> list[str]:
                 f"{words_of(error, setting.file)} The constructor must not look at the values of tensors."
             ]
         return []
-    if all(replace(setting, spec=spec).unsupported for spec in SPECS):
+    by_example = setting.is_default and any(other.unsupported is None for other in setting.siblings)
+    if not by_example and all(replace(setting, spec=spec).unsupported for spec in SPECS):
         names = " nor ".join(spec.name for spec in SPECS)
         return [f"With these arguments it serves neither {names}: {setting.unsupported}"]
     return []
+
+
+def has_abilities(setting: Setting) -> list[str]:
+    """Asked once a class, of its first setting that serves a data set."""
+    kind, first = setting.kind, next(other for other in setting.siblings if other.unsupported is None)
+    if (setting.example, setting.spec) != (first.example, first.spec):
+        return []
+    if kind.takes_modalities not in ("any", "branches"):
+        return [f"takes_modalities is {kind.takes_modalities!r}; it must be 'any' or 'branches'."]
+    if kind.takes_labels not in ("one", "several"):
+        return [f"takes_labels is {kind.takes_labels!r}; it must be 'one' or 'several'."]
+    found = []
+    others = [other for other in setting.siblings if len(other.spec.labels) > 1]
+    several = [str(other) for other in others if other.unsupported is None]
+    if kind.takes_labels == "one" and several:
+        found.append(f"takes_labels is 'one', but it serves {listed(several)}; refuse it, or say 'several'.")
+    if kind.takes_labels == "several" and not several:
+        found.append(
+            "takes_labels is 'several', but it serves no data set of several labels with its defaults or an example; "
+            "add an example that does, or say 'one'."
+        )
+    arguments = {"variant": kind.variant} if "variant" in setting.arguments else {}
+    elsewhere = replace(setting, arguments=arguments, spec=THREE_MODALITIES)
+    if kind.takes_modalities == "branches" and elsewhere.unsupported is None:
+        elsewhere.build_any()
+        found.append(
+            "takes_modalities is 'branches', but it serves three modalities without being told whose role is whose; "
+            "say 'any'."
+        )
+    if kind.takes_modalities == "any":
+        if elsewhere.unsupported is not None:
+            found.append(
+                f"takes_modalities is 'any', but with three modalities it says: {elsewhere.unsupported} Serve any "
+                "number by default, or say 'branches'."
+            )
+        elif not setting.trains_itself:
+            with torch.inference_mode():
+                elsewhere.build().eval()(elsewhere.batch().image)
+    return found
 
 
 def announces(setting: Setting) -> list[str]:
@@ -79,6 +119,11 @@ def announces(setting: Setting) -> list[str]:
         found.append(f"readings is {method.readings!r}; it must name at least one, and each once.")
     if not method.loss_names and not setting.trains_itself:
         found.append("loss_names is empty; set it in the constructor to the keys of losses().")
+    regions = [region.name for region in setting.spec.regions]
+    if unknown := [name for name in method.told_regions or () if name not in regions]:
+        found.append(f"told_regions names {listed(unknown)}; {setting.spec.name} has {listed(regions)}.")
+    if method.told_regions == ():
+        found.append("told_regions is empty; None stands for all regions.")
     if taken := sorted(set(method.loss_names) & set(HISTORY)):
         found.append(f"A loss must not be called {', '.join(taken)}: a column of history.csv has that name.")
     return found

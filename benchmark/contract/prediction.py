@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from benchmark.contract.setting import ROUND, Setting
 from benchmark.contract.training import total
 from benchmark.contract.words import NotChecked, listed
 from benchmark.inference import autocast
-from benchmark.protocols import Method
+from benchmark.protocols import Method, OutputKind
 from benchmark.train import load_weights, save_weights
 from benchmark.vocabulary import Size3
 
@@ -58,12 +60,122 @@ def decodes(setting: Setting) -> list[str]:
                         f"{which} gives the labels {listed(map(str, values))}; {setting.spec.name} has 0 to "
                         f"{setting.spec.n_classes - 1}."
                     )
+            if _decodes_voxelwise(method):
+                parts = [method.decode(half, reading) for half in drawn.chunk(2, dim=2)]
+                if not torch.equal(torch.cat(parts, dim=2), method.decode(drawn, reading)):
+                    found.append(
+                        f"{which} of two halves of a volume is not that of the whole; leave `decodes_voxelwise` out."
+                    )
             alone = method.only(reading)
             if not isinstance(alone, Method):
                 found.append(f"only({reading!r}) returned {type(alone).__name__}; it must return a Method.")
             elif alone.eval()(setting.batch().image).shape[2:] != output.shape[2:]:
                 found.append(f"only({reading!r}) has outputs of another size than the whole network.")
     return list(dict.fromkeys(found))
+
+
+def shows_outputs(setting: Setting) -> list[str]:
+    method, image = setting.trained.method.eval(), setting.batch().image
+    kinds = method.output_kinds()
+    without_inputs = {name for name, (kind, _) in kinds.items() if kind != "input"}
+    found = []
+    for seed, wanted in ((None, without_inputs), (0, set(kinds))):
+        how = "named_outputs(image)" if seed is None else "named_outputs(image, generator=...)"
+        with torch.inference_mode():
+            shown, again = (
+                method.named_outputs(
+                    image, generator=None if seed is None else torch.Generator().manual_seed(seed)
+                )
+                for _ in range(2)
+            )
+            output = method(image)
+        if set(shown) != wanted:
+            found.append(f"{how} has {listed(shown)}; output_kinds() names {listed(sorted(wanted))}.")
+            continue
+        for name, tensor in shown.items():
+            found += _wrong_output(setting, name, tensor, kinds[name])
+            if not torch.equal(tensor, again[name]):
+                found.append(f"In eval mode two calls of {how} differ in {name}.")
+        if seed is None and not all(_told(channel, shown) for channel in output.split(1, dim=1)):
+            found.append(
+                "forward() has a channel that is none of those of named_outputs(image); what is predicted from must be "
+                "among what is shown."
+            )
+    return list(dict.fromkeys(found))
+
+
+def _wrong_output(setting: Setting, name: str, tensor: Tensor, said: tuple[str, str]) -> list[str]:
+    """What is wrong with one output of two patches."""
+    kind, of = said
+    spec, found = setting.spec, []
+    if kind not in get_args(OutputKind):
+        return [
+            f"output_kinds()[{name!r}] is of the kind {kind!r}; choose of {listed(get_args(OutputKind))}."
+        ]
+    regions = [region.name for region in spec.regions]
+    unknown = {
+        "classification": [of] if of else [],
+        "segmentation": [of] if of and of not in regions else [],
+    }.get(kind, [part for part in of.split(" + ") if part not in spec.modalities])
+    if unknown:
+        found.append(f"output_kinds()[{name!r}] is a {kind} of {of!r}, which {spec.name} has not.")
+    channels = len(of.split(" + "))
+    if kind == "segmentation":
+        channels = 2 if of else spec.n_classes
+    wanted = (2,) if kind == "classification" else (2, channels, *setting.patch_size)
+    if tuple(tensor.shape) != wanted:
+        found.append(f"The output {name} has the shape {list(tensor.shape)}; it must be {list(wanted)}.")
+    if not torch.isfinite(tensor).all():
+        found.append(f"The output {name} has values that are not finite.")
+    return found
+
+
+def _told(channel: Tensor, shown: Mapping[str, Tensor]) -> bool:
+    """Whether a channel of forward() is one of a map that is shown, or a probability spread over the patch."""
+    for tensor in shown.values():
+        if tensor.ndim == 1:
+            spread = tensor.float().sigmoid().reshape(-1, 1, 1, 1, 1).expand_as(channel)
+            if torch.allclose(channel.float(), spread):
+                return True
+        elif any(torch.equal(channel, own) for own in tensor.split(1, dim=1)):
+            return True
+    return False
+
+
+def does_without(setting: Setting) -> list[str]:
+    method, batch = setting.trained.method.eval(), setting.batch()
+    found = []
+    with torch.inference_mode():
+        before = method(batch.image)
+        for channel, name in enumerate(setting.spec.modalities):
+            alone = method.without(name)
+            if alone is None:
+                continue
+            if not isinstance(alone, Method):
+                found.append(
+                    f"without({name!r}) returned {type(alone).__name__}; it must return a Method or None."
+                )
+                continue
+            other = batch.image.clone()
+            other[:, channel] = 3 * torch.randn(other[:, channel].shape, generator=batch.generator)
+            output = alone.eval()(batch.image)
+            if not torch.equal(output, alone(other)):
+                found.append(f"without({name!r}) is a network that looks at {name}.")
+            if alone.readings != method.readings:
+                found.append(
+                    f"without({name!r}) has the readings {alone.readings}; it must keep {method.readings}."
+                )
+                continue
+            for reading in method.readings:
+                labels = alone.decode(output.float(), reading)
+                if (
+                    tuple(labels.shape) != (2, 1, *setting.patch_size)
+                    or int(labels.max()) >= setting.spec.n_classes
+                ):
+                    found.append(f"without({name!r}) does not decode to labels in its reading {reading!r}.")
+        if not torch.equal(method(batch.image), before):
+            found.append("without() changed the network it was asked of; it must leave it as it was.")
+    return found
 
 
 def first_reading_is_the_default(setting: Setting) -> list[str]:
@@ -128,6 +240,11 @@ def runs_as_on_the_cpu(setting: Setting, device: torch.device) -> list[str]:
         if bad := [name for name, loss in losses.items() if not torch.isfinite(loss)]:
             found.append(f"{listed(bad)} is not finite on {device} under bfloat16 autocast.")
     return found
+
+
+def _decodes_voxelwise(method: Method) -> bool:
+    owner = next(kind for kind in type(method).__mro__ if "decode" in vars(kind))
+    return bool(vars(owner).get("decodes_voxelwise", False))
 
 
 def apart(a: Tensor, b: Tensor) -> float:

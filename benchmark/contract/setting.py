@@ -13,13 +13,15 @@ from typing import Any
 import torch
 
 from benchmark.config import Precision
-from benchmark.data.autopet import SPEC as PET_CT
+from benchmark.data.readers.autopet import SPEC as PET_CT
+from benchmark.data.readers.msd import SPEC as BRAIN_MRI
 from benchmark.inference import autocast
 from benchmark.protocols import Batch, Entrant, ExternalMethod, Method
 from benchmark.registry import build_method, entrants
 from benchmark.vocabulary import (
     BenchError,
     DatasetSpec,
+    Percentiles,
     Preparation,
     Region,
     Size3,
@@ -27,19 +29,17 @@ from benchmark.vocabulary import (
     ZScore,
 )
 
-BRAIN_MODALITIES = ("FLAIR", "T1w", "T1gd", "T2w")
-BRAIN_MRI = DatasetSpec(
-    name="brain-mri",
-    modalities=BRAIN_MODALITIES,
-    labels={"edema": 1, "non-enhancing tumor": 2, "enhancing tumor": 3},
-    regions=(Region("whole tumor", (1, 2, 3)), Region("edema", (1,)), Region("tumor core", (2, 3))),
+SPECS = (PET_CT, BRAIN_MRI)
+THREE_MODALITIES = DatasetSpec(
+    name="three-modalities",
+    modalities=("A", "B", "C"),
+    labels={"x": 1, "y": 2},
+    regions=(Region("x", (1,)), Region("y", (2,))),
     preparation=Preparation(
-        spacing_mm=(1.0, 1.0, 1.0),
-        intensities={name: ZScore(nonzero=True) for name in BRAIN_MODALITIES},
+        spacing_mm=(1.0, 1.0, 1.0), intensities={name: Percentiles(0, 100) for name in "ABC"}
     ),
 )
-"""Four modalities and three labels, as in the Medical Segmentation Decathlon (Task01_BrainTumour)."""
-SPECS = (PET_CT, BRAIN_MRI)
+"""What a method that takes any modalities serves, and one that takes branches cannot without being told."""
 
 CPU = torch.device("cpu")
 PATCHES: tuple[Size3, ...] = ((32, 16, 16), (32, 32, 32), (64, 64, 64), (96, 96, 96))
@@ -73,6 +73,16 @@ class Setting:
 
     def __str__(self) -> str:
         return f"{self.example} on {self.spec.name}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the arguments are the defaults of the class."""
+        return not set(self.arguments) - {"variant"}
+
+    @cached_property
+    def siblings(self) -> list[Setting]:
+        """All settings of the same class, this one among them."""
+        return [setting for setting in settings(self.method) if setting.kind is self.kind]
 
     @property
     def file(self) -> Path:

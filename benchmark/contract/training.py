@@ -6,6 +6,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -18,6 +19,7 @@ from benchmark.contract.setting import CPU, NOT_CUBIC, ROUND, Setting, Training,
 from benchmark.contract.words import listed, number, size_of, words_of
 from benchmark.data.patches import PatchArrays, PatchSampler
 from benchmark.inference import autocast
+from benchmark.protocols import Batch, Method
 from benchmark.results import RunFolder
 from benchmark.train import InterruptedRunError, Progress, train
 from benchmark.vocabulary import BenchError, Size3
@@ -47,6 +49,34 @@ def losses_are_announced(setting: Setting) -> list[str]:
         if value.numel() != 1 or not torch.isfinite(value).all() or name in (*HISTORY, *method.loss_names):
             found.append(f"watched()[{name!r}] must be one finite number under a name that no loss has.")
     return found
+
+
+def learns_what_it_shows(setting: Setting) -> list[str]:
+    """Losses that depend on the image, but not on what `named_outputs` returns, come from somewhere else."""
+    method = setting.build()
+    if type(method).named_outputs is Method.named_outputs:
+        return []
+    batch, shown = setting.batch(), method.named_outputs
+    darker = replace(batch, image=0.5 * batch.image)
+    with torch.no_grad():
+        once, other = ({n: v.clone() for n, v in _seeded(method, b).items()} for b in (batch, darker))
+        vars(method)["named_outputs"] = lambda image, **kwargs: {
+            name: math.nan * output for name, output in shown(image, **kwargs).items()
+        }
+        spoilt = _seeded(method, batch)
+    apart = [name for name, loss in spoilt.items() if torch.isfinite(loss) and once[name] != other[name]]
+    if not apart:
+        return []
+    return [
+        f"With nothing but NaN from named_outputs(), {listed(apart)} is finite as before. Compute the losses from what "
+        "self.named_outputs(batch.image, generator=batch.generator) returns, so that what is shown is what is learned."
+    ]
+
+
+def _seeded(method: Method, batch: Batch) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    batch.generator.manual_seed(0)
+    return method.losses(batch)
 
 
 def is_deterministic(setting: Setting) -> list[str]:

@@ -13,14 +13,16 @@ from benchmark.results import RunFolder, State
 class Trial:
     """The trial of a search that a run is executed for: whom its validations are told to, and who may stop it early.
 
-    `storage` is an address as `benchmark.search.storage` takes it. `validations`: how often the validation part is
-    scored for the search, at equal distances; they are no part of the run's configuration, and choose no checkpoint.
+    `validations`: how often the validation part is scored for the search, at equal distances; they are no part of the
+    run's configuration, and choose no checkpoint. `pruned_by` names the loss that judges the training, empty: the
+    validation Dice. `storage` is an address as `benchmark.search.storage` takes it.
     """
 
     study: str
     number: int
     pruner: str
     validations: int
+    pruned_by: str
     storage: str = field(repr=False)
 
 
@@ -28,8 +30,8 @@ class Trial:
 class RunOrder:
     """Everything a worker needs to execute one run.
 
-    `root` is the data set's folder, from which its reader tells what it is. `store` and `splits` are what `ready_data` returned; `scored_on` is the store of the data set's usual preparation,
-    on whose grid all methods are scored.
+    `root` is the data set's folder, from which its reader tells what it is. `store` and `splits` are what `ready_data`
+    returned; `scored_on` is the store of the data set's usual preparation, on whose grid all methods are scored.
     """
 
     results: Path

@@ -40,14 +40,14 @@ def lattice(size: Sequence[int], n_cubes: int) -> tuple[list[int], list[int]]:
     return edge, cells
 
 
-def add_noise(image: Float[Tensor, "b 1 x y z"], *, std: float, generator: torch.Generator) -> Tensor:
-    """Gaussian noise; `std` on the prepared [0, 1] scale."""
+def add_noise(image: Float[Tensor, "b m x y z"], *, std: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise; `std` in prepared units: on the [0, 1] scale of CT, in standard deviations of z-scored MRI."""
     noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=torch.float32)
     return image + std * noise.to(image.dtype)
 
 
-def shuffle_cubes(image: Float[Tensor, "b 1 x y z"], *, n_cubes: int, generator: torch.Generator) -> Tensor:
-    """Shuffle the voxels inside `n_cubes` random cubes of every patch.
+def shuffle_cubes(image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator: torch.Generator) -> Tensor:
+    """Shuffle the voxels inside `n_cubes` random cubes of every patch; a voxel's modalities stay together.
 
     The cubes lie on a lattice whose offset is random, so no two overlap; a patch thinner than a cube
     gets cubes as thin as itself.
@@ -66,8 +66,9 @@ def shuffle_cubes(image: Float[Tensor, "b 1 x y z"], *, n_cubes: int, generator:
     moved = ((offsets * (slack + 1)).long() * strides).sum(dim=1, keepdim=True)
     start = (moved + cell_start[chosen]).unsqueeze(2)
     index, source = (start + inside).flatten(1), (start + inside[order]).flatten(1)
-    flat = image.flatten(1)
-    return flat.scatter(1, index, flat.gather(1, source)).reshape(image.shape)
+    flat = image.flatten(2)
+    index, source = (places.unsqueeze(1).expand(-1, flat.shape[1], -1) for places in (index, source))
+    return flat.scatter(2, index, flat.gather(2, source)).reshape(image.shape)
 
 
 @lru_cache(maxsize=16)

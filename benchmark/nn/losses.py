@@ -53,6 +53,14 @@ def reconstruction(
     return scale * torch.linalg.vector_norm(difference, dim=1).mean()
 
 
+def reconstructions(
+    prediction: Float[Tensor, "b m x y z"], target: Float[Tensor, "b m x y z"], *, norm: str = "l2"
+) -> Float[Tensor, ""]:
+    """The sum of `reconstruction` over several modalities: a weight chosen for one holds for each."""
+    pairs = zip(prediction.split(1, dim=1), target.split(1, dim=1), strict=True)
+    return torch.stack([reconstruction(ours, image, norm=norm) for ours, image in pairs]).sum()
+
+
 def lesion_presence(logit: Float[Tensor, "b"], has_lesion: Bool[Tensor, "b"]) -> Float[Tensor, ""]:
     """Binary cross-entropy of "there is a lesion" (Equation 3)."""
     return F.binary_cross_entropy_with_logits(logit.float(), has_lesion.float())

@@ -124,6 +124,10 @@ def _decode(layers: nn.ModuleDict, depth: int, bottleneck: Tensor, skips: Sequen
     return features
 
 
+def _shapes(layer: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(parameter.shape) for parameter in layer.parameters()]
+
+
 class Encoder(nn.Module):
     """A `UNet`'s way down: its layers "1" ... "n + 1"."""
 
@@ -189,6 +193,11 @@ class UNet(nn.Module):
                 f"There is no layer {unknown} to share; shared_layers takes numbers of {list(self.numbers)}."
             )
         for name in (*map(str, wanted), *(("output",) if output else ())):
+            if _shapes(self.layers[name]) != _shapes(other.layers[name]):
+                raise BenchError(
+                    f"Layer {name} cannot be shared: its weights have other shapes in the two networks, as where one "
+                    "takes or gives more channels than the other. Leave it out."
+                )
             self.layers[name] = other.layers[name]
 
     def encode(self, image: Float[Tensor, "b c x y z"]) -> tuple[Tensor, list[Tensor]]:

@@ -22,6 +22,16 @@ KIND, RUN_ID, GRID = "bench.kind", "bench.run_id", "bench.grid"
 PARENT, COMMIT, NOTE = "mlflow.parentRunId", "mlflow.source.git.commit", "mlflow.note.content"
 """Tags that MLflow's user interface understands."""
 
+STATUSES = {
+    "pending": "SCHEDULED",
+    "running": "RUNNING",
+    "done": "FINISHED",
+    "trained": "FINISHED",
+    "pruned": "KILLED",
+    "failed": "FAILED",
+}
+"""A run's states in MLflow's words."""
+
 _NOT_A_CURVE = {"step", "seconds", "epoch"}
 
 
@@ -117,18 +127,26 @@ def curves(history: pd.DataFrame) -> Series:
 
 
 def outcome(folder: RunFolder, record: RunRecord) -> Series:
-    """Of a finished run: the mean and count of each split, reading, region and metric, and what the run cost."""
+    """Of a run that has scores: the mean and count of each split, reading, region and metric, and what the run cost."""
     numbers: dict[str, float | None] = {
         f"run/{name}": getattr(record, name)
         for name in ("train_seconds", "inference_seconds_per_case", "peak_memory_mb", "parameters", "steps")
     }
     keys = ["split", "reading", "region", "metric"]
-    for place, values in folder.scores().groupby(keys)["value"]:
+    for place, values in _scores(folder, record).groupby(keys)["value"]:
         name = "/".join(filter(None, map(str, place)))
         numbers[name] = values.mean() if values.notna().any() else None
         numbers[f"{name}_n"] = values.notna().sum()
     step, seconds = record.steps or 0, record.train_seconds or 0.0
     return {accepted_name(k): [Point(step, float(v), seconds)] for k, v in numbers.items() if v is not None}
+
+
+def _scores(folder: RunFolder, record: RunRecord) -> pd.DataFrame:
+    """Of the test part and, where a search asked for it, of the validation part."""
+    parts = [folder.scores()] if record.state == "done" else []
+    if folder.validation_file.exists():
+        parts.append(folder.validation())
+    return pd.concat(parts, ignore_index=True)
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -162,7 +180,9 @@ def stamp(path: Path) -> list[int] | None:
 
 def signature_of(folder: RunFolder, place: Place) -> str:
     """Changes when MLflow has to be told something new of a run."""
-    files = (folder.config_file, folder.record_file, folder.history_file, folder.scores_file, folder.log_file)
+    files = [folder.config_file, folder.record_file, folder.history_file, folder.scores_file, folder.log_file]
+    if folder.validation_file.exists():
+        files.append(folder.validation_file)
     content = [[stamp(file) for file in files], [m.name for m in place.grids], sorted(place.factors.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
@@ -195,12 +215,12 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
     state, failure = state_of(folder)
     record, config = folder.record(), folder.config()
     series = curves(folder.history())
-    if state == "done":
+    if state in ("done", "trained"):
         series |= outcome(folder, record)
-    ended = state in ("done", "failed")
-    status = {"pending": "SCHEDULED", "running": "RUNNING", "done": "FINISHED", "failed": "FAILED"}[state]
+    ended = state not in ("pending", "running")
+    status = STATUSES[state]
     method, fold, seed = (str(config.get(key, "")) for key in ("method", "fold", "seed"))
-    notes = [record.error if state == "failed" else None, *record.warnings]
+    notes = [record.error if state in ("failed", "pruned") else None, *record.warnings]
     tags = {
         KIND: "run",
         RUN_ID: folder.run_id,
@@ -223,7 +243,7 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
         signature=signature,
         state=state,
         status="KILLED" if failure == "interrupted" else status,
-        complete=ended and failure != "interrupted",
+        complete=state in ("done", "failed") and failure != "interrupted",
         name=f"{' '.join(f'{k}={v}' for k, v in place.factors.items()) or method} fold={fold} seed={seed}",
         tags={accepted_name(tag): shortened(value, TAG_LENGTH) for tag, value in tags.items()},
         params=flat(config),

@@ -150,7 +150,8 @@ class Delivery:
         known = [self.memory.runs.get(cell.run_id) for cell in one_a_run(manifest.cells)]
         states = [entry.state if entry else "pending" for entry in known]
         n = {state: states.count(state) for state in ("done", "running", "failed", "pending")}
-        if n["done"] == len(states):
+        n |= {state: states.count(state) for state in ("trained", "pruned") if state in states}
+        if n["done"] + n.get("trained", 0) + n.get("pruned", 0) == len(states):
             status = "FINISHED"
         elif n["running"] or active:
             status = "RUNNING"

@@ -1,0 +1,266 @@
+"""Qualitative panels: which slices are shown, which way round, and what is counted as an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.vocabulary import DataError
+from reports.panels import write_panel
+from reports.panels.figure import draw_panel
+from reports.panels.reading import Output, Outputs, read_outputs
+from reports.panels.tiles import (
+    FALSE,
+    HIT,
+    MISS,
+    WRONG,
+    error_map,
+    foreground,
+    projected_errors,
+    tiles_of,
+)
+from reports.panels.views import largest_component, scale_bar_mm, shown_box, views_of
+
+SHAPE = (20, 16, 12)
+SPACING = (2.0, 2.0, 5.0)
+
+
+def empty() -> np.ndarray:
+    return np.zeros(SHAPE, np.uint8)
+
+
+def body(*, negative: bool = False) -> np.ndarray:
+    """Two modalities that fill the volume: nothing is cropped."""
+    image = np.full((2, *SHAPE), 0.5, np.float16)
+    image[1, :, :, ::2] = -1 if negative else 0.25
+    return image
+
+
+def outputs_of(reference: np.ndarray, prediction: np.ndarray, **given: Any) -> Outputs:
+    facts: dict[str, Any] = {
+        "image": body(),
+        "outputs": {},
+        "labels": {"tumor": 1},
+        "regions": {"tumor": (1,)},
+    } | given
+    return Outputs("case", SPACING, ("CT", "PET"), reference=reference, prediction=prediction, **facts)
+
+
+def views(reference: np.ndarray, prediction: np.ndarray, *, image: np.ndarray | None = None):
+    return views_of(body() if image is None else image, reference, prediction, spacing_mm=SPACING)
+
+
+def test_the_axial_slice_goes_through_the_largest_lesion_where_it_is_largest() -> None:
+    reference = empty()
+    reference[2:6, 2:6, 2:5] = 1  # 48 voxels, and one more in slice 3
+    reference[6, 2, 3] = 1
+    reference[10:18, 8:12, 9] = 1  # 32 voxels in one slice
+    axial, _ = views(reference, empty())
+    assert axial.index == 3
+    assert "lesion of the reference" in axial.name
+
+
+def test_labels_that_touch_are_one_lesion() -> None:
+    reference = empty()
+    reference[2:5, 2:5, 2] = 1
+    reference[5:8, 2:5, 2] = 3
+    assert largest_component(reference).sum() == 18
+
+
+def test_without_a_reference_the_prediction_decides_and_without_both_the_middle() -> None:
+    prediction = empty()
+    prediction[5, 5, 9] = 1
+    axial, _ = views(empty(), prediction)
+    assert (axial.index, "lesion of the prediction" in axial.name) == (9, True)
+    axial, _ = views(empty(), empty())
+    assert (axial.index, "no lesion" in axial.name) == (6, True)
+
+
+def test_the_patients_right_is_on_the_left_and_front_and_head_are_at_the_top() -> None:
+    # Axes lead to the right, to the front, upwards: the last voxel of each is right, front, head.
+    volume = empty()
+    volume[-1, -1, -1] = 1
+    reference = empty()
+    reference[:, :, -1] = 1
+    axial, coronal = views(reference, empty(), image=body(negative=True))
+    assert np.argwhere(axial.picture(volume)).tolist() == [[0, 0]]
+    assert axial.picture(volume).shape == (16, 20)
+    assert axial.marks == ("R", "L", "A", "P")
+    reference = empty()
+    reference[:, -1] = 1
+    _, coronal = views(reference, empty(), image=body(negative=True))
+    assert np.argwhere(coronal.picture(volume)).tolist() == [[0, 0]]
+    assert coronal.picture(volume).shape == (12, 20)
+    assert coronal.marks == ("R", "L", "S", "I")
+
+
+def test_scaled_images_are_projected_and_z_scores_cut() -> None:
+    reference = empty()
+    reference[4:7, 9, 4:7] = 1
+    _, projection = views(reference, empty())
+    assert projection.index is None
+    assert "projection" in projection.name
+    volume = empty()
+    volume[3, 2, 7], volume[3, 11, 7] = 1, 5
+    picture = projection.picture(volume)
+    assert np.argwhere(picture).tolist() == [[12 - 1 - 7, 20 - 1 - 3]]
+    assert picture.max() == 5
+    _, cut = views(reference, empty(), image=body(negative=True))
+    assert cut.index == 9
+    assert "Coronal slice 9" in cut.name
+
+
+def test_pictures_have_the_size_of_the_patient() -> None:
+    axial, coronal = views(empty(), empty())
+    assert axial.size_mm == (40.0, 32.0)
+    assert coronal.size_mm == (40.0, 60.0)
+
+
+def test_views_are_cropped_to_the_body_and_every_lesion_with_a_margin_of_ten_millimetres() -> None:
+    image = np.zeros((1, 60, 50, 20), np.float16)
+    image[0, 20:30, 20:25, 8:10] = 0.5
+    lesions = np.zeros(image.shape[1:], bool)
+    lesions[40, 22, 9] = True
+    box = shown_box(image, lesions, spacing_mm=(2.0, 2.0, 5.0))
+    assert box == (slice(15, 46), slice(15, 30), slice(6, 12))
+    nothing = shown_box(np.zeros_like(image), np.zeros_like(lesions), spacing_mm=SPACING)
+    assert nothing == (slice(0, 60), slice(0, 50), slice(0, 20))
+
+
+def test_the_cropped_slice_is_the_one_of_the_whole_volume() -> None:
+    image = np.zeros((1, 40, 40, 40), np.float16)
+    image[0, 15:30, 15:30, 15:30] = 0.5
+    reference = np.zeros((40, 40, 40), np.uint8)
+    reference[20:22, 20:22, 27] = 1
+    axial, _ = views_of(image, reference, reference, spacing_mm=(5.0, 5.0, 5.0))
+    assert axial.index == 27
+    assert axial.picture(reference).sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("width", "bar"), [(800.0, 200.0), (240.0, 50.0), (90.0, 20.0), (30.0, 10.0), (4.0, 1.0)]
+)
+def test_the_scale_bar_is_a_round_length_of_at_most_a_third(width: float, bar: float) -> None:
+    assert scale_bar_mm(width) == bar
+
+
+def test_errors_are_hits_misses_and_false_positives() -> None:
+    reference, prediction = empty(), empty()
+    reference[0, 0, :2] = 1
+    prediction[0, 0, 1:3] = 1
+    codes = error_map(outputs_of(reference, prediction))
+    assert codes[0, 0, :4].tolist() == [MISS, HIT, FALSE, 0]
+
+
+def test_a_label_is_wrong_only_if_the_method_can_tell_the_region() -> None:
+    reference, prediction = empty(), empty()
+    reference[0, 0, :3] = (3, 1, 2)
+    prediction[0, 0, :3] = (2, 2, 2)
+    regions = {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
+    told = outputs_of(reference, prediction, regions=regions)
+    assert error_map(told)[0, 0, :3].tolist() == [WRONG, WRONG, HIT]
+    untold = outputs_of(reference, prediction, regions=regions, told_regions=("whole", "core"))
+    assert error_map(untold)[0, 0, :3].tolist() == [HIT, WRONG, HIT]
+
+
+def test_in_a_projection_a_hit_hides_a_miss_and_a_miss_a_false_positive() -> None:
+    _, projection = views(empty(), empty())
+    codes = empty()
+    codes[0, :3, 0] = (FALSE, HIT, MISS)
+    codes[1, :2, 0] = (FALSE, MISS)
+    codes[2, 4, 0] = FALSE
+    assert projected_errors(codes, projection)[-1, ::-1][:4].tolist() == [HIT, MISS, FALSE, 0]
+
+
+def test_the_foreground_is_all_but_the_first_of_several_channels() -> None:
+    probabilities = np.stack([np.full(SHAPE, 0.25), np.full(SHAPE, 0.5), np.full(SHAPE, 0.25)])
+    assert foreground(Output("segmentation", "", probabilities)).mean() == pytest.approx(0.75)
+    assert foreground(Output("segmentation", "core", probabilities[1:2])).mean() == pytest.approx(0.5)
+
+
+def test_tiles_are_modalities_reference_outputs_by_kind_and_the_final_mask() -> None:
+    one = np.full((1, *SHAPE), 0.25, np.float16)
+    outputs = {
+        "ct input": Output("input", "CT", one),
+        "both": Output("reconstruction", "CT + PET", np.concatenate([one, one])),
+        "pet": Output("segmentation", "", np.concatenate([3 * one, one])),
+        "class": Output("classification", "", one),
+    }
+    read = outputs_of(empty(), empty(), outputs=outputs, intensities={"CT": "[-100, 250] scaled to [0, 1]"})
+    tiles = tiles_of(read, views(empty(), empty()))
+    assert [tile.kind for tile in tiles] == [
+        *("image", "image", "labels", "image", "image", "image"),
+        *("probability", "probability", "errors"),
+    ]
+    titles = [tile.title for tile in tiles]
+    assert titles[0] == "CT\n[-100, 250] scaled to [0, 1],\nshown 0 to 0.5"
+    assert titles[4:6] == ["Output “both”:\nCT reconstructed", "Output “both”:\nPET reconstructed"]
+    assert titles[6] == "Output “pet”:\nprobability of tumor"
+    assert titles[7].endswith("mean 0.25")
+    assert {(tile.low, tile.high) for tile in (tiles[0], tiles[3], tiles[4])} == {(0.0, 0.5)}
+    assert tiles[6].pictures[0].max() == pytest.approx(0.25)
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    """A case of a network with one output as `bench panels` writes it."""
+    reference, prediction = empty(), empty()
+    reference[4:8, 4:8, 4:7] = 1
+    prediction[5:9, 4:8, 4:7] = 1
+    arrays = {"image": body(), "reference": reference, "prediction": prediction}
+    probability = prediction[None].astype(np.float16)
+    arrays |= {"output": np.concatenate([1 - probability, probability])}
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "case_7.npz", **(arrays | changes.pop("arrays", {})))
+    said = {
+        "case_id": "case_7",
+        "spacing_mm": [2.0, 2.0, 5.0],
+        "modalities": ["CT", "PET"],
+        "intensities": {"CT": "[-100, 250] scaled to [0, 1]", "PET": "[0, 15] scaled to [0, 1]"},
+        "outputs": {"output": {"kind": "segmentation", "of": ""}},
+        "labels": {"tumor": 1},
+        "regions": {"tumor": [1]},
+        "told_regions": None,
+        "method": "early_fusion",
+        "run_id": "abc",
+        "seed": 0,
+        "fold": 1,
+    }
+    (folder / "case_7.json").write_text(json.dumps(said | changes), encoding="utf-8")
+    return folder / "case_7.npz"
+
+
+def test_a_panel_is_written_as_png_and_pdf_and_the_same_each_time(tmp_path: Path) -> None:
+    source = written(tmp_path / "panels")
+    for folder in ("one", "two"):
+        paths = write_panel(source, tmp_path / folder)
+    assert [path.name for path in paths] == ["case_7.png", "case_7.pdf"]
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+
+
+def test_a_drawn_voxel_is_as_high_as_it_is_in_the_patient(tmp_path: Path) -> None:
+    read = read_outputs(written(tmp_path))
+    both = views_of(read.image, read.reference, read.prediction, spacing_mm=read.spacing_mm)
+    figure = draw_panel(tiles_of(read, both), both, title="t", labels=read.labels)
+    axial, coronal = figure.axes[0], figure.axes[5]
+    assert (axial.get_aspect(), coronal.get_aspect()) == (1.0, 1.0)
+    assert tuple(coronal.images[0].get_extent()) == (0.0, 40.0, 60.0, 0.0)
+    assert coronal.images[0].get_array().shape == (12, 20)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["reference: tumor", "hit", "missed", "false positive"]
+    assert "patient's right (R) is on the left" in figure.legends[0].get_title().get_text()
+    assert [text.get_text() for text in axial.texts] == ["R", "L", "A", "P", "10 mm"]
+
+
+def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"case_7\.npz and case_7\.json are not what `bench panels` writes"):
+        read_outputs(tmp_path / "case_7.npz")
+    with pytest.raises(DataError, match="KeyError"):
+        read_outputs(written(tmp_path, outputs={"other": {"kind": "segmentation", "of": ""}}))
+    other = {"prediction": np.zeros((3, 3, 3), np.uint8)}
+    with pytest.raises(DataError, match=r"not on one grid .*prediction \(3, 3, 3\)"):
+        read_outputs(written(tmp_path, arrays=other))
