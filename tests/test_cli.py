@@ -279,13 +279,15 @@ def test_phantoms_are_written_checked_and_prepared_from_the_command_line(
 def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_runs() -> None:
     runs = plan(load_study("table2"), load_profile("demo"), datasets=["phantom"], folds=[0], seeds=[0])
     good = runs[0].config.model_dump(mode="json")
-    answers = inspect_runs([good, runs[-1].config.model_dump(mode="json")])
+    answers = inspect_runs([(good, None), (runs[-1].config.model_dump(mode="json"), None)])
     assert [answer.fault for answer in answers] == [None, None]
     wrong_argument = {**good, "method_args": {"versoin": "v1"}}
     wrong_loss = {**good, "loss_weights": {"seg": 1.0}}
     faults = [
         str(answer.fault)
-        for answer in inspect_runs([wrong_argument, wrong_loss, {**good, "method": "mirror_nuet"}])
+        for answer in inspect_runs(
+            [(wrong_argument, None), (wrong_loss, None), ({**good, "method": "mirror_nuet"}, None)]
+        )
     ]
     assert "no argument 'versoin'" in faults[0]
     assert "rec_ct" in faults[1]
@@ -297,9 +299,11 @@ def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_run
 def test_every_study_can_be_planned_with_every_profile(grid: str, profile: str) -> None:
     """Losses, arguments, optimisers and readings fit the methods; what a profile says reaches them."""
     study = load_study(grid)
-    runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
+    roots = {study.dataset: None}
     with Pool() as pool:
-        assert len(planning.inspect(pool, runs, study)) == len(study.cells())
+        study = planning.study_on(pool, study, [], roots)
+        runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
+        assert len(planning.inspect(pool, runs, study, roots)) == len(study.cells())
 
 
 def test_the_settings_of_blackbean_are_those_of_the_reference_code() -> None:
