@@ -23,7 +23,6 @@ from benchmark.open_run import OpenRun
 from benchmark.protocols import Method
 from benchmark.results import RunFolder
 from benchmark.train import InterruptedRunError, Progress, load_weights, total_steps, train
-from benchmark.validation_loss import ValidationLoss
 from benchmark.vocabulary import DataError
 
 log = logging.getLogger(__name__)
@@ -148,7 +147,7 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
                 checkpoint_seconds=run.order.resources.checkpoint_seconds,
                 asked_to_stop=run.asked_to_stop,
                 on_step=on_step,
-                **_searched(run, method, steps),
+                **_searched(run, steps),
             )
             return method, progress
         except torch.OutOfMemoryError:
@@ -165,23 +164,13 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
             torch.cuda.empty_cache()
 
 
-def _searched(run: OpenRun, method: Method, steps: int) -> dict[str, Any]:
+def _searched(run: OpenRun, steps: int) -> dict[str, Any]:
     """What the training loop is to know of a search."""
-    trial = run.order.trial
-    if trial is None:
+    if run.order.trial is None:
         return {}
     from benchmark.search.pruning import Judge
 
-    searched = {"further_validations": trial.validations, "pruned": Judge(trial, steps)}
-    if trial.pruned_by:
-        searched["measured"] = ValidationLoss(
-            method,
-            run.data.validation,
-            name=trial.pruned_by,
-            training=run.config.training,
-            device=run.device,
-        )
-    return searched
+    return {"further_validations": run.order.trial.validations, "pruned": Judge(run.order.trial, steps)}
 
 
 def _validation(run: OpenRun, method: Method) -> Callable[[], float]:

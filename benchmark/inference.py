@@ -60,14 +60,14 @@ def predict(
         device=device,
     )
     pieces = ((place, outputs["output"]) for place, outputs in slabs)
-    for place, output in pieces if _decodes_voxelwise(method) else _in_one(pieces, case.image().shape[1]):
+    for place, output in pieces if decodes_voxelwise(method) else _in_one(pieces, case.image().shape[1]):
         for reading, labels in full.items():
             decoded = method.decode(output, reading)[0, 0]
             labels[case.geometry.crop][place] = decoded.to(torch.uint8).cpu().numpy()
     return full
 
 
-def _decodes_voxelwise(method: Method) -> bool:
+def decodes_voxelwise(method: Method) -> bool:
     """What the class says that defines `decode`: one that overrides it inherits no promise."""
     owner = next(kind for kind in type(method).__mro__ if "decode" in vars(kind))
     return bool(vars(owner).get("decodes_voxelwise", False))

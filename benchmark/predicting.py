@@ -81,11 +81,15 @@ def predict_masks(
     an earlier call finished is kept, unless `again`. `reading` None: the method's first.
     """
     reading = _checked_reading(run, reading)
-    _note(out, {"run": run.folder.run_id, "reading": reading})
+    masks_of = _masks_of(out, run.folder.run_id, reading)
     targets = {case.case_id: out / mask_name(case) for case in cases}
     if len(set(targets.values())) < len(cases):
         raise DataError("Two of the cases have images of the same name; predict them one at a time.")
-    due = [case for case in cases if again or not targets[case.case_id].exists()]
+    due = [
+        case
+        for case in cases
+        if again or masks_of.get(case.case_id) != _images(case) or not targets[case.case_id].exists()
+    ]
     done = len(cases) - len(due)
     progress(done, len(cases))
     work = out / WORK
@@ -98,6 +102,8 @@ def predict_masks(
         masks = _outside(run, due, work, lambda more, _: progress(earlier + more, len(cases)))
     for case, (voxels, affine) in zip(due, masks, strict=True):
         write_nifti(targets[case.case_id], voxels, affine=affine)
+        masks_of[case.case_id] = _images(case)
+        write_json(out / NOTE, {"run": run.folder.run_id, "reading": reading, "masks_of": masks_of})
         done += 1
         progress(done, len(cases))
     shutil.rmtree(work, ignore_errors=True)
@@ -161,12 +167,19 @@ def _checked_reading(run: ReopenedRun, wanted: str | None) -> str:
     return wanted
 
 
-def _note(out: Path, note: dict[str, str]) -> None:
-    """Whose masks a folder holds; BenchError where they are another's."""
+def _images(case: Case) -> list[str]:
+    return [str(path.resolve()) for path in case.images.values()]
+
+
+def _masks_of(out: Path, run_id: str, reading: str) -> dict[str, list[str]]:
+    """The images of the masks in a folder, by case; BenchError where they are of another run or reading."""
     path = out / NOTE
-    if path.exists() and (earlier := read_json(path)) != note:
+    if not path.exists():
+        return {}
+    earlier = read_json(path)
+    if (earlier.get("run"), earlier.get("reading")) != (run_id, reading):
         raise BenchError(
             f"{out} holds masks of run {earlier.get('run')} (reading {earlier.get('reading')!r}); choose another "
             "folder."
         )
-    write_json(path, note)
+    return dict(earlier.get("masks_of", {}))

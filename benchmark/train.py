@@ -94,14 +94,12 @@ def train(
     asked_to_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[Progress, int], None] = lambda progress, steps: None,
     further_validations: int = 0,
-    measured: Callable[[], Mapping[str, float]] = dict,
-    pruned: Callable[[int, Mapping[str, float]], bool] = lambda step, numbers: False,
+    pruned: Callable[[int, float], bool] = lambda step, val_dice: False,
 ) -> Progress:
     """Train `method` on `device` until its last step, from the folder's checkpoint if there is one.
 
-    For a search: `further_validations` are validations, at equal distances, that choose no checkpoint; `measured` are
-    more numbers of a validation, by their columns in the history; `pruned` is told the step and the numbers of every
-    validation, and answers whether the training is to end there.
+    For a search: `further_validations` are validations, at equal distances, that choose no checkpoint; `pruned` is told
+    the step and the Dice of every validation, and answers whether the training is to end there.
 
     Leaves `last.safetensors` (and `best.safetensors` where the configuration asks for it), `history.csv`
     and the checkpoint. Raises DivergedError with the step and its cases when a loss is not finite,
@@ -187,20 +185,20 @@ def train(
         ):
             check_losses()
         progress.seconds = time.monotonic() - started
-        validated: dict[str, float] = {}
+        val_dice = None
         if row_due or validation_due or last:
             if validation_due:
                 began = time.monotonic()
-                validated = {"val_dice": validate(), **measured()}
+                val_dice = validate()
                 # What is compared between methods is the time of the steps.
                 started += time.monotonic() - began
-            _add_row(progress, sampler.steps_per_epoch, method.watched(), validated)
+            _add_row(progress, sampler.steps_per_epoch, method.watched(), val_dice)
             method.train()
             folder.write_history(progress.history)
             if progress.step in choosing_steps and config.checkpoint == "best":
                 save_due |= _keep_best(progress, method, folder.best_weights_file)
         on_step(progress, steps)
-        enough = bool(validated) and pruned(progress.step, validated) and not last
+        enough = val_dice is not None and pruned(progress.step, val_dice) and not last
         if save_due or stop or last or enough:
             progress.peak_memory_mb = max(progress.peak_memory_mb, peak_memory_mb(device))
             _save_checkpoint(folder.checkpoint_file, progress, method, optimiser, scaler)
@@ -302,19 +300,6 @@ class _HostBatch:
         return cls(image, label, has_lesion, patches.case_ids, patches.step)
 
 
-def batch_of(
-    patches: PatchArrays,
-    method: Method,
-    *,
-    device: torch.device,
-    channels_last: bool,
-    generator: torch.Generator,
-) -> Batch:
-    """Patches as the training loop hands them to a method."""
-    memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-    return _to_device(_HostBatch.of(patches, pin=False), method, device, memory_format, generator)
-
-
 def _to_device(
     patches: _HostBatch,
     method: Method,
@@ -373,7 +358,7 @@ def _add_row(
     progress: Progress,
     steps_per_epoch: int,
     watched: Mapping[str, Tensor],
-    validated: Mapping[str, float],
+    val_dice: float | None,
 ) -> None:
     row: dict[str, float] = {
         "step": progress.step,
@@ -383,7 +368,8 @@ def _add_row(
     if progress.summed_steps:
         row |= {name: total / progress.summed_steps for name, total in progress.loss_sums.items()}
     row |= {name: float(value.detach()) for name, value in watched.items()}
-    row |= validated
+    if val_dice is not None:
+        row["val_dice"] = val_dice
     progress.history.append(row)
     progress.loss_sums, progress.summed_steps = {}, 0
 

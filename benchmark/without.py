@@ -122,7 +122,7 @@ def _with_zeros(case: Case, modality: str, folder: Path) -> Case:
     """The case with a file of zeros, in the file's own unit, in place of the modality's."""
     volume = open_volume(case.images[modality])
     path = folder / f"{case.case_id}.nii.gz"
-    nib.save(nib.Nifti1Image(np.zeros(volume.shape[:3], volume.dtype), volume.affine), path)
+    nib.save(nib.Nifti1Image(np.zeros(volume.shape[:3], np.uint8), volume.affine), path)
     channels = {name: index for name, index in case.channels.items() if name != modality}
     return replace(case, images={**case.images, modality: path}, channels=channels)
 

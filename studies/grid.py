@@ -94,8 +94,9 @@ class Profile(_Strict):
     """How large an experiment is: `config` for every run, `method_args` for the runs of one method.
 
     `datasets` and `methods` are settings, as `config`, for the runs on one data set and of one method; the latter win.
+    A data set is named by its reader, as `nnunet/NAME`, or, where it was converted, as what it was before.
     `method_args` are named by method, and by `method/variant` where a variant has arguments of its own. `phantoms` are
-    named by data set.
+    named by data set. `search_fold` is the fold of searches; None: the first of `folds`.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Profile(_Strict):
     method_args: dict[str, dict[str, Any]] = {}
     folds: list[int] = [0]
     seeds: list[int] = [0]
+    search_fold: int | None = Field(default=None, ge=0)
     n_folds: int = Field(default=5, ge=2)
     phantoms: dict[str, PhantomSettings] = {}
 
@@ -166,8 +168,13 @@ class Cell:
         """The data set that the cell insists on."""
         return {**self.common, **self.question}.get("dataset")
 
-    def settings(self, profile: Profile, dataset: str) -> dict[str, Any]:
-        """The nested settings of the cell's runs on a data set, without fold and seed."""
+    def settings(self, profile: Profile, dataset: str, *, data_name: str | None = None) -> dict[str, Any]:
+        """The nested settings of the cell's runs on a data set, without fold and seed.
+
+        `data_name`: what the data set calls itself, where its reader reads several.
+        """
+        names = (f"{dataset}/{data_name}", data_name, dataset)
+        of_dataset = next((profile.datasets[name] for name in names if name in profile.datasets), {})
         own = merge(dict(self.common), dict(self.question))
         name, variant = str(own.get("method")), own.get("method_args", {}).get("variant")
         of_method = profile.method_args.get(name, {})
@@ -175,7 +182,7 @@ class Cell:
         merged = merge(
             dict(self.common),
             profile.config,
-            profile.datasets.get(dataset, {}),
+            of_dataset,
             profile.methods.get(name, {}),
             {"method_args": arguments},
             dict(self.question),

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmark.config import RunConfig, merge, run_config, run_id
@@ -41,6 +42,7 @@ def plan(
     profile: Profile,
     *,
     datasets: Sequence[str],
+    data_names: Mapping[str, str] = MappingProxyType({}),
     folds: Sequence[int],
     seeds: Sequence[int],
     only: Sequence[str] = (),
@@ -50,7 +52,8 @@ def plan(
 ) -> list[PlannedRun]:
     """Every run of the study on those folds and seeds, checked.
 
-    A cell that names no data set runs on the only one of `datasets`, else on the study's. `overrides` are
+    A cell that names no data set runs on the only one of `datasets`, else on the study's. `data_names`: what a data set
+    calls itself, by its reader's name. `overrides` are
     settings from the command line; `bfloat16` says what `auto` means on this machine; `digest` names the source of a
     method from outside the suite. The runs of a fold and seed lie together, so that a table is complete for one fold
     before the next begins.
@@ -62,7 +65,8 @@ def plan(
             for cell, is_chosen in zip(study.cells(), chosen, strict=True):
                 dataset = cell.dataset or (datasets[0] if len(datasets) == 1 else study.dataset)
                 here = {"fold": fold, "seed": seed}
-                settings = merge(cell.settings(profile, dataset), dict(overrides or {}), here)
+                of_cell = cell.settings(profile, dataset, data_name=data_names.get(dataset))
+                settings = merge(of_cell, dict(overrides or {}), here)
                 if (source_digest := digest(str(settings.get("method")))) is not None:
                     settings["method_digest"] = source_digest
                 source = f"{study.source} with profile {profile.name}, cell {describe(cell.factors)}"

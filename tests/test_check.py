@@ -295,6 +295,14 @@ def test_a_label_that_is_a_probability_is_reported_as_such(study: Path) -> None:
     assert problems == ["the label is stored as float32", "the label has the values 0.7, not only 0 and 1"]
 
 
+def test_a_value_between_those_of_two_labels_is_found(tmp_path: Path) -> None:
+    """BraTS has the labels 1, 2 and 4."""
+    spec = replace(msd.SPEC, labels={"necrosis": 1, "edema": 2, "enhancing tumor": 4})
+    root = write_decathlon(tmp_path, ["a"])
+    fault = only(check_cases(msd.discover(root), spec, thorough=True))
+    assert fault.problem == "the label has the values 3, not only 0, 1, 2 and 4"
+
+
 def test_exchanged_files_are_reported_for_both(study: Path) -> None:
     write(study / "CTres.nii.gz", volumes(0)["SUV"])
     write(study / "SUV.nii.gz", volumes(0)["CTres"])

@@ -101,6 +101,18 @@ def test_the_demo_narrows_every_network(path: Path) -> None:
         assert max(widths) < 256, cell.factors
 
 
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", available(PROFILES))
+def test_every_row_of_a_study_has_as_many_optimiser_steps(path: Path, profile: str) -> None:
+    study = study_on_its_data(path)
+    runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
+    budgets = {
+        (run.config.training.steps, run.config.training.epochs, run.config.training.batch_size)
+        for run in runs
+    }
+    assert len(budgets) == 1
+
+
 def test_a_profile_has_settings_for_one_data_set_and_for_one_method(tmp_path: Path) -> None:
     text = (
         "config: {training: {steps: 3, batch_size: 2}}\ndatasets: {d: {training: {steps: 4}}}\n"
@@ -110,6 +122,9 @@ def test_a_profile_has_settings_for_one_data_set_and_for_one_method(tmp_path: Pa
     cell = Cell({}, {"training": {"steps": 9}}, {"method": "m", "training": {"epochs": 7}})
     assert cell.settings(profile, "d")["training"] == {"steps": 4, "batch_size": 2, "epochs": 7}
     assert cell.settings(profile, "e")["training"] == {"steps": 3, "batch_size": 2, "epochs": 7}
+    converted = cell.settings(profile, "nnunet", data_name="d")
+    assert (converted["training"]["steps"], converted["dataset"]) == (4, "nnunet")
+    assert cell.settings(profile, "nnunet", data_name="e")["training"]["steps"] == 3
     other = Cell({}, {"method": "n"}, {"training": {"epochs": 7}})
     assert other.settings(profile, "d")["training"] == {"steps": 5, "batch_size": 2, "epochs": 7}
 

@@ -385,6 +385,8 @@ def test_cases_that_cannot_be_converted_are_refused(tmp_path: Path) -> None:
         convert(*msd.unlabelled(root))
     with pytest.raises(DataError, match=r"a: .*gone\.nii\.gz is missing"):
         convert(replace(case, label=tmp_path / "gone.nii.gz"))
+    with pytest.raises(DataError, match="two cases a, perhaps one with a label"):
+        convert_to_nnunet([case, replace(case, label=None)], msd.SPEC, tmp_path / "raw", number=1)
 
 
 # Its parts.
@@ -426,6 +428,7 @@ def test_a_channel_keeps_type_scaling_and_place(tmp_path: Path, kind: Any) -> No
     values = np.random.default_rng(0).integers(-999, 999, (3, 4, 5, 2)).astype(">i2")
     image = kind(values, np.diag([-1.5, 2.0, 3.0, 1.0]))
     image.header.set_slope_inter(0.5, 3)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"between header and voxels"))
     nib.save(image, tmp_path / "both.nii")
     write_channels(tmp_path / "both.nii", {1: tmp_path / "one.nii.gz"})
     both, one = open_volume(tmp_path / "both.nii"), open_volume(tmp_path / "one.nii.gz")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.readers.autopet import SPEC
 from benchmark.data.patches import PatchSampler
 from benchmark.data.pipeline import ready_data
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
 
 

@@ -23,8 +23,8 @@ from orders import order_of
 import benchmark.run as run_module
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import RunConfig, run_config
-from benchmark.data.readers.autopet import SPEC
 from benchmark.data.pipeline import ReadyData, ready_data
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.splits import Fold, Splits, stored_splits
 from benchmark.data.store import Store, data_fingerprint
 from benchmark.execution.order import RunOrder

@@ -12,9 +12,9 @@ import torch
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
-from benchmark.data.readers.autopet import SPEC
 from benchmark.data.patches import PatchSampler
 from benchmark.data.pipeline import ready_data
+from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
 from benchmark.protocols import Method
 from benchmark.results import RunFolder

@@ -83,6 +83,11 @@ def study_on(
     return with_methods(study, cells) if cells else study
 
 
+def names_of(roots: Mapping[str, Path | None]) -> dict[str, str]:
+    """What the data sets call themselves, by their readers' names."""
+    return {name: reader_of(name).spec_of(root).name for name, root in roots.items()}
+
+
 def check_names(profile: Profile) -> None:
     """BenchError for a data set in the profile that does not exist, or of which there are no phantoms."""
     for key, named, possible in (
@@ -90,7 +95,7 @@ def check_names(profile: Profile) -> None:
         ("phantoms", profile.phantoms, list(phantom_readers())),
     ):
         for name in named:
-            if name not in possible:
+            if name.partition("/")[0] not in possible:
                 raise BenchError(
                     f"profiles/{profile.name}.yaml: {key} names {name!r}. {did_you_mean(name, possible)}"
                 )

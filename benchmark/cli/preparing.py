@@ -55,13 +55,16 @@ def check(
     profile: Profile,
     roots: Mapping[str, Path | None],
     *,
+    fold: int | None,
     devices: str | None,
     jobs: int | None,
 ) -> Checked:
     """Bind the method with every choice and both ends of every number; BenchError for the first that cannot work."""
     (dataset, root) = next(iter(roots.items()))
     names, bfloat16 = chosen_devices(pool, devices, None)
-    trainings = Trainings(search, profile, dataset, bfloat16, method_digest)
+    if fold is None:
+        fold = profile.folds[0] if profile.search_fold is None else profile.search_fold
+    trainings = Trainings(search, profile, dataset, fold, bfloat16, method_digest)
     probes = trainings.probes()
     on_cpu = names == ["cpu"]
     places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
@@ -123,6 +126,8 @@ def start(
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
         data = data_at_hand(trainings.dataset, checked.root, trainings.profile, how, shown)
         ready_of = [data.wanted(need) for need in checked.needs]
+    if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
+        raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
     if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
         how.screen.print(f"Left out {len(excluded)} bad cases: {', '.join(excluded)}", soft_wrap=True)
     fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
@@ -133,6 +138,7 @@ def start(
         **search.definition(),
         "dataset": data.spec.name,
         "profile": trainings.profile.name,
+        "fold": trainings.fold,
         "sampler": sampler,
         "pruner": pruner,
         "seed": seed,
@@ -177,7 +183,7 @@ def start(
         data,
         how,
         manifest,
-        Trial(name, 0, pruner, validations, search.pruned_by, address),
+        Trial(name, 0, pruner, validations, address),
         limit,
         None if timeout is None else began + timeout,
         {},

@@ -84,6 +84,9 @@ def report(
 
     from reports.report import write_report
 
+    if grid.startswith("search_") and not grid.endswith("_final"):
+        # The trials of a search are listed among the grids.
+        search = search or grid.removeprefix("search_")
     own = source is not Source.PAPER or search is not None
     if search is not None:
         from reports.search.report import open_search, write_search_report

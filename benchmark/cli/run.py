@@ -116,6 +116,7 @@ def run(
             study,
             size,
             datasets=list(roots),
+            data_names=planning.names_of(roots),
             folds=_numbers(folds, "--folds", size.folds, everything=range(_n_folds(size, splits, roots))),
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),

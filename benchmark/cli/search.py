@@ -16,11 +16,8 @@ from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopp
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from benchmark.cli.searching import Searching
     from benchmark.execution.devices import Slot
-    from benchmark.execution.pool import Pool
     from studies.search import Search
 
 
@@ -62,6 +59,9 @@ def search(
     trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier starts included.")] = 20,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Begin no trial after so many seconds; those begun end.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Whose validation part decides; default: the profile's.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trials at a time, on each device.")] = None,
     devices: Annotated[str | None, typer.Option(help="E.g. cuda:0,cuda:1 or cpu; default: all GPUs.")] = None,
@@ -145,7 +145,7 @@ def search(
         WorkerPool(preload=(*PRELOAD, "benchmark.search.pruning")) as pool,
         contextlib.ExitStack() as around,
     ):
-        prepared = preparing.check(pool, asked, size, roots, devices=devices, jobs=jobs)
+        prepared = preparing.check(pool, asked, size, roots, fold=fold, devices=devices, jobs=jobs)
         if dry_run:
             preparing.print_plan(screen, prepared, as_json=as_json)
             return
@@ -191,9 +191,12 @@ def _pruner(asked: Search, pruner: Pruner | None) -> str:
 
 def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_json: bool) -> int:
     """Run trials until there are enough, here or in other launchers; returns the exit code."""
+    from optuna.exceptions import StorageInternalError
+
     from benchmark import tracking
     from benchmark.cli.run import monitor_for, stop_signals
     from benchmark.cli.searching import counted, refer
+    from benchmark.search.storage import without_password
 
     pool, screen, name = searching.pool, searching.how.screen, searching.trials.name
     finished = sum(trial.state.is_finished() for trial in searching.trials.all())
@@ -217,7 +220,13 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
             around.enter_context(tracking.Mirror(searching.how.results, searching.manifest.name))
         around.enter_context(monitor)
         around.enter_context(stop_signals(pool))
-        _until_enough(searching, places, pool, screen, refer=lambda: refer(searching))
+        try:
+            _until_enough(searching, places, refer=lambda: refer(searching))
+        except StorageInternalError as error:
+            raise BenchError(
+                f"The search's trials in {without_password(searching.trial.storage)} cannot be reached any more; the "
+                "runs in progress were stopped with a checkpoint. The same command continues."
+            ) from error
     states = counted(searching.trials.all())
     if pool.stops:
         screen.print("Stopped; the same command continues.", soft_wrap=True)
@@ -225,10 +234,8 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     return 1 if states.get("fail") else 0
 
 
-def _until_enough(
-    searching: Searching, places: list[Slot], pool: Pool, screen: Console, *, refer: Callable[[], bool]
-) -> None:
-    said = False
+def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[], bool]) -> None:
+    pool, said = searching.pool, False
     while True:
         pool.run([], places, observer=searching, more=searching.more)
         if pool.stops or searching.timed_out:

@@ -16,7 +16,15 @@ from benchmark.cli.planning import DataAtHand, How, order_of
 from benchmark.execution.monitor import Monitor, first_line
 from benchmark.execution.order import RunOrder, Trial, has_all
 from benchmark.execution.pool import Observer, Pool
-from benchmark.results import GridManifest, RunFolder, RunRecord, manifests, state_of, write_manifest
+from benchmark.results import (
+    GridManifest,
+    RunFolder,
+    RunRecord,
+    StorageError,
+    manifests,
+    state_of,
+    write_manifest,
+)
 from benchmark.search.attributes import FAILURE, GIVEN_BACK, RUN
 from benchmark.search.trials import Asked, Trials, curve_of, validation_means
 from benchmark.vocabulary import BenchError, did_you_mean
@@ -68,6 +76,8 @@ class Searching(Observer):
             self._open[asked.number] = asked
             try:
                 order = self._order(asked)
+            except StorageError:
+                raise
             except BenchError as error:
                 self._fail(asked.number, "code", str(error))
                 continue
@@ -118,7 +128,9 @@ class Searching(Observer):
         self.monitor.retried(self._named(order), record)
 
     def waiting(self, orders: Sequence[RunOrder]) -> None:
-        self.monitor.waiting(orders)
+        # A run that two trials of this launcher share is waited for by one of them.
+        if others := [order for order in orders if order.run_id not in self._begun_here]:
+            self.monitor.waiting(others)
 
     def stopping(self, count: int, *, killed: bool) -> None:
         self.monitor.stopping(count, killed=killed)

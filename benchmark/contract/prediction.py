@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark.contract.setting import ROUND, Setting
 from benchmark.contract.training import total
 from benchmark.contract.words import NotChecked, listed
-from benchmark.inference import autocast
+from benchmark.inference import autocast, decodes_voxelwise
 from benchmark.protocols import Method, OutputKind
 from benchmark.train import load_weights, save_weights
 from benchmark.vocabulary import Size3
@@ -60,7 +60,7 @@ def decodes(setting: Setting) -> list[str]:
                         f"{which} gives the labels {listed(map(str, values))}; {setting.spec.name} has 0 to "
                         f"{setting.spec.n_classes - 1}."
                     )
-            if _decodes_voxelwise(method):
+            if decodes_voxelwise(method):
                 parts = [method.decode(half, reading) for half in drawn.chunk(2, dim=2)]
                 if not torch.equal(torch.cat(parts, dim=2), method.decode(drawn, reading)):
                     found.append(
@@ -240,11 +240,6 @@ def runs_as_on_the_cpu(setting: Setting, device: torch.device) -> list[str]:
         if bad := [name for name, loss in losses.items() if not torch.isfinite(loss)]:
             found.append(f"{listed(bad)} is not finite on {device} under bfloat16 autocast.")
     return found
-
-
-def _decodes_voxelwise(method: Method) -> bool:
-    owner = next(kind for kind in type(method).__mro__ if "decode" in vars(kind))
-    return bool(vars(owner).get("decodes_voxelwise", False))
 
 
 def apart(a: Tensor, b: Tensor) -> float:

@@ -28,6 +28,8 @@ def write_channels(source: Path, targets: Mapping[int, Path]) -> None:
     header = nib.load(source).header.copy()
     header.set_data_shape(image.shape[:3])
     header["vox_offset"], header["magic"] = header.single_vox_offset, header.single_magic
+    # Behind them the voxels would begin elsewhere; they say nothing of the voxels.
+    header.extensions.clear()
     # nibabel forgets the scaling that it has read.
     header.set_slope_inter(image.slope, image.inter)
     length = math.prod(image.shape[:3]) * image.dtype.itemsize

@@ -96,6 +96,11 @@ def _refuse(cases: Sequence[Case], spec: DatasetSpec, number: int, splits: Split
         raise DataError(
             f"nnU-Net needs consecutive labels from 1; {spec.name} has {dict(spec.labels)}. Map them in its files."
         )
+    ids = [case.case_id for case in cases]
+    if twice := [case_id for case_id in ids if ids.count(case_id) > 1]:
+        raise DataError(
+            f"There are two cases {twice[0]}, perhaps one with a label and one without. Rename or remove one of them."
+        )
     for case in cases:
         for path in case.files.values():
             if not path.is_file():

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.naming import case_id_from
 from benchmark.vocabulary import DataError, Region
 
 FILE_NAME = "dataset.json"
@@ -55,8 +56,23 @@ def channel_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, with the channel's number behind those that several channels have."""
-    return tuple(f"{name} {k}" if names.count(name) > 1 else name for k, name in enumerate(names))
+    """The names as modalities: without dots, and with the channel's number behind those that differ in case at most.
+
+    They become names of modules, losses and files.
+    """
+    undotted = [name.replace(".", "_") for name in names]
+    plain = [case_id_from(name).casefold() for name in undotted]
+    return tuple(f"{name} {k}" if plain.count(plain[k]) > 1 else name for k, name in enumerate(undotted))
+
+
+def opened_folder(root: Path, *, wanted: str, example: str) -> tuple[Path, dict[str, Any]]:
+    """A data set's folder, `root` or the only one in it, and its `dataset.json`. DataError where there is none."""
+    root = Path(root)
+    refuse_no_folder(root, wanted)
+    folder = unpacked_folder(root, lambda path: (path / FILE_NAME).is_file() or (path / "imagesTr").is_dir())
+    if folder is None:
+        raise DataError(f"{root} is not a data set: looked for {wanted}, but {what_is_there(root)}.")
+    return folder, read_dataset_json(folder, says="what is in the images", example=example)
 
 
 def file_ending(content: Mapping[str, Any], path: Path) -> str:

@@ -14,15 +14,13 @@ class Trial:
     """The trial of a search that a run is executed for: whom its validations are told to, and who may stop it early.
 
     `validations`: how often the validation part is scored for the search, at equal distances; they are no part of the
-    run's configuration, and choose no checkpoint. `pruned_by` names the loss that judges the training, empty: the
-    validation Dice. `storage` is an address as `benchmark.search.storage` takes it.
+    run's configuration, and choose no checkpoint. `storage` is an address as `benchmark.search.storage` takes it.
     """
 
     study: str
     number: int
     pruner: str
     validations: int
-    pruned_by: str
     storage: str = field(repr=False)
 
 

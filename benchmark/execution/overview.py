@@ -281,6 +281,8 @@ def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
     state, failure = state_of(folder)
     beat = folder.heartbeat() if state == "running" else None
     scores = folder.scores() if folder.scores_file.exists() else None
+    if scores is None and folder.validation_file.exists():
+        scores = folder.validation()
     return {
         "run": folder.run_id,
         "state": state,
@@ -329,7 +331,9 @@ def print_run(console: Console, results: Path, folder: RunFolder) -> None:
         console.print(Text(f"  {where(folder.heartbeat())}", style="cyan"))
     record = dict(facts["record"])
     error = record.pop("error")
-    if error:
+    if error and facts["state"] == "pruned":
+        console.print(Text(f"\n{error}", style="yellow"), soft_wrap=True)
+    elif error:
         console.print(Text(f"\n{facts['failure'] or 'error'}: {error}", style="red"), soft_wrap=True)
     _print_block(console, "Facts", {k: v for k, v in record.items() if v not in (None, "", [], ())})
     _print_block(console, "Configuration", facts["config"])

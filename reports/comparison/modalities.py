@@ -144,7 +144,8 @@ def modalities_notes(frame: pd.DataFrame) -> Iterator[str]:
     """What was done, and which methods do not look at a modality at all."""
     yield (
         "No network was trained anew: each was trained with all modalities and predicts without one. Own answer: the "
-        "method says how it predicts then; zeros: it has no answer, and sees zeros in place of the prepared images."
+        "method says how it predicts then; zeros: it has no answer, and sees zeros in place of the prepared images. "
+        "Images keep the crop that all modalities together were prepared with."
     )
     yield (
         "Masks unchanged: label maps that equal, voxel by voxel, those predicted from all modalities, empty ones "

@@ -2,7 +2,7 @@
 
 Runs some cells of Table 2 on phantoms twice: once undisturbed, once with `kill -9` at random moments (in turn
 the launcher, and one of its processes), started again each time. Then compares all scores and weights, byte for
-byte. The exit code is 1 if they differ.
+byte. The exit code is 1 if they differ. Then the same with a search, see `search.py` here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmark.results import RunFolder, manifests, state_of
+from tests.endurance import search
 
 PROFILE = """
 config:
@@ -43,7 +44,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep everything here")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-endurance-") as temporary:
-        return endure(chosen.folder or Path(temporary), chosen.kills, random.Random(chosen.seed))
+        folder = chosen.folder or Path(temporary)
+        grid = endure(folder, chosen.kills, random.Random(chosen.seed))
+        return grid or search.endure(folder, chosen.kills, random.Random(chosen.seed))
 
 
 def endure(folder: Path, kills: int, chance: random.Random) -> int:

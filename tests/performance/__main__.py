@@ -29,6 +29,7 @@ FIGURES = (
     "runner",
     "command_line",
     "gpu_step",
+    "search",
 )
 
 

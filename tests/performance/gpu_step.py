@@ -11,8 +11,8 @@ import torch
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
-from benchmark.data.readers.autopet import SPEC
 from benchmark.data.patches import PatchSampler
+from benchmark.data.readers.autopet import SPEC
 from benchmark.environment import set_up
 from benchmark.results import RunFolder
 from benchmark.train import Progress, train

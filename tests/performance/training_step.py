@@ -16,8 +16,8 @@ from torch import Tensor
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
-from benchmark.data.readers.autopet import SPEC
 from benchmark.data.patches import PatchArrays, PatchSampler
+from benchmark.data.readers.autopet import SPEC
 from benchmark.environment import set_up, step_seed
 from benchmark.execution.devices import cpu_has_bfloat16
 from benchmark.protocols import Batch

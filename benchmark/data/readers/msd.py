@@ -25,11 +25,8 @@ from benchmark.data.dataset_json import (
     files_in,
     label_entries,
     labels_and_regions,
-    read_dataset_json,
+    opened_folder,
     refuse_equal_ids,
-    refuse_no_folder,
-    unpacked_folder,
-    what_is_there,
 )
 from benchmark.data.naming import case_id_from
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, ZScore
@@ -100,12 +97,7 @@ def unlabelled(root: Path) -> list[Case]:
 
 
 def _opened(root: Path) -> tuple[Path, dict[str, Any]]:
-    root = Path(root)
-    refuse_no_folder(root, WANTED)
-    folder = unpacked_folder(root, lambda path: (path / FILE_NAME).is_file() or (path / "imagesTr").is_dir())
-    if folder is None:
-        raise DataError(f"{root} is not a data set: looked for {WANTED}, but {what_is_there(root)}.")
-    return folder, read_dataset_json(folder, says="what is in the images", example=_EXAMPLE)
+    return opened_folder(root, wanted=WANTED, example=_EXAMPLE)
 
 
 def _brain_channels(content: Mapping[str, Any], folder: Path) -> Mapping[str, int] | None:
