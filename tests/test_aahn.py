@@ -18,7 +18,7 @@ from benchmark.nn.losses import dice_ce
 from benchmark.nn.slices import slices_of, volumes_of
 from benchmark.nn.vit import TransformerBlock, VisionTransformer, interleaved_tokens, maps_of_tokens
 from benchmark.vocabulary import BenchError, DatasetSpec, Size3
-from studies.grid import load_study
+from studies.grid import load_profile, load_study
 
 SLICE: Size3 = (128, 128, 1)
 NEVER_USED = (
@@ -384,6 +384,14 @@ def test_the_study_has_a_row_for_each_leader_and_none_twice() -> None:
         aahn = {name: question for name, question in cells.items() if name.startswith("AAHN")}
         led = [f"AAHN led by {modality}" for modality in modalities]
         assert list(aahn) == ["AAHN without T-CFAF", "AAHN without CMHGF", *led]
-        assert all(tuple(q["training"]["patch_size"]) == SLICE for q in aahn.values())
         assert [aahn[name]["method_args"] for name in led] == [{"leading_modality": m} for m in modalities]
         assert {"nnUNet", "SegResNet", "Early fusion U-Net"} < set(cells)
+
+
+@pytest.mark.parametrize("profile", ["small", "paper"])
+def test_a_step_of_the_study_shows_aahn_16_slices_of_128_x_128(profile: str) -> None:
+    for cell in load_study("aahn").on(BRAIN.modalities).cells():
+        training = cell.settings(load_profile(profile), "msd")["training"]
+        if cell.factors["method"].startswith("AAHN"):
+            x, y, z = training["patch_size"]
+            assert (x, y, z * training["batch_size"]) == (128, 128, 16)
