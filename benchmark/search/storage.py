@@ -1,0 +1,179 @@
+"""Where a search keeps its trials: a journal file for one machine, a database by its address for several."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
+
+from benchmark.vocabulary import BenchError, MissingPackageError, did_you_mean
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+DRIVERS = {
+    "postgresql": {"psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]"},
+    "mysql": {"pymysql": "PyMySQL", "mysqldb": "mysqlclient"},
+    "mariadb": {"pymysql": "PyMySQL", "mysqldb": "mysqlclient"},
+    "sqlite": {"pysqlite": ""},
+}
+"""Databases, how SQLAlchemy names what speaks to each, and the package that brings it; the first is preferred."""
+MODULES = {"mysqldb": "MySQLdb", "pysqlite": "sqlite3"}
+"""Drivers whose module has another name."""
+CREATION_ATTEMPTS = 5
+COLLISIONS = ("IntegrityError", "ProgrammingError", "InternalError")
+
+
+def journal_file(results: Path, name: str) -> Path:
+    """Where a search's journal lies when nobody says otherwise."""
+    return results / "searches" / f"{name}.journal"
+
+
+def is_database(address: str) -> bool:
+    """Whether the address is that of a database; everything else is a journal file's path."""
+    return "://" in address
+
+
+def without_password(address: str) -> str:
+    """The address as it may be printed and stored."""
+    if not is_database(address):
+        return address
+    user, at, _ = urlsplit(address).netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return address.replace(f"{user}@", f"{name}@", 1) if at else address
+
+
+def has_password(address: str) -> bool:
+    return without_password(address) != address
+
+
+def open_storage(address: str) -> BaseStorage:
+    """The storage at a journal file's path, or at a database's address, with its tables.
+
+    MissingPackageError with the package to install where the database's driver is missing; BenchError where the
+    database does not answer.
+    """
+    if not is_database(address):
+        return _journal(Path(address))
+    kind = urlsplit(address).scheme
+    database = kind.partition("+")[0]
+    if database not in DRIVERS:
+        raise BenchError(
+            f"--storage {without_password(address)}: searches are kept in a journal file or in a database. "
+            f"{did_you_mean(database, ['postgresql', 'mysql'])}"
+        )
+    url = _with_driver(address, database)
+    for attempt in range(1, CREATION_ATTEMPTS + 1):
+        try:
+            # A connection that was idle during a long training may be gone.
+            return optuna.storages.get_storage(
+                RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 2})
+            )
+        except ImportError as error:
+            raise MissingPackageError(
+                f"--storage {without_password(address)}: the driver of {kind} is not installed; "
+                f"pip install {_package(kind)}."
+            ) from error
+        except Exception as error:
+            # Two processes that create the tables at the same moment collide, and the second try finds them.
+            if attempt == CREATION_ATTEMPTS or type(error).__name__ not in COLLISIONS:
+                words = _first_line(error).replace(url, without_password(url))
+                raise BenchError(
+                    f"--storage {without_password(address)} cannot be used: {words} Start the database, or correct "
+                    "the address."
+                ) from error
+            time.sleep(0.3 * attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _with_driver(address: str, database: str) -> str:
+    """The address with a driver that is installed, where it names none: what SQLAlchemy takes by itself depends on its
+    version."""
+    if "+" in urlsplit(address).scheme:
+        return address
+    installed = [name for name in DRIVERS[database] if find_spec(MODULES.get(name, name)) is not None]
+    return address.replace(f"{database}:", f"{database}+{installed[0]}:", 1) if installed else address
+
+
+def _package(kind: str) -> str:
+    database, _, driver = kind.partition("+")
+    packages = DRIVERS[database]
+    return packages.get(driver) or (driver or next(iter(packages.values())))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".") + "."
+
+
+def _journal(path: Path) -> BaseStorage:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(_JournalFile(path))
+    except OSError as error:
+        raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another --storage.") from error
+    except (ValueError, KeyError) as error:
+        raise BenchError(
+            f"{path} is no journal of a search, or damaged ({_first_line(error)}) Move it away and start again: "
+            "configurations that were trained are taken over."
+        ) from error
+
+
+class _JournalFile(JournalFileBackend):
+    """Optuna's journal, whose lock ends with its process, and which mends what a killed writer left half written."""
+
+    def __init__(self, path: Path) -> None:
+        self._journal = path
+        super().__init__(str(path), lock_obj=_ProcessLock(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        with get_lock_file(self._lock), self._journal.open("r+b") as file:
+            _cut_torn_end(file)
+            file.seek(0, 2)
+            file.write(lines.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _cut_torn_end(file: IO[bytes]) -> None:
+    """Remove what follows the last line's end: without it Optuna refuses the whole file after the next line."""
+    size = file.seek(0, 2)
+    if size == 0:
+        return
+    file.seek(size - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+
+
+class _ProcessLock(BaseJournalFileLock):
+    """A lock that the kernel frees when its process ends, however it ends.
+
+    Optuna's own is a file that a killed process leaves behind; the others then wait for half a minute.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._path = journal.with_name(f".{journal.name}.flock")
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> bool:
+        file = self._path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

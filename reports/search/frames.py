@@ -1,0 +1,199 @@
+"""What a search found, as frames: numbers that the tables print and the figures draw."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmark.search.attributes import DEFINITION, FAILURE, GIVEN_BACK, KNOWN, MEANS, REASON, REFERENCE, RUN
+from benchmark.vocabulary import BenchError
+
+STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+TOP = 0.25
+"""Importance: which values tell the best quarter of the trials from the others."""
+FEWEST_TRIALS = 4
+"""Complete trials below which nothing is said of importance."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What was searched, as the launcher wrote it into the study."""
+
+    name: str
+    choices: Mapping[str, Sequence[str]]
+    numbers: Mapping[str, Mapping[str, Any]]
+    objectives: Mapping[str, str]
+    constraints: Mapping[str, float]
+    paper: Mapping[str, Any]
+    dataset: str
+    profile: str
+    fold: int
+    sampler: str
+    pruner: str
+    seed: int
+    created: float
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> list[str]:
+        return [*self.choices, *self.numbers]
+
+
+def definition_of(study: Study) -> Definition:
+    """BenchError for a study that is none of this suite's."""
+    content = study.user_attrs.get(DEFINITION)
+    if not isinstance(content, dict):
+        raise BenchError(
+            f"The study {study.study_name} was not made by `bench search`; it cannot be reported."
+        )
+    known = Definition.__dataclass_fields__
+    return Definition(**{name: value for name, value in content.items() if name in known})
+
+
+def trials_frame(study: Study) -> pd.DataFrame:
+    """One row a trial: number, state, run, `params`, means by metric, whether it keeps all constraints, and a note.
+
+    Trials that were given back, because their machine was gone, are left out; a later one repeats each.
+    """
+    definition = definition_of(study)
+    rows = []
+    for trial in study.get_trials(deepcopy=False):
+        attributes = trial.user_attrs
+        if GIVEN_BACK in attributes:
+            continue
+        means = dict(attributes.get(MEANS, {}))
+        if trial.values is not None and trial.state == TrialState.COMPLETE:
+            means |= dict(zip(definition.objectives, trial.values, strict=True))
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": STATES[trial.state.name],
+                "run": attributes.get(RUN, ""),
+                **{name: trial.params.get(name) for name in definition.parameters},
+                **{metric: means.get(metric, math.nan) for metric in _metrics(definition, study)},
+                "feasible": all(value <= 0 for value in trial.constraints.values()),
+                "last_step": trial.last_step,
+                "reference_for": attributes.get(REFERENCE),
+                "failure": attributes.get(FAILURE, ""),
+                "note": _note(trial),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _metrics(definition: Definition, study: Study) -> list[str]:
+    found = dict.fromkeys([*definition.objectives, *definition.constraints])
+    for trial in study.get_trials(deepcopy=False):
+        found |= dict.fromkeys(trial.user_attrs.get(MEANS, {}))
+    return list(found)
+
+
+def _note(trial: FrozenTrial) -> str:
+    attributes = trial.user_attrs
+    if REASON in attributes:
+        return f"{attributes.get(FAILURE, 'failed')}: {attributes[REASON]}"
+    if REFERENCE in attributes:
+        return f"the paper's values, for trial {attributes[REFERENCE]}"
+    if KNOWN in attributes:
+        return f"known from {attributes[KNOWN]}"
+    return ""
+
+
+def best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series | None:
+    """The complete trial that keeps all constraints with the best value of the only objective, the first of equals."""
+    (objective, direction), *more = objectives.items()
+    if more or trials.empty:
+        return None
+    complete = trials[(trials["state"] == "complete") & trials["feasible"]]
+    if complete.empty:
+        return None
+    values = complete[objective]
+    place = values.argmax() if direction == "maximize" else values.argmin()
+    return complete.iloc[int(place)]
+
+
+def history(trials: pd.DataFrame, objective: str, direction: str) -> pd.DataFrame:
+    """`trial`, `value`, `feasible` of the complete trials, and the `best` value so far that keeps all constraints."""
+    complete = trials[trials["state"] == "complete"].sort_values("trial")
+    frame = complete[["trial", "feasible"]].assign(value=complete[objective])
+    kept = frame["value"].where(frame["feasible"])
+    best = kept.cummax() if direction == "maximize" else kept.cummin()
+    return frame.assign(best=best.ffill()).reset_index(drop=True)
+
+
+def curves(study: Study) -> pd.DataFrame:
+    """`trial`, `state`, `step`, `value`: the Dice of each training's validations."""
+    rows = [
+        {"trial": trial.number, "state": STATES[trial.state.name], "step": step, "value": value}
+        for trial in study.get_trials(deepcopy=False)
+        if GIVEN_BACK not in trial.user_attrs
+        for step, value in sorted(trial.intermediate_values.items())
+    ]
+    return pd.DataFrame(rows, columns=["trial", "state", "step", "value"])
+
+
+def importances(study: Study) -> pd.DataFrame:
+    """`objective`, `parameter`, `importance`; the importances of an objective add up to 1.
+
+    PED-ANOVA (Watanabe et al., IJCAI 2023): how far a parameter's values among the best quarter of the complete trials
+    differ from those among all. Empty where there are too few trials.
+    """
+    definition = definition_of(study)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    rows: list[dict[str, Any]] = []
+    if len(complete) >= FEWEST_TRIALS:
+        for place, (objective, direction) in enumerate(definition.objectives.items()):
+            rows += [
+                {"objective": objective, "parameter": name, "importance": value}
+                for name, value in _importances(study, place, 1 if direction == "minimize" else -1).items()
+            ]
+    return pd.DataFrame(rows, columns=["objective", "parameter", "importance"])
+
+
+def _importances(study: Study, place: int, sign: int) -> Mapping[str, float]:
+    def target(trial: FrozenTrial) -> float:
+        return sign * float(trial.values[place])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return get_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TOP), target=target
+            )
+        except (ValueError, RuntimeError, optuna.exceptions.OptunaError):
+            # All values equal, or a parameter that never varied.
+            return {}
+
+
+def front(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.DataFrame:
+    """The complete trials that keep all constraints, and which of them are `on_front`: no other is better in one
+    objective and at least as good in the others."""
+    complete = trials[(trials["state"] == "complete") & trials["feasible"]].copy()
+    signs = [1 if direction == "maximize" else -1 for direction in objectives.values()]
+    values = complete[list(objectives)].to_numpy(float) * signs
+    complete["on_front"] = [
+        not any((other >= own).all() and (other > own).any() for other in values) for own in values
+    ]
+    return complete
+
+
+def training_steps(trials: pd.DataFrame) -> int:
+    """The optimiser steps of the search's runs, up to their last validations; runs that several trials share count
+    once, and those of the paper's values not at all."""
+    searched = trials[trials["reference_for"].isna()].dropna(subset="last_step")
+    return int(searched.groupby("run")["last_step"].max().sum())

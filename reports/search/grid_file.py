@@ -1,0 +1,27 @@
+"""The best trial as a grid of one cell, which `bench run --grid FILE` accepts as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.results import write_text
+
+AT_LAUNCH = ("dataset", "fold", "seed", "method_digest")
+
+
+def write_grid(path: Path, config: Mapping[str, Any], *, name: str, cell: str, header: str) -> None:
+    """`config` is a run's configuration. Its settings stand in the cell, not in `set`, where a profile would replace
+    some of them."""
+    settings = {key: value for key, value in config.items() if key not in AT_LAUNCH and value is not None}
+    content = {
+        "name": name,
+        "dataset": config["dataset"],
+        "blocks": [{"over": {"trial": {"values": {cell: settings}}}}],
+    }
+    lines = "".join(f"# {line}\n" for line in header.splitlines())
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
+    write_text(path, lines + text)

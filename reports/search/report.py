@@ -1,0 +1,266 @@
+"""`bench report --search`, and the end of `bench search`: what a search found, as files with an index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from matplotlib.figure import Figure
+from optuna.study import Study
+
+from benchmark.results import RunFolder, load_scores, read_json
+from benchmark.search.storage import open_storage
+from benchmark.vocabulary import BenchError, did_you_mean
+from reports.drawing import save, style
+from reports.files import ReportFiles, write_index, write_table
+from reports.printing import PrintedTable, markdown, markdown_text
+from reports.search import figures
+from reports.search.frames import (
+    Definition,
+    best_trial,
+    curves,
+    definition_of,
+    front,
+    history,
+    importances,
+    training_steps,
+    trials_frame,
+)
+from reports.search.grid_file import write_grid
+from reports.search.pairs import Paired, paired
+from reports.search.tables import comparison_table, measure_of, metrics_of, trials_table
+from reports.words import counted
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """The files, and what a script wants to know."""
+
+    files: ReportFiles
+    facts: Mapping[str, Any]
+
+
+def final_file(results: Path, study: str) -> Path:
+    """Where it is written down that a search has looked at the test part."""
+    return results / "searches" / f"{study}.final.json"
+
+
+def open_search(results: Path, name: str, *, storage: str | None = None) -> Study:
+    """The newest study of that search, or the study of that very name, as the launchers left it."""
+    cards = [
+        read_json(path)
+        for path in (results / "searches").glob("*.json")
+        if not path.name.endswith(".final.json")
+    ]
+    cards.sort(key=lambda card: card["created"], reverse=True)
+    fitting = [card for card in cards if name in (card["search"], card["study"])]
+    if not fitting:
+        known = dict.fromkeys(str(card["search"]) for card in cards)
+        near = (
+            did_you_mean(name, known)
+            if known
+            else "There is none yet; `bench search --study theta` makes one."
+        )
+        raise BenchError(f"There is no search {name!r} in {results}. {near}")
+    card = fitting[0]
+    if card["has_password"] and storage is None:
+        raise BenchError(
+            f"The trials of {card['study']} lie in {card['storage']}: give the address with --storage."
+        )
+    return optuna.load_study(study_name=card["study"], storage=open_storage(storage or card["storage"]))
+
+
+def write_search_report(results: Path, study: Study, *, out: Path) -> SearchReport:
+    """Write the report of a search to the folder `out`, from its trials and their runs in `results`."""
+    definition, trials = definition_of(study), trials_frame(study)
+    if trials.empty:
+        raise BenchError(f"The search {study.study_name} has no trial yet.")
+    out.mkdir(parents=True, exist_ok=True)
+    best = best_trial(trials, definition.objectives)
+    pareto = front(trials, definition.objectives)
+    on_front = pareto.loc[pareto["on_front"], "trial"].tolist() if len(definition.objectives) > 1 else []
+    number = None if best is None else int(best["trial"])
+    table = trials_table(trials, definition, best=number, front=on_front)
+    files = write_table(
+        out / "trials", [table], layout=trials.drop(columns="feasible"), cells=trials, digits=None
+    )
+    texts = [markdown(table)]
+    written_grids = [
+        path
+        for trial in ([number] if number is not None else on_front)
+        if (path := _write_best(results, study, trials, trial, out, alone=number is not None))
+    ]
+    files += written_grids
+    pairs = _pairs(results, study, trials, best)
+    if pairs:
+        compared = _comparison(pairs, definition, best)
+        files += write_table(
+            out / "comparison",
+            [compared],
+            layout=_pairs_frame(pairs),
+            cells=_pairs_frame(pairs),
+            digits="%.4f",
+        )
+        texts.append(markdown(compared))
+    for name, text, figure in _figures(study, trials, definition, number, pareto):
+        paths = save(figure, out / name)
+        files += paths
+        texts.append(f"![{markdown_text(text)}]({paths[0].name})\n")
+    lines = _lines(study, trials, definition, best, on_front, pairs, written_grids)
+    index = write_index(out, f"Search {study.study_name}", lines=lines, texts=texts, files=files)
+    # Among the grids, where MLflow has its parent run.
+    index = replace(index, manifest=f"search_{study.study_name}")
+    facts = {
+        "best": number,
+        "front": on_front,
+        "value": None if best is None else float(best[next(iter(definition.objectives))]),
+        "value_searched": _searched_value(trials, definition),
+        "states": trials["state"].value_counts().to_dict(),
+        "steps": training_steps(trials),
+        "pairs": {part: vars(pair) for part, pair in pairs.items()},
+        "files": [str(path) for path in index.files],
+    }
+    return SearchReport(index, facts)
+
+
+def _searched_value(trials: pd.DataFrame, definition: Definition) -> float | None:
+    """The best value of the search's own trials, without the paper's beside them."""
+    best = best_trial(trials[trials["reference_for"].isna()], definition.objectives)
+    return None if best is None else float(best[next(iter(definition.objectives))])
+
+
+def _write_best(
+    results: Path, study: Study, trials: pd.DataFrame, number: int, out: Path, *, alone: bool
+) -> Path | None:
+    """The trial's run as a grid; None where its folder is on another machine."""
+    trial = trials[trials["trial"] == number].iloc[0]
+    folder = RunFolder(results, str(trial["run"]))
+    if not folder.config_file.exists():
+        return None
+    path = out / ("best.yaml" if alone else f"trial{number}.yaml")
+    when = time.strftime("%Y-%m-%d", time.gmtime())
+    what = "best trial" if alone else "trial on the Pareto front"
+    header = (
+        f"The {what} of the search {study.study_name} ({number}), found on the validation part; {when}.\n"
+        f"bench run --grid {path.name} --data ... scores it on the test part without training it again, and with\n"
+        "--seeds 0,1,2 or --folds all trains it anew. All of a profile's training settings are written out here."
+    )
+    write_grid(
+        path, folder.config(), name=f"{study.study_name}-trial{number}", cell=str(number), header=header
+    )
+    return path
+
+
+def _pairs(results: Path, study: Study, trials: pd.DataFrame, best: pd.Series | None) -> dict[str, Paired]:
+    """The best trial and its reference on the validation part; what `--final` trained, on the test part."""
+    pairs: dict[str, Paired] = {}
+    if best is not None:
+        own = trials[(trials["reference_for"] == best["trial"]) & (trials["state"] == "complete")]
+        folders = [RunFolder(results, str(run)) for run in (best["run"], *own["run"][:1])]
+        if len(folders) == 2 and all(folder.validation_file.exists() for folder in folders):
+            best_scores, reference_scores = (folder.validation() for folder in folders)
+            if (pair := paired([best_scores], [reference_scores])) is not None:
+                pairs["validation part, where they were chosen"] = pair
+    marker = final_file(results, study.study_name)
+    if marker.exists():
+        runs = read_json(marker)["runs"]
+        ours, theirs = ([load_scores(results, [run]) for run in runs[side]] for side in ("best", "paper"))
+        scored = [frame for frame in (*ours, *theirs) if not frame.empty]
+        if len(scored) == len(ours) + len(theirs) and (pair := paired(ours, theirs)) is not None:
+            pairs[f"test part, {counted(len(ours), 'seed')}"] = pair
+    return pairs
+
+
+def _comparison(pairs: Mapping[str, Paired], definition: Definition, best: pd.Series | None) -> PrintedTable:
+    values = (
+        {} if best is None else {name: best[name] for name in definition.paper if best[name] == best[name]}
+    )
+    return comparison_table(
+        pairs,
+        best=f"trial {best['trial']}, {_values(values)}" if best is not None else "see --final",
+        paper=_values(definition.paper),
+    )
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items() if v is not None
+    )
+
+
+def _pairs_frame(pairs: Mapping[str, Paired]) -> pd.DataFrame:
+    return pd.DataFrame([{"part": part, **vars(pair)} for part, pair in pairs.items()])
+
+
+def _figures(
+    study: Study, trials: pd.DataFrame, definition: Definition, best: int | None, pareto: pd.DataFrame
+) -> list[tuple[str, str, Figure]]:
+    found = []
+    complete = trials[trials["state"] == "complete"]
+    with style():
+        if not complete.empty:
+            own = {o: history(trials, o, direction) for o, direction in definition.objectives.items()}
+            found.append(("history", "Optimisation history", figures.draw_history(own)))
+            found.append(("slices", "Slices", figures.draw_slices(trials, definition)))
+        importance = importances(study)
+        if not importance.empty:
+            found.append(("importances", "Importances", figures.draw_importances(importance)))
+        ranked = importance.groupby("parameter")["importance"].max().sort_values(ascending=False).index
+        names = [*ranked, *(name for name in definition.parameters if name not in set(ranked))]
+        if not complete.empty:
+            for objective, figure in figures.draw_contours(trials, definition, names):
+                found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
+        if len(definition.objectives) > 1 and not pareto.empty:
+            found.append(("pareto", "Pareto front", figures.draw_front(pareto, definition)))
+        told = curves(study)
+        if not told.empty:
+            found.append(("curves", "Validations during training", figures.draw_curves(told, best)))
+    return found
+
+
+def _lines(
+    study: Study,
+    trials: pd.DataFrame,
+    definition: Definition,
+    best: pd.Series | None,
+    on_front: list[int],
+    pairs: Mapping[str, Paired],
+    grids: list[Path],
+) -> list[str]:
+    states = trials["state"].value_counts()
+    order = ("complete", "pruned", "failed", "running", "waiting")
+    so_far = ", ".join(f"{states[state]} {state}" for state in order if state in states)
+    lines = [f"Search {study.study_name}: {counted(len(trials), 'trial')} ({so_far})."]
+    if best is not None:
+        means = ", ".join(
+            f"{measure_of(m).title} {measure_of(m).scale * best[m]:.2f}"
+            for m in metrics_of(trials, definition)
+        )
+        values = {name: best[name] for name in definition.parameters if best[name] == best[name]}
+        lines.append(f"Best: trial {best['trial']}, {_values(values)}: {means} on the validation part.")
+        if best["reference_for"] == best["reference_for"] and best["reference_for"] is not None:
+            lines.append("These are the paper's values: no trial of the search has better ones.")
+    elif on_front:
+        lines.append(f"Pareto front: trials {', '.join(map(str, on_front))}.")
+    else:
+        lines.append("No complete trial keeps all constraints yet.")
+    for part, pair in pairs.items():
+        interval = (
+            f"95 % interval {100 * pair.low:+.2f} to {100 * pair.high:+.2f}"
+            if pair.low == pair.low
+            else "too few for an interval"
+        )
+        lines.append(
+            f"Against the paper's values on the {part}: Dice {100 * pair.difference:+.2f} points "
+            f"({interval}, {counted(pair.n_patients, 'patient')})."
+        )
+    failed = trials[trials["state"] == "failed"].to_dict("records")
+    lines += [f"Failed: trial {trial['trial']}, {trial['note']}" for trial in failed]
+    if grids:
+        lines.append(f"Score the best on the test part: bench run --grid {grids[0]}")
+    return lines

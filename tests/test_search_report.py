@@ -1,0 +1,239 @@
+"""What a search's report says: the numbers behind tables and figures, and the comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.search.attributes import DEFINITION, GIVEN_BACK, MEANS, REASON, REFERENCE, RUN
+from reports.drawing import style
+from reports.search import figures
+from reports.search.frames import (
+    best_trial,
+    curves,
+    definition_of,
+    front,
+    history,
+    importances,
+    training_steps,
+    trials_frame,
+)
+from reports.search.grid_file import write_grid
+from reports.search.pairs import interval, paired
+from reports.search.tables import comparison_table, trials_table
+from studies.grid import load_study
+
+SEARCHED = {
+    "name": "small",
+    "choices": {"mode": ["a", "b"]},
+    "numbers": {"x": {"low": 0.0, "high": 1.0, "log": False}, "y": {"low": 0.001, "high": 1.0, "log": True}},
+    "objectives": {"dice": "maximize"},
+    "constraints": {},
+    "paper": {"x": 0.5},
+    "dataset": "phantom",
+    "profile": "demo",
+    "fold": 0,
+    "sampler": "tpe",
+    "pruner": "median",
+    "seed": 0,
+    "created": 0.0,
+}
+
+
+def study_of(*, directions: tuple[str, ...] = ("maximize",), **changes: Any) -> optuna.Study:
+    study = optuna.create_study(directions=list(directions), sampler=optuna.samplers.RandomSampler(seed=0))
+    study.set_user_attr(DEFINITION, {**SEARCHED, **changes})
+    return study
+
+
+def add(
+    study: optuna.Study, values: list[float] | None, *, x: float = 0.5, state: str = "COMPLETE", **more: Any
+) -> None:
+    distributions: dict[str, Any] = {
+        "mode": optuna.distributions.CategoricalDistribution(("a", "b")),
+        "x": optuna.distributions.FloatDistribution(0.0, 1.0),
+        "y": optuna.distributions.FloatDistribution(0.001, 1.0, log=True),
+    }
+    params = {"mode": "a", "x": x, "y": 0.1, **more.pop("params", {})}
+    constraints = more.pop("constraints", {})
+    system = {f"constraints:{name}": value for name, value in constraints.items()}
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState[state],
+            values=values,
+            params=params,
+            distributions=distributions,
+            system_attrs=system,
+            **more,
+        )
+    )
+
+
+def test_the_best_trial_is_the_first_of_the_best_that_keep_all_constraints() -> None:
+    study = study_of(constraints={"fpv_ml": 5})
+    add(study, [0.5], constraints={"fpv_ml": -1.0})
+    add(study, [0.9], constraints={"fpv_ml": 0.1})
+    add(study, [0.7], constraints={"fpv_ml": 0.0})
+    add(study, [0.7], constraints={"fpv_ml": -2.0})
+    trials = trials_frame(study)
+    assert trials["feasible"].tolist() == [True, False, True, True]
+    best = best_trial(trials, {"dice": "maximize"})
+    assert best is not None
+    assert best["trial"] == 2
+    frame = history(trials, "dice", "maximize")
+    assert frame["value"].tolist() == [0.5, 0.9, 0.7, 0.7]
+    assert frame["best"].tolist() == [0.5, 0.5, 0.7, 0.7]
+    assert best_trial(trials, {"dice": "minimize"})["trial"] == 0  # type: ignore[index]
+
+
+def test_trials_that_were_given_back_are_left_out_and_failed_ones_say_why() -> None:
+    study = study_of()
+    add(study, None, state="FAIL", user_attrs={GIVEN_BACK: True})
+    add(study, None, state="FAIL", user_attrs={"failure": "diverged", REASON: "at step 3"})
+    add(study, None, state="PRUNED", intermediate_values={10: 0.1, 20: 0.2}, user_attrs={RUN: "a"})
+    means = {"dice": 0.4, "fpv_ml": 2.0}
+    add(study, [0.4], intermediate_values={10: 0.3, 40: 0.4}, user_attrs={MEANS: means, RUN: "b"})
+    trials = trials_frame(study)
+    assert trials["trial"].tolist() == [1, 2, 3]
+    assert trials["state"].tolist() == ["failed", "pruned", "complete"]
+    assert trials["note"].tolist() == ["diverged: at step 3", "", ""]
+    assert trials["fpv_ml"].tolist()[2] == 2.0
+    assert training_steps(trials) == 20 + 40
+    told = curves(study)
+    assert told[["trial", "step", "value"]].to_numpy().tolist() == [
+        [2, 10, 0.1], [2, 20, 0.2], [3, 10, 0.3], [3, 40, 0.4],
+    ]  # fmt: skip
+    # A run that two trials share was trained once, and the paper's values are beside the search.
+    add(study, [0.4], intermediate_values={40: 0.4}, user_attrs={RUN: "b"})
+    add(study, [0.3], intermediate_values={40: 0.3}, user_attrs={RUN: "c", REFERENCE: 3})
+    assert training_steps(trials_frame(study)) == 20 + 40
+    table = trials_table(trials, definition_of(study), best=3)
+    assert [row.label for row in table.rows] == ["3", "2", "1"]
+    assert table.rows[0].cells[0][0].bold
+    assert table.rows[0].cells[4][0].text == "40.00"
+
+
+def test_the_front_holds_what_no_other_trial_beats() -> None:
+    objectives = {"dice": "maximize", "fpv_ml": "minimize"}
+    study = study_of(directions=("maximize", "minimize"), objectives=objectives)
+    for values in ([0.5, 1.0], [0.6, 2.0], [0.55, 2.0], [0.6, 3.0], [0.4, 0.5], [0.6, 2.0]):
+        add(study, values)
+    frame = front(trials_frame(study), objectives)
+    assert frame["on_front"].tolist() == [True, True, False, False, True, True]
+
+
+def test_the_parameter_that_decides_is_the_important_one() -> None:
+    study = study_of()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        x, y = random.random(2)
+        add(study, [1 - (x - 0.5) ** 2], x=x, params={"x": x, "y": 0.001 + 0.99 * y, "mode": "a"})
+    frame = importances(study).set_index("parameter")["importance"]
+    assert frame["x"] > 0.7
+    assert frame.sum() == pytest.approx(1.0)
+    few = study_of()
+    add(few, [1.0])
+    assert importances(few).empty
+
+
+def scores(values: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Dice by patient and case."""
+    return pd.DataFrame(
+        [
+            {"reading": "", "metric": "dice", "patient": patient, "case_id": case, "value": value}
+            for patient, cases in values.items()
+            for case, value in cases.items()
+        ]
+    )
+
+
+def test_patients_are_compared_with_themselves() -> None:
+    nan = float("nan")
+    ours = scores({"p": {"p1": 0.8, "p2": 0.6}, "q": {"q1": 0.5}, "r": {"r1": 0.9}, "s": {"s1": 0.4}})
+    theirs = scores({"p": {"p1": 0.5, "p2": 0.5}, "q": {"q1": 0.6}, "r": {"r1": nan}, "t": {"t1": 0.1}})
+    pair = paired([ours], [theirs])
+    assert pair is not None
+    # Patients p and q have both: differences 0.2 and -0.1.
+    assert (pair.n_patients, pair.n_cases, pair.n_better) == (2, 3, 1)
+    assert pair.difference == pytest.approx(0.05)
+    assert pair.ours == pytest.approx((0.7 + 0.5) / 2)
+    assert np.isnan(pair.low)
+    assert paired([scores({"a": {"a1": 1.0}})], [scores({"b": {"b1": 1.0}})]) is None
+
+
+def test_seeds_are_averaged_before_patients_are_compared() -> None:
+    seeds = [scores({"p": {"p1": 0.2}}), scores({"p": {"p1": 0.6}})]
+    pair = paired(seeds, [scores({"p": {"p1": 0.1}})])
+    assert pair is not None
+    assert (pair.ours, pair.difference) == (pytest.approx(0.4), pytest.approx(0.3))
+
+
+def test_the_interval_is_that_of_the_percentile_bootstrap() -> None:
+    # Three patients: the mean of three draws of -1, 0, 1 is -1 or 1 in one of 27 draws each, so 2.5 % lies at the ends.
+    assert interval(np.array([-1.0, 0.0, 1.0])) == (-1.0, 1.0)
+    same = interval(np.full(5, 0.25))
+    assert same == (0.25, 0.25)
+    many = np.random.default_rng(1).normal(0.1, 1.0, 400)
+    low, high = interval(many)
+    half = 1.96 * many.std() / 20
+    assert low == pytest.approx(many.mean() - half, abs=0.02)
+    assert high == pytest.approx(many.mean() + half, abs=0.02)
+
+
+def test_the_comparison_prints_difference_and_interval() -> None:
+    ours = scores({name: {name: 0.6 + 0.02 * n} for n, name in enumerate("abcd")})
+    theirs = scores({name: {name: 0.5} for name in "abcd"})
+    pair = paired([ours], [theirs])
+    assert pair is not None
+    (row,) = comparison_table({"test": pair}, best="trial 1", paper="theta 0.2").rows
+    assert [cell[0].text for cell in row.cells] == ["63.00", "50.00", "+13.00", "+11.00 to +15.00", "4 of 4"]
+
+
+def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(tmp_path: Path) -> None:
+    config = {
+        "dataset": "phantom", "spacing_mm": None, "fold": 0, "seed": 3, "method": "mirror_unet", "method_digest": None,
+        "method_args": {"version": "v4", "theta": 0.31}, "loss_weights": {"seg": 1.0}, "training": {"steps": 7},
+    }  # fmt: skip
+    path = tmp_path / "best.yaml"
+    write_grid(path, config, name="small-trial5", cell="5", header="Found.\nHere.")
+    assert path.read_text().startswith("# Found.\n# Here.\n")
+    (cell,) = load_study(str(path)).cells()
+    assert cell.factors == {"trial": "5"}
+    assert cell.question["training"] == {"steps": 7}
+    assert not {"fold", "seed", "dataset", "spacing_mm"} & set(cell.question)
+    assert yaml.safe_load(path.read_text())["dataset"] == "phantom"
+
+
+@pytest.mark.parametrize("objectives", [{"dice": "maximize"}, {"dice": "maximize", "fpv_ml": "minimize"}])
+def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
+    study = study_of(directions=tuple(objectives.values()), objectives=objectives)
+    random = np.random.default_rng(0)
+    for number in range(12):
+        x, y = random.random(2)
+        params = {"x": x, "y": 0.001 + 0.9 * y, "mode": "ab"[number % 2]}
+        values = [1 - (x - 0.5) ** 2, 10 * y][: len(objectives)]
+        curve = {step: values[0] * step / 40 for step in (10, 20, 40)} if len(objectives) == 1 else {}
+        add(study, values, params=params, intermediate_values=curve)
+    if len(objectives) == 1:
+        add(study, None, state="PRUNED", intermediate_values={10: 0.01})
+    definition, trials = definition_of(study), trials_frame(study)
+    with style():
+        drawn = [
+            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}),
+            figures.draw_importances(importances(study)),
+            figures.draw_slices(trials, definition),
+            *(figure for _, figure in figures.draw_contours(trials, definition, definition.parameters)),
+        ]
+        if len(objectives) == 1:
+            drawn.append(figures.draw_curves(curves(study), 3))
+        else:
+            drawn.append(figures.draw_front(front(trials, objectives), definition))
+        for figure in drawn:
+            figure.canvas.draw()
+    assert len(drawn) == 4 + len(objectives)

@@ -1,0 +1,150 @@
+"""The journal survives killed writers, databases are named without passwords, and PostgreSQL is shared."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.samplers import RandomSampler
+from postgres_server import own_postgres  # noqa: F401 (a fixture)
+
+from benchmark.search.storage import has_password, open_storage, without_password
+from benchmark.vocabulary import BenchError, MissingPackageError
+
+WRITER = """
+import sys
+import optuna
+from benchmark.search.storage import open_storage
+study = optuna.load_study(study_name="s", storage=open_storage(sys.argv[1]), sampler=optuna.samplers.RandomSampler())
+print("ready", flush=True)
+for _ in range(int(sys.argv[2])):
+    trial = study.ask()
+    study.tell(trial, trial.suggest_float("x", 0, 1))
+    print(trial.number, flush=True)
+"""
+
+
+def writer(address: str, trials: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, address, str(trials)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def study(address: str) -> optuna.Study:
+    return optuna.create_study(
+        study_name="s", storage=open_storage(address), sampler=RandomSampler(), load_if_exists=True
+    )
+
+
+def test_two_processes_share_a_journal(tmp_path: Path) -> None:
+    address = str(tmp_path / "s.journal")
+    study(address)
+    processes = [writer(address, 30) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    trials = study(address).trials
+    assert [trial.number for trial in trials] == list(range(60))
+    assert all(trial.value is not None for trial in trials)
+
+
+def test_a_killed_writer_holds_nobody_up_and_costs_no_finished_trial(tmp_path: Path) -> None:
+    address = str(tmp_path / "s.journal")
+    study(address)
+    told = 0
+    for _ in range(3):
+        process = writer(address, 10_000)
+        assert process.stdout is not None
+        for _ in range(5):
+            process.stdout.readline()
+            told += 1
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        began = time.monotonic()
+        finished = [trial for trial in study(address).trials if trial.state.is_finished()]
+        assert time.monotonic() - began < 10.0  # Optuna's own lock would be waited for for 30 s.
+        assert len(finished) >= told
+    last = writer(address, 1)
+    assert last.wait() == 0
+
+
+def test_a_half_written_line_is_cut_off_before_the_next(tmp_path: Path) -> None:
+    journal = tmp_path / "s.journal"
+    first = study(str(journal))
+    first.tell(first.ask(), 1.0)
+    whole = journal.read_bytes()
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":4,"worker')
+    again = study(str(journal))
+    again.tell(again.ask(), 2.0)
+    assert [trial.value for trial in study(str(journal)).trials] == [1.0, 2.0]
+    assert journal.read_bytes().startswith(whole)
+    assert b'"worker{' not in journal.read_bytes()
+
+
+def test_a_file_that_is_no_journal_is_an_error_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "s.journal").write_text("something else\nand more\n")
+    with pytest.raises(BenchError, match=r"s\.journal is no journal"):
+        open_storage(str(tmp_path / "s.journal"))
+
+
+def test_addresses_are_shown_without_passwords() -> None:
+    address = "postgresql://me:secret@host:5432/db?sslmode=require"
+    assert without_password(address) == "postgresql://me@host:5432/db?sslmode=require"
+    assert has_password(address)
+    assert not has_password("postgresql://me@host/db")
+    assert not has_password("results/searches/theta.journal")
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "message"),
+    [
+        ("mysql+nosuchdriver://me:secret@localhost/db", BenchError, "cannot be used|not installed"),
+        ("mysql://me:secret@localhost/db", MissingPackageError, "pip install PyMySQL"),
+        ("redis://localhost", BenchError, "journal file or in a database"),
+        ("postgressql://localhost/db", BenchError, "Did you mean 'postgresql'"),
+        ("postgresql://me:secret@127.0.0.1:1/db", BenchError, "Start the database"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_an_error_that_says_what_to_do(
+    address: str, kind: type[BenchError], message: str
+) -> None:
+    if address.startswith("mysql://") and any(map(find_spec, ("MySQLdb", "pymysql"))):
+        pytest.skip("a driver of MySQL is installed here")
+    with pytest.raises(kind, match=message) as error:
+        open_storage(address)
+    assert "secret" not in str(error.value)
+
+
+def test_two_processes_share_a_search_in_postgresql(postgres: str) -> None:
+    study(postgres)
+    processes = [writer(postgres, 10) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    trials = study(postgres).trials
+    assert sorted(trial.number for trial in trials) == list(range(20))
+    assert all(trial.value is not None for trial in trials)
+
+
+CREATOR = """
+import sys
+from benchmark.search.storage import open_storage
+open_storage(sys.argv[1])
+"""
+
+
+def test_two_processes_may_create_the_tables_at_the_same_moment(postgres: str) -> None:
+    import psycopg2
+
+    connection = psycopg2.connect(postgres)
+    connection.autocommit = True
+    connection.cursor().execute("CREATE DATABASE empty")
+    connection.close()
+    address = postgres.replace("/postgres", "/empty")
+    creators = [subprocess.Popen([sys.executable, "-c", CREATOR, address]) for _ in range(3)]
+    assert [creator.wait() for creator in creators] == [0, 0, 0]
