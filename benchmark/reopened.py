@@ -94,10 +94,11 @@ def reopen(results: Path, run_id: str, *, device: str = "cpu", threads: int | No
     BenchError, with what to do, for a run that is not done, whose method has changed or whose weights are gone.
     """
     folder = RunFolder(results, run_id)
-    state, _ = state_of(folder)
+    state, failure = state_of(folder)
     if state != "done":
+        word = failure if failure in ("interrupted", "unsupported") else state
         raise BenchError(
-            f"Run {run_id} is {state}; only finished runs can be opened. `bench run` finishes them."
+            f"Run {run_id} is {word}; only finished runs can be opened. `bench run` finishes them."
         )
     config, record, places = (
         run_config(folder.config(), source=str(folder.config_file)),
