@@ -203,7 +203,7 @@ def _mean(cells: Sequence[Cell], scope: _Scope) -> Mean:
 
 
 def _pattern(cells: Sequence[Cell], table: Table) -> str:
-    """`v4/0.1…0.5/5`: several cells in one line."""
+    """`v4/0.1…0.5/5`, `v1/none/*`: several cells in one line."""
     if len(cells) == 1:
         return table.address(cells[0]).removeprefix(f"{table.grid}:")
     parts = []
@@ -212,7 +212,9 @@ def _pattern(cells: Sequence[Cell], table: Table) -> str:
         known = [level for level in table.levels(axis) if level in used]
         levels = list(table.levels(axis))
         start = levels.index(used[0])
-        if len(used) > 2 and used == levels[start : start + len(used)]:
+        if len(used) == len(levels):
+            parts.append("*")
+        elif len(used) > 2 and used == levels[start : start + len(used)]:
             parts.append(f"{used[0]}…{used[-1]}")
         else:
             parts.append(used[0] if len(used) == 1 else "{" + ", ".join(known) + "}")
@@ -315,7 +317,7 @@ def _extreme(test: Extreme, scope: _Scope) -> Node:
     turned = test.which in ("worst", "lowest")
 
     def direction(measure: str) -> Sign:
-        return cast(Sign, -up(measure) if turned else up(measure))
+        return -up(measure) if turned else up(measure)
 
     at = {value: scope.with_bound(test.over, value) for value in values}
     race = _race(test, scope, at, direction)

@@ -208,8 +208,9 @@ def against(
     if isinstance(node, Comparison):
         return [node] if of(node) is False else []
     if truth(node, of) is not False:
-        lost = [part for part in node.parts if truth(part, of) is False] if 1 < node.k < len(node.parts) else []
-        return [found for part in lost for found in against(part, of, margin)]
+        # Of alternatives one suffices, and the others are no exceptions.
+        parts = node.parts if node.k > 1 and node.race is None else ()
+        return [found for part in parts for found in against(part, of, margin)]
     if node.race is not None:
         return [node]
     if node.k == 1 and len(node.parts) > 1:
