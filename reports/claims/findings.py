@@ -83,8 +83,8 @@ class Source(Protocol):
     def value(self, table: Table, operand: Operand) -> float:
         """An operand's number; NaN where one of its cells has none."""
 
-    def finding(self, table: Table, comparison: Comparison) -> Finding:
-        """What it says of a comparison."""
+    def findings(self, table: Table, comparisons: Sequence[Comparison]) -> list[Finding]:
+        """What it says of every comparison."""
 
     def every_case(self, table: Table, comparison: Comparison) -> EveryCase | str | None:
         """The comparison in every single case; a reason why that cannot be said; None where there are no cases."""

@@ -2,32 +2,33 @@
 
 The decision rule. A claim is a tree of comparisons joined by "at least k of n hold" (`reports.claims.tree`).
 
-Printed numbers are taken as they stand. The claim is supported where enough of its comparisons hold, contradicted
-where too many do not, undecided where numbers that are not printed, or equal in print, would decide. There are no
-intervals and no p: the paper prints one number a cell.
+Printed numbers are taken as they stand. The claim is supported where enough of its comparisons hold, contradicted where
+too many do not, undecided where numbers that are not printed, or equal in print, would decide. There are no intervals
+and no p: the paper prints one number a cell.
 
 Own runs are a sample of patients (and seeds). Every comparison has two one-sided p, that it holds and that it does not
-(`reports.claims.own`): the larger of the signed-rank test's over patients and of the mean's over its bootstrap error, so
-that both must agree. The tree joins them by the partial conjunction test with Bonferroni's combination: to show
-that all of n hold, the largest p counts (intersection-union test: each must be shown by itself); to show that one holds,
-n times the smallest. What contradicts a claim that all hold is one comparison that fails, so there n times
-the smallest p counts. An argmax is "the winner beats every other one", an ordering "each step holds": both are shown
-against the nearest rival. The claim's p is twice the smaller of its two; Holm's correction runs over all
-claims that are tested in one report. With an adjusted p of at most 0.05 the claim is supported or contradicted, by the
-side that was shown, and else undecided: not shown is not refuted. Cells without all their planned runs take no part (a
-comparison with one counts as p = 1), and are named. The bootstrap probability is the share of resamples, the same patients
-for all cells, in which the whole claim holds; it is told and decides nothing.
+(`reports.claims.testing`): the larger of the signed-rank test's over patients and of the mean's over its bootstrap
+error, so that both must agree. The tree joins them by the partial conjunction test with Bonferroni's combination: to
+show that all of n hold, the largest p counts (intersection-union test: each must be shown by itself); to show that one
+holds, n times the smallest. What contradicts a claim that all hold is one comparison that fails, so there n times the
+smallest p counts. An argmax is "the winner beats every other one", an ordering "each step holds": both are shown
+against the nearest rival. The claim's p is twice the smaller of its two; Holm's correction runs over all claims that
+are tested in one report. With an adjusted p of at most 0.05 the claim is supported or contradicted, by the side that
+was shown, and else undecided: not shown is not refuted. Cells without all their planned runs take no part (a comparison
+with one counts as p = 1), and are named. The bootstrap probability is the share of resamples, the same patients for all
+cells, in which the whole claim holds; it is told and decides nothing.
 
-A claim of logic must hold in every case, whatever the data: own runs support it where it does, contradict it where
-it fails in a single case, and no test is made.
+A claim of logic must hold in every case, whatever the data: own runs support it where it does, contradict it where it
+fails in a single case, and no test is made.
 
 The effect is the margin of the decisive comparison, on which the verdict hangs (of "all hold", the smallest), in the
-printed unit: above 0 the numbers are on the claim's side. Where measures of several units meet, margins are put in order
-relative to the numbers.
+printed unit: above 0 the numbers are on the claim's side. Where measures of several units meet, margins are put in
+order relative to the numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -118,9 +119,11 @@ def judge(claims: Sequence[Stated], sources: Sequence[Source]) -> list[Judged]:
     }
     by_source = {}
     for source in sources:
-        seen: dict[tuple[str, Comparison], Finding] = {}
+        found = {
+            grid: _findings(source, table, _asked(claims, meanings, grid)) for grid, table in tables.items()
+        }
         judged = [
-            _Bench(one, source, tables[one.claim.table], meanings[one.name], seen).judged()
+            _Bench(one, source, tables[one.claim.table], meanings[one.name], found[one.claim.table]).judged()
             if one.claim.table is not None
             else _untestable(one, source)
             for one in claims
@@ -141,25 +144,32 @@ def _table(stated: Stated, sources: Sequence[Source]) -> Table:
     return max(found, key=lambda table: (len(table.all_places()), len(table.measures)))
 
 
+def _asked(claims: Sequence[Stated], meanings: Mapping[str, Node], grid: str) -> list[Comparison]:
+    """The comparisons of all claims about a table, each once."""
+    asked = (comparisons(meanings[one.name]) for one in claims if one.claim.table == grid)
+    return list(dict.fromkeys(itertools.chain.from_iterable(asked)))
+
+
+def _findings(source: Source, table: Table, asked: Sequence[Comparison]) -> dict[Comparison, Finding]:
+    return dict(zip(asked, source.findings(table, asked), strict=True))
+
+
 def _untestable(stated: Stated, source: Source) -> Judged:
     return Judged(stated, source.name, "untestable", str(stated.claim.untestable))
 
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
-    """A claim before one source; `seen` keeps what other claims have asked already."""
+    """A claim before one source, with the findings about its table."""
 
     stated: Stated
     source: Source
     table: Table
     node: Node
-    seen: dict[tuple[str, Comparison], Finding]
+    found: Mapping[Comparison, Finding]
 
     def finding(self, comparison: Comparison) -> Finding:
-        key = (self.table.grid, comparison)
-        if key not in self.seen:
-            self.seen[key] = self.source.finding(self.table, comparison)
-        return self.seen[key]
+        return self.found[comparison]
 
     def holds(self, comparison: Comparison) -> bool | None:
         return self.finding(comparison).holds
@@ -210,9 +220,7 @@ class _Bench:
         found = []
         for node in against(self.node, self.holds, margin):
             if isinstance(node, AtLeast) and node.race is not None:
-                found.append(
-                    lost_race(node.race, lambda operand: self.source.value(self.table, operand))
-                )
+                found.append(lost_race(node.race, lambda operand: self.source.value(self.table, operand)))
             elif isinstance(node, Comparison):
                 found.append(self.finding(node).text)
         return tuple(dict.fromkeys(found))
@@ -256,7 +264,9 @@ class _Bench:
         broken = [check for check in found if check.broken]
         n = sum(check.n for check in found)
         if not broken:
-            return replace(judged, verdict="supported", sentence=f"Holds in every one of {n} checks, case by case.")
+            return replace(
+                judged, verdict="supported", sentence=f"Holds in every one of {n} checks, case by case."
+            )
         first = f"first in case {broken[0].first}"
         n_broken = sum(check.broken for check in broken)
         return replace(

@@ -300,9 +300,7 @@ def _better(test: Better, scope: _Scope) -> Node:
 def _order(test: Order, scope: _Scope) -> Node:
     direction = _upwards(scope, *test.order)
     steps = itertools.pairwise(test.order)
-    return all_of(
-        [_compared(better, worse, (scope, scope), direction=direction) for worse, better in steps]
-    )
+    return all_of([_compared(better, worse, (scope, scope), direction=direction) for worse, better in steps])
 
 
 def _extreme(test: Extreme, scope: _Scope) -> Node:

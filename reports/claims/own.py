@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from benchmark.results import GridManifest, manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.findings import EveryCase, Finding, SourceName, held, margin_of
 from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, own_table, paper_tables
-from reports.claims.tree import Comparison, Mean, Operand, value_of
+from reports.claims.testing import ROUNDING, tested
+from reports.claims.tree import Comparison, Operand, value_of
 from reports.comparison.frames import PLACE as METHODS
 from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in
-from reports.statistics.paired import rank_biserial, signed_rank_p
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.table2.frames import PLACE as TABLE2
 
-ROUNDING = 1e-9
-"""Means that differ by less are equal."""
 RESAMPLES = 2000
 
 
@@ -127,7 +124,11 @@ class Launch:
             return scores
         if not scores.scored[row].any():
             return f"not scored in {scores.measure.name}"
-        return "" if not np.isnan(self.means(cell.measure)[row]) else f"no case with a defined {scores.measure.name}"
+        return (
+            ""
+            if not np.isnan(self.means(cell.measure)[row])
+            else f"no case with a defined {scores.measure.name}"
+        )
 
     def rows(self, operand: Operand) -> list[int]:
         return [self._rows[cell.coordinates] for cell in operand.cells]
@@ -137,6 +138,22 @@ class Launch:
         named = full_coordinates(self.table, cell.coordinates)
         fits = (self.planned[list(named)] == pd.Series(named)).all(axis="columns")
         return set(self.planned.loc[fits, ["fold", "seed", "run_id"]].itertuples(index=False, name=None))
+
+    def with_statistics(self, plain: Sequence[Finding]) -> list[Finding]:
+        """Findings about one measure, whose cells all have numbers, with intervals and p."""
+        measure = plain[0].comparison.measure
+        scores = self.scores(measure)
+        assert isinstance(scores, CaseScores)
+        comparisons = [one.comparison for one in plain]
+        sides = dict.fromkeys(side for one in comparisons for side in (one.left, one.right))
+        statistics = tested(
+            comparisons,
+            np.array([one.margin for one in plain]),
+            scores=scores,
+            resampled=self.resampled(measure),
+            rows={side: self.rows(side) for side in sides},
+        )
+        return [replace(one, **vars(more)) for one, more in zip(plain, statistics, strict=True)]
 
 
 class OwnNumbers:
@@ -177,15 +194,24 @@ class OwnNumbers:
             return float("nan")
         return float(value_of(operand, launch.means(operand.cells[0].measure)[launch.rows(operand)]))
 
-    def finding(self, table: Table, comparison: Comparison) -> Finding:
+    def findings(self, table: Table, comparisons: Sequence[Comparison]) -> list[Finding]:
+        plain = [self._plain(table, comparison) for comparison in comparisons]
+        launch = self.launches.get(table.grid)
+        found: dict[Comparison, Finding] = {}
+        for measure in dict.fromkeys(one.comparison.measure for one in plain if not one.missing):
+            assert launch is not None
+            of_measure = [one for one in plain if not one.missing and one.comparison.measure == measure]
+            found |= {one.comparison: one for one in launch.with_statistics(of_measure)}
+        return [found.get(one.comparison, one) for one in plain]
+
+    def _plain(self, table: Table, comparison: Comparison) -> Finding:
         left, right = (self.value(table, side) for side in (comparison.left, comparison.right))
         margin = margin_of(comparison, left, right)
         reasons = {cell: self._missing(table, cell) for cell in comparison.cells}
         missing = tuple(f"{table.address(cell)}: {why}" for cell, why in reasons.items() if why)
-        plain = Finding(
+        return Finding(
             comparison, left, right, margin, held(comparison, margin, tie=ROUNDING), missing=missing
         )
-        return plain if missing else _with_statistics(plain, self.launches[table.grid])
 
     def _missing(self, table: Table, cell: Cell) -> str:
         launch = self.launches.get(table.grid)
@@ -221,72 +247,3 @@ def _place_of(manifest: GridManifest) -> Place | None:
             continue
         return place
     return None
-
-
-def _with_statistics(plain: Finding, launch: Launch) -> Finding:
-    """The finding with interval and p.
-
-    By the mean: Student's t of the margin over its bootstrap standard error, as many degrees of freedom as patients
-    less folds. By the ranks: Wilcoxon's signed-rank test over patients. Each p is the larger of the two, since the
-    claim is of means, whose test alone trusts a few outlying patients; the ranks alone say nothing of the mean.
-    A spread has no value for a patient, and is tested by its bootstrap error alone.
-    """
-    comparison = plain.comparison
-    scores, resampled = launch.scores(comparison.measure), launch.resampled(comparison.measure)
-    assert isinstance(scores, CaseScores)
-    left, right = (
-        value_of(side, resampled.means[:, launch.rows(side)]) for side in (comparison.left, comparison.right)
-    )
-    margins = comparison.sign * (left - right) - comparison.threshold
-    freedom = resampled.draws.n_patients - resampled.draws.n_folds
-    by_mean = _t_test(plain.margin, margins, freedom)
-    by_ranks, n_patients = (0.0, 0.0), resampled.draws.n_patients
-    if isinstance(comparison.left, Mean) and isinstance(comparison.right, Mean):
-        patients = _patient_margins(comparison, launch, scores)
-        by_ranks, n_patients = _signed_ranks(patients), len(patients)
-    return Finding(
-        comparison,
-        plain.left,
-        plain.right,
-        plain.margin,
-        plain.holds,
-        interval=resampled.interval(margins),
-        p_holds=max(by_mean[0], by_ranks[0]),
-        p_fails=max(by_mean[1], by_ranks[1]),
-        resampled=margins,
-        n_patients=n_patients,
-    )
-
-
-def _t_test(margin: float, resampled: np.ndarray, freedom: int) -> tuple[float, float]:
-    """One-sided p that the margin is above 0, and below; 1 and 1 where it cannot be said."""
-    if np.isnan(resampled).any() or freedom < 1:
-        return 1.0, 1.0
-    error = float(resampled.std(ddof=1))
-    if error <= ROUNDING:
-        return (0.0, 1.0) if margin > ROUNDING else (1.0, 0.0) if margin < -ROUNDING else (1.0, 1.0)
-    return float(stats.t.sf(margin / error, freedom)), float(stats.t.cdf(margin / error, freedom))
-
-
-def _signed_ranks(patients: np.ndarray) -> tuple[float, float]:
-    """One-sided p of the signed-rank test, by the side on which the ranks are."""
-    p = signed_rank_p(patients)
-    if np.isnan(p):
-        return 1.0, 1.0
-    side = rank_biserial(patients)
-    if side == 0 or np.isnan(side):
-        return 1.0, 1.0
-    return (p / 2, 1 - p / 2) if side > 0 else (1 - p / 2, p / 2)
-
-
-def _patient_margins(comparison: Comparison, launch: Launch, scores: CaseScores) -> np.ndarray:
-    """[patient]: the mean margin over a patient's cases, each of them the mean over seeds."""
-    by_case = scores.case_values()
-    left, right = (
-        value_of(side, by_case[launch.rows(side)].T) for side in (comparison.left, comparison.right)
-    )
-    margins = comparison.sign * (left - right) - comparison.threshold
-    known = ~np.isnan(margins)
-    _, patient_of = np.unique(scores.patients[known], return_inverse=True)
-    means = np.bincount(patient_of, margins[known]) / np.bincount(patient_of)
-    return np.asarray(means.round(9) + 0.0)

@@ -31,7 +31,10 @@ class PublishedNumbers:
         values = np.array([table.values.get(cell, np.nan) for cell in operand.cells])
         return float(value_of(operand, values))
 
-    def finding(self, table: Table, comparison: Comparison) -> Finding:
+    def findings(self, table: Table, comparisons: Sequence[Comparison]) -> list[Finding]:
+        return [self._finding(table, comparison) for comparison in comparisons]
+
+    def _finding(self, table: Table, comparison: Comparison) -> Finding:
         left, right = (self.value(table, side) for side in (comparison.left, comparison.right))
         margin = round(margin_of(comparison, left, right), 9)
         missing = {cell: "not printed" for cell in comparison.cells if cell not in table.values}

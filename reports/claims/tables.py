@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -45,10 +45,13 @@ class Table:
 
     def levels(self, axis: str) -> tuple[str, ...]:
         """All values of an axis, in the table's order."""
-        if axis == "measure":
-            return tuple(self.measures)
-        number = self.axes.index(axis)
-        return tuple(dict.fromkeys(place[number] for place in self.all_places()))
+        return self._levels[axis]
+
+    @cached_property
+    def _levels(self) -> Mapping[str, tuple[str, ...]]:
+        columns = zip(*self.all_places(), strict=True)
+        levels = {axis: tuple(dict.fromkeys(column)) for axis, column in zip(self.axes, columns, strict=True)}
+        return {**levels, "measure": tuple(self.measures)}
 
     def address(self, cell: Cell) -> str:
         """`table2:v3/shuffle/5`, `table3:PET#fnv_ml`: what `bench why` understands."""

@@ -20,9 +20,7 @@ def unit_of(measure: Measure) -> str:
 
 def lost_race(race: Race, value: Callable[[Operand], float]) -> str:
     """`v1/none: shared_layers 4 (62.88) is first, 5 (61.92) comes 5th`."""
-    numbers = {
-        one.name: (max if one.largest else min)(map(value, one.operands)) for one in race.competitors
-    }
+    numbers = {one.name: (max if one.largest else min)(map(value, one.operands)) for one in race.competitors}
     shown = {name: float(DECIMALS.format(number)) for name, number in numbers.items()}
     order = sorted(shown.values(), reverse=race.highest)
     first = [name for name, number in shown.items() if number == order[race.rank - 1]]
