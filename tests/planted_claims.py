@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,21 @@ def table2_factors() -> list[dict[str, str]]:
 
 
 def plant_table2(
-    results: Path, dice: Dice, *, n_patients: int = 60, noise: float = 0.01, seed: int = 0
+    results: Path,
+    dice: Dice,
+    *,
+    versions: Sequence[str] = ("v1", "v2", "v3", "v4"),
+    n_patients: int = 60,
+    noise: float = 0.01,
+    seed: int = 0,
 ) -> None:
-    """A finished grid table2. A case's Dice is the cell's mean, the patient's own level, and noise."""
+    """A grid table2, of these versions. A case's Dice is the cell's mean, the patient's own level, and noise."""
     generator = np.random.default_rng(seed)
     patients = generator.normal(0.0, 0.1, n_patients)
     cells = []
     for number, factors in enumerate(table2_factors()):
+        if factors["version"] not in versions:
+            continue
         values = np.clip(dice(factors) + patients + generator.normal(0.0, noise, n_patients), 0.0, 1.0)
         write_run(results, f"run{number}", list(values))
         cells.append(CellRun(factors, 0, 0, f"run{number}"))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from reports.claims.frames import caveat_text
 from reports.claims.judging import Judged, p_text, signed
 from reports.claims.language import Claim
 from reports.claims.reading import Stated
 from reports.frames import DECIMALS
 from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
+from reports.words import enumerated
 
 SHOWN_AT_MOST = 4
 """Counterexamples of a claim in the table; its page has all."""
-ROWS_A_PAGE = 8
+ROWS_A_PAGE = 6
 """Of a table in LaTeX: claims are sentences, and a page holds so many of them."""
 VERDICT = {"paper": "As printed", "runs": "Own runs"}
 
@@ -53,7 +55,18 @@ def _table(number: str, title: str, claims: ByClaim, *, notes: Sequence[str]) ->
         align += "lr" if source == "paper" else "lrr"
     columns += ["Cells", "Against it"]
     rows = tuple(Row("", name, tuple(_row(found))) for name, found in claims.items())
-    return PrintedTable(number, title, ("Claim",), tuple(columns), rows, tuple(notes), align + "rp")
+    notes = (*_caveats(claims), *notes)
+    return PrintedTable(number, title, ("Claim",), tuple(columns), rows, notes, align + "rp")
+
+
+def _caveats(claims: ByClaim) -> Iterator[str]:
+    """Each caveat once, with the claims it is attached to."""
+    attached: dict[str, list[str]] = {}
+    for name, found in claims.items():
+        for caveat in found[0].stated.claim.caveats:
+            attached.setdefault(caveat_text(caveat), []).append(name)
+    for text, names in attached.items():
+        yield f"Caveat of {enumerated(names)}: {text}"
 
 
 def _row(found: Sequence[Judged]) -> Iterator[Cell]:

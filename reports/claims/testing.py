@@ -86,7 +86,7 @@ def t_tests(margins: np.ndarray, resampled: np.ndarray, freedom: int) -> np.ndar
     errors = resampled.std(axis=0, ddof=1)
     known = ~np.isnan(errors)
     # Where all resamples agree there is no error, and the margin speaks for itself.
-    flat = np.where(np.abs(margins) <= ROUNDING, 0.0, np.sign(margins) * np.inf)
+    flat = np.select([margins > ROUNDING, margins < -ROUNDING], [np.inf, -np.inf], 0.0)
     t = np.where(errors > ROUNDING, margins / np.where(errors > ROUNDING, errors, 1.0), flat)
     pairs = np.stack([stats.t.sf(t, freedom), stats.t.cdf(t, freedom)], axis=1)
     return np.where(known[:, None], pairs, 1.0)
