@@ -20,13 +20,13 @@ from reports.statistics.resampling import (
     Draws,
     Interval,
     Resampled,
-    draw,
+    columns,
     interval,
     patients_suffice,
+    resampled_means,
 )
 from reports.statistics.scores import CaseScores, mean_of_defined
 
-RESAMPLES = 2000
 EQUAL_DECIMALS = 9
 """Differences, in the printed unit, that agree so far differ by floating-point rounding alone."""
 
@@ -63,36 +63,31 @@ class Paired:
 
 
 def compare(scores: CaseScores, first: int, second: int, *, resampled: Resampled | None = None) -> Paired:
-    """Two cells against one another. `resampled` are the `resampled_means` of the same scores, for its draws."""
-    return _compare(scores, first, second, drawn=_drawn(scores, resampled))
+    """Two cells against one another. `resampled` are the `resampled_means` of the same scores."""
+    return _compare(scores, first, second, resampled or resampled_means(scores))
 
 
 def compare_all(
     scores: CaseScores, pairs: Sequence[tuple[int, int]], *, resampled: Resampled | None = None
 ) -> list[Paired]:
     """All pairs, with p adjusted by Holm over those that have one."""
-    drawn = _drawn(scores, resampled)
-    compared = [_compare(scores, first, second, drawn=drawn) for first, second in pairs]
+    resampled = resampled or resampled_means(scores)
+    compared = [_compare(scores, first, second, resampled) for first, second in pairs]
     adjusted = holm(np.array([one.p for one in compared]))
     return [replace(one, p_adjusted=float(p)) for one, p in zip(compared, adjusted, strict=True)]
 
 
-def _drawn(scores: CaseScores, resampled: Resampled | None) -> Draws:
-    return draw(scores, n=RESAMPLES, seed=0) if resampled is None else resampled.draws
-
-
-def _compare(scores: CaseScores, first: int, second: int, *, drawn: Draws) -> Paired:
+def _compare(scores: CaseScores, first: int, second: int, resampled: Resampled) -> Paired:
     values = mean_of_defined(scores.values[[first, second]], axis=2)
     differences = values[0] - values[1]
     paired = ~np.isnan(differences)
     scored = scores.scored[[first, second]].any(axis=2).all(axis=0)
     by_patient = _patient_means(scores, differences)
-    difference = _hierarchical(scores, differences, np.ones((1, len(differences))))[0]
     return Paired(
         first=first,
         second=second,
-        difference=float(difference),
-        interval=_interval(scores, (first, second), paired, drawn),
+        difference=_over_folds(scores, differences),
+        interval=_interval(scores, (first, second), paired, resampled=resampled),
         p=signed_rank_p(by_patient),
         p_adjusted=np.nan,
         effect=rank_biserial(by_patient),
@@ -152,34 +147,50 @@ def _patient_means(scores: CaseScores, differences: np.ndarray) -> np.ndarray:
     return means.round(EQUAL_DECIMALS) + 0.0
 
 
-def _hierarchical(scores: CaseScores, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[n]: the weighted mean of `values` [case] or [n, case] within folds, then over folds; weights [n, case]."""
-    defined = ~np.isnan(values)
-    weights = weights * defined
-    weighted = weights * np.where(defined, values, 0.0)
-    folds = [(weighted[:, cases].sum(axis=1), weights[:, cases].sum(axis=1)) for cases in scores.fold_cases]
-    means = [np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0) for a, b in folds]
-    return mean_of_defined(np.stack(means), axis=0) if means else np.full(len(weights), np.nan)
+def _over_folds(scores: CaseScores, differences: np.ndarray) -> float:
+    """The mean of [case] within folds, then over folds."""
+    folds = [mean_of_defined(differences[cases], axis=0) for cases in scores.fold_cases]
+    return float(mean_of_defined(np.array(folds), axis=0))
 
 
-def _interval(scores: CaseScores, cells: tuple[int, int], paired: np.ndarray, drawn: Draws) -> Interval:
+def _interval(
+    scores: CaseScores, cells: tuple[int, int], paired: np.ndarray, *, resampled: Resampled
+) -> Interval:
+    drawn = resampled.draws
     if not patients_suffice(scores, paired):
         return Interval(np.nan, np.nan, 0.95, drawn.covers)
+    defined = ~np.isnan(scores.values[list(cells)])
+    if (defined == (paired[:, None] & defined.any(axis=(0, 1)))).all():
+        # Both have the same cases with the same seeds: the difference of the means is the mean difference.
+        differences = resampled.means[:, cells[0]] - resampled.means[:, cells[1]]
+    else:
+        folds = [cases[paired[cases]] for cases in scores.fold_cases]
+        means = [
+            [_of_fold(scores.values[cell, cases], cases, cell, drawn) for cell in cells]
+            for cases in folds
+            if len(cases)
+        ]
+        differences = mean_of_defined(np.array([first - second for first, second in means]), axis=0)
     n_patients = len(np.unique(scores.patients[paired]))
     n_folds = sum(bool(paired[cases].any()) for cases in scores.fold_cases)
-    first, second = (_case_values(scores, cell, drawn) for cell in cells)
-    differences = np.where(paired, first - second, np.nan)
-    resampled = _hierarchical(scores, differences, drawn.cases)
-    return interval(resampled, covers=drawn.covers, freedom=n_patients - n_folds)
+    return interval(differences, covers=drawn.covers, freedom=n_patients - n_folds)
 
 
-def _case_values(scores: CaseScores, cell: int, drawn: Draws) -> np.ndarray:
-    """[case], or [n, case] where seeds were drawn: a cell's mean over seeds of every case."""
-    values = scores.values[cell]
-    if drawn.seeds is None:
-        return mean_of_defined(values, axis=1)
-    weights = drawn.seeds[drawn.seed_set[cell]]
+def _of_fold(values: np.ndarray, cases: np.ndarray, cell: int, drawn: Draws) -> np.ndarray:
+    """[n]: in every resample the mean over a fold's cases, each the mean over its seeds; values [case, seed]."""
+    weights = columns(drawn.cases, cases)
+    seeds = (
+        np.ones((len(weights), values.shape[1])) if drawn.seeds is None else drawn.seeds[drawn.seed_set[cell]]
+    )
     defined = ~np.isnan(values)
-    totals = weights @ defined.T
-    sums = weights @ np.where(defined, values, 0.0).T
+    known = np.where(defined, values, 0.0)
+    if (defined == defined[:1]).all():
+        # All cases have the same seeds, as those of whole runs have; then cases may be summed up first.
+        sums = np.einsum("ns,ns->n", weights @ known, seeds)
+        totals = weights.sum(axis=1) * (seeds @ defined[0].astype(float))
+    else:
+        n_seeds = seeds @ defined.T.astype(float)
+        drawn_cases = weights * (n_seeds > 0)
+        by_case = np.divide(seeds @ known.T, n_seeds, out=np.zeros(n_seeds.shape), where=n_seeds > 0)
+        sums, totals = np.einsum("nc,nc->n", drawn_cases, by_case), drawn_cases.sum(axis=1)
     return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)

@@ -155,8 +155,7 @@ def weighted_means(scores: CaseScores, draws: Draws) -> np.ndarray:
     sums, folds = np.zeros((n, n_cells * n_seeds)), np.zeros((n, n_cells * n_seeds))
     for cases in scores.fold_cases:
         values = scores.values[:, cases].transpose(1, 0, 2).reshape(len(cases), -1)
-        weights = draws.cases[:, cases]
-        means = _weighted(weights, values)
+        means = _weighted(columns(draws.cases, cases), values)
         known = ~np.isnan(means)
         sums += np.where(known, means, 0.0)
         folds += known
@@ -172,6 +171,13 @@ def weighted_means(scores: CaseScores, draws: Draws) -> np.ndarray:
         summed = (weights * np.nan_to_num(by_seed[:, cells])).sum(axis=2)
         means[:, cells] = np.divide(summed, total, out=np.full(total.shape, np.nan), where=total > 0)
     return means
+
+
+def columns(array: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """`array[:, chosen]`, without copying where the columns follow one another, as the cases of a fold do."""
+    if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):
+        return array[:, chosen[0] : chosen[-1] + 1]
+    return array[:, chosen]
 
 
 def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:

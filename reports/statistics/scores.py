@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -33,13 +34,13 @@ class CaseScores:
     def n_cells(self) -> int:
         return len(self.cells)
 
-    @property
+    @cached_property
     def fold_cases(self) -> list[np.ndarray]:
         """The indices of the cases of each fold, folds in order."""
         folds = self.cases["fold"].to_numpy()
         return [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
 
-    @property
+    @cached_property
     def patients(self) -> np.ndarray:
         """A number for every case's patient, 0 and up."""
         return pd.factorize(self.cases["patient"])[0]
