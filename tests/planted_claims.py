@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def plant_methods(
     *,
     n_patients: int = 60,
     noise: float = 0.01,
+    profile: str = "paper",
     seed: int = 0,
 ) -> None:
     """A finished grid of methods with these true means of Dice (a fraction), FPV and FNV (ml)."""
@@ -71,4 +73,5 @@ def plant_methods(
             fpv_ml=list(np.maximum(fpv + 10 * (patients + wobble[1]), 0)),
             fnv_ml=list(np.maximum(fnv + 10 * (patients + wobble[2]), 0)),
         )
-    write_manifest(results, methods_manifest(grid, *[(name, 0, 0, name.replace(" ", "-")) for name in means]))
+    cells = [(name, 0, 0, name.replace(" ", "-")) for name in means]
+    write_manifest(results, replace(methods_manifest(grid, *cells), profile=profile))

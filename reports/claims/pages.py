@@ -27,8 +27,9 @@ def claim_page(found: Sequence[Judged]) -> str:
         lines += ["", f"Untestable. {markdown_text(found[0].sentence)}"]
         return "\n".join(lines) + "\n"
     for number, one in enumerate(found, start=1):
-        lines += ["", f"## {VERDICT[one.source]}: {one.verdict}", "", markdown_text(one.sentence), ""]
-        lines += [f"* {markdown_text(line)}" for line in _facts(one)]
+        lines += ["", f"## {VERDICT[one.source]}: {one.verdict}", "", markdown_text(one.sentence)]
+        facts_of_source = [f"* {markdown_text(line)}" for line in _facts(one)]
+        lines += ["", *facts_of_source] if facts_of_source else []
         lines += _list("Against it", one.counterexamples)
         lines += _list("Missing", one.missing)
         lines += ["", markdown(comparisons_table(one, number=number))]

@@ -19,13 +19,20 @@ def unit_of(measure: Measure) -> str:
 
 
 def lost_race(race: Race, value: Callable[[Operand], float]) -> str:
-    """`v1/none: shared_layers 4 (62.88) is first, 5 (61.92) comes 5th`."""
-    numbers = {one.name: (max if one.largest else min)(map(value, one.operands)) for one in race.competitors}
-    shown = {name: float(DECIMALS.format(number)) for name, number in numbers.items()}
+    """`v1/none: shared_layers 4 (62.88) is first, 5 (61.92) comes 4th`, among those that have numbers."""
+    shown: dict[str, float] = {}
+    for one in race.competitors:
+        known = [number for number in map(value, one.operands) if number == number]
+        if known:
+            shown[one.name] = float(DECIMALS.format(max(known) if one.largest else min(known)))
     order = sorted(shown.values(), reverse=race.highest)
+    if len(order) < race.rank:
+        return f"{race.at}: too few numbers" if race.at else "too few numbers"
     first = [name for name, number in shown.items() if number == order[race.rank - 1]]
     claimed = [
         f"{name} ({DECIMALS.format(shown[name])}) comes {_ordinal(order.index(shown[name]) + 1)}"
+        if name in shown
+        else f"{name} has no number"
         for name in race.winners
     ]
     leaders = enumerated([f"{name} ({DECIMALS.format(shown[name])})" for name in first])
