@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from planted_claims import plant_methods
 from benchmark.cli import main
 from benchmark.vocabulary import BenchError
 from reports.claims.frames import CLAIM, JUDGEMENT
+from reports.claims.language import FORMS, QUANTIFIERS, REDUCTIONS, Claim, SpreadKind
 from reports.claims.printed import ROWS_A_PAGE
 from reports.claims.reading import claim_files
 from reports.claims.report import claims_report
@@ -175,3 +178,26 @@ def test_latex_compiles(tmp_path: Path, mine: Path) -> None:
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "claims.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_the_example_of_the_documentation_is_read_and_judged(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    path = tmp_path / "example.yaml"
+    path.write_text(example, encoding="utf-8")
+    report = claims_report(None, [path], source="paper", out=tmp_path / "out")
+    assert report.summary == ("As printed: 2 claims, 1 supported, 1 untestable.",)
+
+
+def test_the_documentation_has_every_word_of_the_language() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
+    for word in (
+        *FORMS,
+        *QUANTIFIERS,
+        *REDUCTIONS,
+        *get_args(SpreadKind),
+        *Claim.model_fields,
+        "others",
+        "all_but",
+    ):
+        assert re.search(rf"\b{word}\b", text), f"docs/claims.md does not say what {word!r} means"
