@@ -64,7 +64,7 @@ def report(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]...", help="With --claims: files of claims of your own, instead of the paper's."
+            metavar="FILE", help="With --claims: files of claims of your own, instead of the paper's."
         ),
     ] = None,
     grid: Annotated[str | None, typer.Option(help="The grid's name; default: table2.")] = None,
