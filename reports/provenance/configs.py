@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.config import InferenceConfig, TrainingConfig
+from benchmark.config import InferenceConfig, TrainingConfig, flat
 
 Flat = Mapping[str, Any]
 """`{"training.steps": 120}`: a configuration with one key a setting."""
@@ -24,17 +24,6 @@ class Difference:
     key: str
     here: Any
     there: tuple[Any, ...]
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """One key a setting; lists are values."""
-    entries: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            entries |= flat(value, f"{prefix}{name}.")
-        else:
-            entries[f"{prefix}{name}"] = value
-    return entries
 
 
 def unlike(

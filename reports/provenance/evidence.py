@@ -104,8 +104,10 @@ def data_of(
         scored = {case.case_id for case in rows.cases} if rows is not None else set()
         n_test = len(scored & test)
         faults += _strangers(scored - test, splits, fold=fold, path=path)
-        if "splits" in parts and not record.excluded_cases and splits.fingerprint == parts["splits"]:
-            digest = "unchanged"
+        if "splits" in parts and not record.excluded_cases:
+            digest = "unchanged" if splits.fingerprint == parts["splits"] else "changed"
+            if digest == "changed":
+                faults.append(f"{path} holds other folds than run {folder.run_id} saw ({parts['splits']}).")
     sha256 = sha256_of(path) if verify and digest != "missing" else ""
     evidence = DataEvidence(
         fingerprint=record.data_fingerprint,

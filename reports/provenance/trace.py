@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.config import flat
 from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.frames import DECIMALS, cells_frame
@@ -23,7 +24,7 @@ from reports.measures import Measure, measures_of
 from reports.notes import MISSING, UNDEFINED
 from reports.provenance import evidence
 from reports.provenance.addresses import Address, parse_address
-from reports.provenance.configs import flat, unlike, unlike_defaults
+from reports.provenance.configs import unlike, unlike_defaults
 from reports.provenance.publication import published_number
 from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.provenance.tables import AddressedTable, place_of, table_of
