@@ -105,8 +105,8 @@ def lines(plan: MergePlan, *, done: bool) -> Iterator[str]:
         f"{word} into {plan.into}: {', '.join(by_source)}; {len(plan.there)} runs were there; "
         f"{sum(map(len, plan.more.values()))} further copies are identical."
     )
-    runs = {copy.folder.run_id: copy for source in plan.sources for copy in source.runs.values()}
-    runs |= {copy.folder.run_id: copy for copy in plan.copies}
+    own = next((source.runs for source in plan.sources if source.is_target), {})
+    runs = own | {copy.folder.run_id: copy for copy in plan.copies}
     for manifest in plan.launches.manifests:
         n_done = len({cell.run_id for cell in manifest.cells if is_done(cell, runs)})
         n_runs = len({cell.run_id for cell in manifest.cells})

@@ -54,7 +54,7 @@ class Launches:
 
 def joined(sources: Sequence[Source], runs: Mapping[str, RunCopy], prefer: Source | None) -> Launches:
     """The launches of all folders together; `runs` is which copy of each run is taken."""
-    union = _Union(runs, prefer)
+    union = _Union(sources, runs, prefer)
     for source in sources:
         for manifest in source.launches.values():
             union.add(source, manifest)
@@ -80,12 +80,21 @@ def joined(sources: Sequence[Source], runs: Mapping[str, RunCopy], prefer: Sourc
 class _Union:
     """Launches by name, with the cells of all folders that have them; what is planned later in a folder stays later.
 
-    Two folders may have a cell of one launch with other finished runs, of which neither knows the other's. The
-    target's stays; else the preferred folder's is taken; else neither.
+    Two folders may have a cell of one launch with other finished runs, of which no folder says that one was planned
+    after the other. The target's stays; else the preferred folder's is taken; else neither.
     """
 
-    def __init__(self, runs: Mapping[str, RunCopy], prefer: Source | None) -> None:
+    def __init__(self, sources: Iterable[Source], runs: Mapping[str, RunCopy], prefer: Source | None) -> None:
         self.runs, self.prefer = runs, prefer
+        self._anew = {
+            (name, place, cell.run_id, current[place].run_id)
+            for source in sources
+            for name, manifest in source.launches.items()
+            for current in [_current(manifest)]
+            for cell in manifest.cells
+            for place in [place_of(cell)]
+            if cell.run_id != current[place].run_id
+        }
         self.manifests: dict[str, GridManifest] = {}
         self.dropped: set[str] = set()
         self._owners: dict[tuple[str, Place], Source] = {}
@@ -95,19 +104,25 @@ class _Union:
     def add(self, source: Source, manifest: GridManifest) -> None:
         """Join a folder's launch with those of its name."""
         name, theirs = manifest.name, _current(manifest)
-        earlier = self.manifests.get(name, replace(manifest, cells=()))
-        lost = set()
-        known_here, known_there = _known(earlier), _known(manifest)
+        self._owners |= {(name, place): self._owners.get((name, place), source) for place in theirs}
+        earlier = self.manifests.setdefault(name, manifest)
+        lost, older = set(), set()
         for place, own in _current(earlier).items():
-            their = theirs.get(place)
-            if their is None or (place, their.run_id) in known_here or (place, own.run_id) in known_there:
+            their = theirs.get(place, own)
+            if their.run_id == own.run_id or (name, place, own.run_id, their.run_id) in self._anew:
                 continue
-            lost |= {(place, run_id) for run_id in self._losers(name, place, source, own, their)}
+            if (name, place, their.run_id, own.run_id) in self._anew:
+                older.add(place)
+            else:
+                lost |= {(place, run_id) for run_id in self._losers(name, place, source, own, their)}
         known = {(cell.run_id, cell.reading) for cell in earlier.cells}
         new = [cell for cell in manifest.cells if (cell.run_id, cell.reading) not in known]
-        # What was planned anew in its own folder must not become the newest here.
-        superseded = [cell for cell in new if theirs[place_of(cell)] != cell]
-        newest = [cell for cell in new if theirs[place_of(cell)] == cell]
+        # What was planned anew somewhere must not become the newest here.
+        is_newest = [
+            theirs[place] == cell and place not in older for cell in new for place in [place_of(cell)]
+        ]
+        newest = [cell for cell, is_it in zip(new, is_newest, strict=True) if is_it]
+        superseded = [cell for cell, is_it in zip(new, is_newest, strict=True) if not is_it]
         self.manifests[name] = replace(
             earlier,
             cells=tuple(
@@ -118,8 +133,6 @@ class _Union:
             created=max(earlier.created, manifest.created),
             excluded_cases=tuple(sorted({*earlier.excluded_cases, *manifest.excluded_cases})),
         )
-        for place in theirs:
-            self._owners.setdefault((name, place), source)
 
     def _losers(
         self, name: str, place: Place, source: Source, own: CellRun, their: CellRun
@@ -165,11 +178,6 @@ def is_done(cell: CellRun, runs: Mapping[str, RunCopy]) -> bool:
 
 def _current(manifest: GridManifest) -> dict[Place, CellRun]:
     return {place_of(cell): cell for cell in manifest.cells}
-
-
-def _known(manifest: GridManifest) -> set[tuple[Place, str]]:
-    """The runs that a launch has in its cells, also those that were planned anew since."""
-    return {(place_of(cell), cell.run_id) for cell in manifest.cells}
 
 
 def _by_table(sources: Iterable[Source]) -> dict[Table, list[str]]:
