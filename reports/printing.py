@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a cell's text."""
+    """A piece of a cell's text; an own number has its `address` (see `reports.provenance`)."""
 
     text: str
     bold: bool = False
     underline: bool = False
+    address: str = ""
 
 
 Cell = tuple[Span, ...]
