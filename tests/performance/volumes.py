@@ -42,7 +42,8 @@ def write_volume(folder: Path, index: int, *, shape: Size3, modalities: int = 2)
             crop_start=(0, 0, 0),
             crop_shape=shape,
         ),
-        files={},
+        # Nobody reads the original; that there is one says that the case is labelled.
+        files={"label": case_folder / "label.npy"},
         inputs={},
         stamps={},
         channels={},

@@ -1,0 +1,166 @@
+"""Which run is taken from where, and what stands in the way. Reads only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchmark.merging.differences import Difference, ScoreDifference, differences, score_difference
+from benchmark.merging.launches import Launches, joined
+from benchmark.merging.sources import RANK, RunCopy, Source, opened
+from benchmark.vocabulary import BenchError
+
+COPIED_FOLDERS = ("splits", "searches")
+"""What is copied file by file besides runs: folds, and the journals of searches."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Finished copies of one run whose scores differ; `scores` compares the first with each of the others.
+
+    `kept`: the preferred folder, whose copy is taken; empty: none is, and what the target has stays.
+    """
+
+    run_id: str
+    sources: tuple[str, ...]
+    scores: tuple[ScoreDifference, ...]
+    differences: tuple[Difference, ...]
+    kept: str = ""
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """What joining would do. `copies`: the runs to be copied; `more`: identical copies of runs, whose evaluations may
+    go beyond those of the one that is taken."""
+
+    into: Path
+    sources: tuple[Source, ...]
+    copies: tuple[RunCopy, ...]
+    there: tuple[str, ...]
+    more: dict[str, tuple[RunCopy, ...]]
+    conflicts: tuple[Conflict, ...]
+    running: tuple[tuple[str, str], ...]
+    launches: Launches
+    files: dict[str, Path]
+    unlike_files: tuple[str, ...]
+    elsewhere: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is joined and nothing is left for a person to decide."""
+        undecided = any(apart.n_both and not apart.kept for apart in self.launches.apart)
+        conflicts = any(not conflict.kept for conflict in self.conflicts)
+        return not (conflicts or self.running or self.unlike_files or undecided)
+
+
+def planned(sources: Sequence[Path], into: Path, *, prefer: Path | None = None) -> MergePlan:
+    """How the folders are joined; `prefer`: whose launch of a table takes the cells of the others'.
+
+    BenchError for folders that are none, and for manifests or runs that cannot be read.
+    """
+    folders = opened(list(sources), into)
+    preferred = _preferred(folders, prefer)
+    found = [_choice(copies, preferred) for copies in _copies(folders)]
+    taken = {each.run_id: each.taken for each in found if each.taken is not None}
+    launches = joined(folders, taken, preferred)
+    files, unlike = _files(folders)
+    copied = [copy for run_id, copy in taken.items() if run_id not in launches.dropped]
+    return MergePlan(
+        into=into,
+        sources=tuple(folders),
+        copies=tuple(copy for copy in copied if not copy.source.is_target),
+        there=tuple(copy.folder.run_id for copy in copied if copy.source.is_target),
+        more={each.run_id: each.same for each in found if each.same and each.run_id not in launches.dropped},
+        conflicts=tuple(each.conflict for each in found if each.conflict is not None),
+        running=tuple(place for each in found for place in each.running),
+        launches=launches,
+        files=files,
+        unlike_files=tuple(unlike),
+        elsewhere=_elsewhere(copied),
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which copy of a run is taken, its identical copies elsewhere, and what stands in the way."""
+
+    run_id: str
+    taken: RunCopy | None
+    same: tuple[RunCopy, ...] = ()
+    conflict: Conflict | None = None
+    running: tuple[tuple[str, str], ...] = ()
+
+
+def _copies(folders: Sequence[Source]) -> list[list[RunCopy]]:
+    """Of every run the copies that there are, in the folders' order."""
+    run_ids = dict.fromkeys(run_id for source in folders for run_id in source.runs)
+    return [[source.runs[run_id] for source in folders if run_id in source.runs] for run_id in run_ids]
+
+
+def _choice(copies: Sequence[RunCopy], prefer: Source | None) -> _Choice:
+    run_id = copies[0].folder.run_id
+    own = next((copy for copy in copies if copy.source.is_target), None)
+    held = [copy for copy in copies if copy.state == "running"]
+    free = [copy for copy in copies if copy.state != "running"]
+    # Whoever works on a run in the target must not find another in its place.
+    if not free or (own is not None and own in held):
+        return _Choice(run_id, own, running=tuple((run_id, copy.source.name) for copy in held))
+    done = [copy for copy in free if copy.state == "done"]
+    if not done:
+        return _Choice(run_id, own or min(free, key=lambda copy: RANK.index(copy.state)))
+    conflict = _conflict(done)
+    if conflict is None:
+        return _Choice(run_id, done[0], same=tuple(done[1:]))
+    chosen = next((copy for copy in done if copy.source is prefer), None)
+    if chosen is None or (own is not None and own in done and own is not chosen):
+        return _Choice(run_id, own, conflict=conflict)
+    return _Choice(run_id, chosen, conflict=replace(conflict, kept=chosen.source.name))
+
+
+def _preferred(folders: Sequence[Source], prefer: Path | None) -> Source | None:
+    if prefer is None:
+        return None
+    for source in folders:
+        if source.path.resolve() == prefer.resolve():
+            return source
+    raise BenchError(f"--prefer {prefer} is none of {', '.join(source.name for source in folders)}.")
+
+
+def _conflict(done: Sequence[RunCopy]) -> Conflict | None:
+    """None where all finished copies of a run have the same scores."""
+    first, *others = done
+    apart = [copy for copy in others if not first.same_scores(copy)]
+    if not apart:
+        return None
+    return Conflict(
+        run_id=first.folder.run_id,
+        sources=(first.source.name, *(copy.source.name for copy in apart)),
+        scores=tuple(score_difference(first, copy) for copy in apart),
+        differences=differences([first, *apart]),
+    )
+
+
+def _files(folders: Sequence[Source]) -> tuple[dict[str, Path], list[str]]:
+    """By their place in the target the files that it lacks; and those that two folders have with other content."""
+    missing: dict[str, Path] = {}
+    unlike: list[str] = []
+    for folder in COPIED_FOLDERS:
+        known: dict[str, Path] = {}
+        for source in folders:
+            for name, path in source.files(folder).items():
+                place = f"{folder}/{name}"
+                if place not in known:
+                    known[place] = path
+                    if not source.is_target:
+                        missing[place] = path
+                elif known[place].read_bytes() != path.read_bytes():
+                    unlike.append(f"{place} of {source.name}")
+    return missing, unlike
+
+
+def _elsewhere(copies: Iterable[RunCopy]) -> dict[str, int]:
+    """Data sets that are not on this machine, with how many runs saw them."""
+    roots = Counter(str(copy.folder.data().root) for copy in copies if copy.folder.data_file.exists())
+    return {root: n for root, n in roots.items() if not Path(root).exists()}
