@@ -21,7 +21,19 @@ from benchmark.vocabulary import BenchError
 from reports.measures import MEASURES, Measure, Measures
 
 TEST_SPLIT = "test"
-SCORES = ["run_id", "reading", "case_id", "region", "metric", "value", "checkpoint", "grid"]
+SCORES = [
+    "run_id",
+    "fold",
+    "seed",
+    "reading",
+    "case_id",
+    "patient",
+    "region",
+    "metric",
+    "value",
+    "checkpoint",
+    "grid",
+]
 
 
 @dataclass(frozen=True)

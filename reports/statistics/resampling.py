@@ -1,0 +1,197 @@
+"""Bootstrap over patients, and over seeds where there are several: the spread of means and of what is made of them.
+
+The scheme follows the data. Patients are drawn within folds, with all their cases together, since cases of one patient
+are not independent; the same patients are drawn for every cell, since all cells are scored on the same
+cases and only their differences matter. Seeds are drawn independently of the patients (Owen, The pigeonhole bootstrap,
+Annals of Applied Statistics 2007: crossed in this way the variance is slightly overstated, never understated).
+
+Of k patients of a fold, k - 1 are drawn with replacement, and so for seeds: the variance of a mean of k drawn of k is
+too small by (k - 1) / k, half in a fold with two patients (McCarthy and Snowden, The bootstrap and finite
+population sampling, 1985; Rao and Wu, JASA 1988).
+
+Intervals are percentile intervals. BCa would need a jackknife over patients of everything an interval is taken of
+(means of folds, differences, ranks), and corrects a bias and skewness that means over dozens of patients
+hardly have. What matters with few patients is that percentiles of the bootstrap lack Student's correction; they are
+therefore taken further out, at the normal quantile of Student's (Hesterberg, What teachers should
+know about the bootstrap, The American Statistician 2015, Section 4.3). `tests/test_resampling.py` shows the coverage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from reports.statistics.scores import CaseScores, mean_of_defined
+
+Covers = Literal["patients", "patients and seeds"]
+
+MIN_PATIENTS = 6
+"""With fewer there are neither intervals nor p: with five, the smallest two-sided p of a signed-rank test is 1/16."""
+MAX_UNDEFINED = 0.05
+"""Of the resamples; where more have no value, there is no interval."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bounds in the values' own unit, NaN where they cannot be computed; `covers` says which chance they cover."""
+
+    low: float
+    high: float
+    level: float
+    covers: str
+
+    @property
+    def known(self) -> bool:
+        return not np.isnan(self.low)
+
+
+def interval(
+    values: np.ndarray, level: float = 0.95, *, covers: str = "patients", freedom: float = np.inf
+) -> Interval:
+    """The percentile interval of resampled values; `freedom` are Student's degrees of freedom."""
+    values = np.asarray(values, dtype=float)
+    undefined = np.isnan(values)
+    if not len(values) or undefined.mean() > MAX_UNDEFINED:
+        return Interval(np.nan, np.nan, level, covers)
+    tail = (1 - level) / 2
+    if np.isfinite(freedom):
+        tail = float(stats.norm.cdf(stats.t.ppf(tail, max(freedom, 1.0))))
+    low, high = np.quantile(values[~undefined], [tail, 1 - tail])
+    return Interval(float(low), float(high), level, covers)
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What was drawn: `cases` [n, case] is how often each case is in each resample.
+
+    `seeds` [set, n, seed] is the same of seeds, for every set of seeds that cells have, and `seed_set` [cell]
+    says which one a cell has; None where seeds are not drawn. `n_patients` take part, in `n_folds` folds.
+    """
+
+    cases: np.ndarray
+    seeds: np.ndarray | None
+    seed_set: np.ndarray
+    n_patients: int
+    n_folds: int
+
+    @property
+    def covers(self) -> Covers:
+        return "patients" if self.seeds is None else "patients and seeds"
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """`means` [n, cell], in the printed unit: the means of all cells in every resample.
+
+    A cell's column is NaN where it stands on fewer than MIN_PATIENTS patients, or on one alone in a fold.
+    """
+
+    means: np.ndarray
+    draws: Draws
+
+    @property
+    def covers(self) -> Covers:
+        """`patients`, or `patients and seeds` where training anew is covered too."""
+        return self.draws.covers
+
+    def interval(self, values: np.ndarray, level: float = 0.95) -> Interval:
+        """The interval of anything computed from `means`, one value a resample."""
+        freedom = self.draws.n_patients - self.draws.n_folds
+        return interval(values, level, covers=self.covers, freedom=freedom)
+
+    def cell_interval(self, cell: int, level: float = 0.95) -> Interval:
+        """The interval of a cell's mean."""
+        return self.interval(self.means[:, cell], level)
+
+
+def resampled_means(scores: CaseScores, *, n: int = 2000, seed: int = 0) -> Resampled:
+    """The means of all cells in `n` resamples of the patients (and seeds, where every cell has two or more).
+
+    The hierarchy is that of `CaseScores.means`: over cases, then folds, then seeds.
+    """
+    drawn = draw(scores, n=n, seed=seed)
+    means = weighted_means(scores, drawn)
+    means[:, ~enough_patients(scores)] = np.nan
+    return Resampled(means, drawn)
+
+
+def draw(scores: CaseScores, *, n: int, seed: int) -> Draws:
+    """Patients within folds, and seeds. Patients without a defined value in any cell take no part."""
+    generator = np.random.default_rng(seed)
+    patients = scores.patients
+    defined = ~np.isnan(scores.values)
+    takes_part = defined.any(axis=(0, 2))
+    counts = np.zeros((n, len(scores.cases)))
+    n_patients = n_folds = 0
+    for cases in scores.fold_cases:
+        cases = cases[takes_part[cases]]
+        members, patient_of = np.unique(patients[cases], return_inverse=True)
+        if not len(members):
+            continue
+        n_patients, n_folds = n_patients + len(members), n_folds + 1
+        drawn = generator.multinomial(len(members) - 1, np.full(len(members), 1 / len(members)), size=n)
+        counts[:, cases] = drawn[:, patient_of]
+
+    has_seed = defined.any(axis=1)
+    begun = has_seed.any(axis=1)
+    sets, seed_set = np.unique(has_seed, axis=0, return_inverse=True)
+    drawn_seeds = None
+    if begun.any() and has_seed[begun].sum(axis=1).min() >= 2:
+        drawn_seeds = np.zeros((len(sets), n, len(scores.seeds)))
+        for number, members in enumerate(sets):
+            k = int(members.sum())
+            if k:
+                drawn_seeds[number][:, members] = generator.multinomial(k - 1, np.full(k, 1 / k), size=n)
+    return Draws(counts, drawn_seeds, seed_set.reshape(-1), n_patients, n_folds)
+
+
+def weighted_means(scores: CaseScores, draws: Draws) -> np.ndarray:
+    """[n, cell]: the means in every resample; NaN where nothing defined was drawn."""
+    n_cells, _, n_seeds = scores.values.shape
+    n = len(draws.cases)
+    sums, folds = np.zeros((n, n_cells * n_seeds)), np.zeros((n, n_cells * n_seeds))
+    for cases in scores.fold_cases:
+        values = scores.values[:, cases].transpose(1, 0, 2).reshape(len(cases), -1)
+        weights = draws.cases[:, cases]
+        means = _weighted(weights, values)
+        known = ~np.isnan(means)
+        sums += np.where(known, means, 0.0)
+        folds += known
+    by_seed = np.divide(sums, folds, out=np.full(sums.shape, np.nan), where=folds > 0)
+    by_seed = by_seed.reshape(n, n_cells, n_seeds)
+    if draws.seeds is None:
+        return mean_of_defined(by_seed, axis=2)
+    means = np.empty((n, n_cells))
+    for number, drawn in enumerate(draws.seeds):
+        cells = draws.seed_set == number
+        weights = drawn[:, None, :] * ~np.isnan(by_seed[:, cells])
+        total = weights.sum(axis=2)
+        summed = (weights * np.nan_to_num(by_seed[:, cells])).sum(axis=2)
+        means[:, cells] = np.divide(summed, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return means
+
+
+def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[n, column]: the means of the columns of `values` [case, column], with the weights [n, case]."""
+    defined = ~np.isnan(values)
+    # Columns are undefined in the same few patterns (Dice without a lesion): the weights of each are summed once.
+    patterns, pattern_of = np.unique(defined, axis=1, return_inverse=True)
+    totals = (weights @ patterns.astype(float))[:, pattern_of.reshape(-1)]
+    sums = weights @ np.where(defined, values, 0.0)
+    return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
+
+
+def enough_patients(scores: CaseScores) -> np.ndarray:
+    """[cell]: whether it has MIN_PATIENTS patients with a defined value, and not one alone in a fold."""
+    defined = ~np.isnan(scores.values).all(axis=2)
+    return np.array([patients_suffice(scores, row) for row in defined], dtype=bool)
+
+
+def patients_suffice(scores: CaseScores, defined: np.ndarray) -> bool:
+    """Whether the cases for which `defined` [case] holds are of patients enough for an interval."""
+    patients = scores.patients
+    counts = [len(np.unique(patients[cases[defined[cases]]])) for cases in scores.fold_cases]
+    return sum(counts) >= MIN_PATIENTS and 1 not in counts
