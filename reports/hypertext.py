@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,7 +38,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"order_key": order_key, "number_link": number_link, "html_rows": html_rows}
+    made.filters |= {
+        "order_key": order_key,
+        "number_link": number_link,
+        "html_rows": html_rows,
+        "urlencode_all": partial(quote, safe=""),
+    }
     return made
 
 
