@@ -47,6 +47,14 @@ def numbers_on(dataset: str) -> pd.DataFrame:
 
     A data set is known by its name, whatever its case and signs; numbers without a stated unit are left out.
     """
+    frame = rows_on(dataset)
+    wide = frame.pivot(index="method", columns="column", values="value")
+    names = pd.Index(dict.fromkeys(frame["method"]), name="method")
+    return wide.reindex(names).rename_axis(columns=None).reset_index()
+
+
+def rows_on(dataset: str) -> pd.DataFrame:
+    """The rows of `numbers` behind `numbers_on`, with their `Measure.printed_as` in `column`."""
     frame = numbers()
     frame = frame[(frame["dataset"].map(_plain) == _plain(dataset)) & (frame["unit"] != "not stated")]
     several = frame["region"].nunique() > 1
@@ -54,9 +62,7 @@ def numbers_on(dataset: str) -> pd.DataFrame:
         METRICS[metric].of(region if several else "").printed_as
         for metric, region in zip(frame["metric"], frame["region"], strict=True)
     ]
-    wide = frame.assign(column=columns).pivot(index="method", columns="column", values="value")
-    names = pd.Index(dict.fromkeys(frame["method"]), name="method")
-    return wide.reindex(names).rename_axis(columns=None).reset_index()
+    return frame.assign(column=columns)
 
 
 def _plain(name: str) -> str:

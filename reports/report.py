@@ -62,7 +62,7 @@ def write_report(
         raise BenchError(
             "Own numbers need a folder with results: name it with --results, or use --source paper."
         )
-    chosen, others = _choose(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
+    chosen, others = choose_launch(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
     return write_launch(results, chosen, source=source, out=out, others=others)
 
 
@@ -93,10 +93,15 @@ def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
     return partial(comparison_report, comparison)
 
 
-def _choose(
-    results: Path, *, grid: str, name: str | None, profile: str | None, dataset: str | None
+def choose_launch(
+    results: Path,
+    *,
+    grid: str,
+    name: str | None = None,
+    profile: str | None = None,
+    dataset: str | None = None,
 ) -> tuple[GridManifest, int]:
-    """The newest manifest that fits, and how many others of the grid there are."""
+    """The newest launch of a grid that fits, and how many others of it there are; BenchError where none does."""
     found = manifests(results, grid)
     if not found:
         raise BenchError(

@@ -42,6 +42,7 @@ from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import Measures, usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.printing import PrintedTable, markdown, markdown_text
+from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 
 
@@ -140,7 +141,8 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
     comparison = on_data(comparison, scored)
     runs = with_means(planned, scores, measures=comparison.measures)
     frames = comparison_frames(comparison, runs)
-    return comparison, Own(results, planned, scores, scored, runs, frames, behind(runs, manifest))
+    known = checked(behind(runs, manifest), results, runs)
+    return comparison, Own(results, planned, scores, scored, runs, frames, known)
 
 
 def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:

@@ -16,6 +16,7 @@ from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
 from reports.printing import markdown, markdown_text
+from reports.provenance.mixing import checked
 from reports.runs import run_cells
 from reports.table2 import figures, tables
 from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
@@ -30,7 +31,7 @@ def report(
     known: Behind | None = None
     if results is not None and manifest is not None:
         runs = run_cells(results, manifest, PLACE)
-        known = behind(runs, manifest)
+        known = checked(behind(runs, manifest), results, runs)
         if source == "runs":
             require_finished(known, grid=manifest.grid, results=results)
         own = {metric: table2_frame(runs, metric=metric) for metric in MEASURES}
