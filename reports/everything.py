@@ -16,6 +16,7 @@ from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.grids import ShownGrid, shown_grid
 from reports.page.model import CoverageRow, Page, Section, section_of
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, prepare_folder, write_page
+from reports.provenance.trace import Links
 from reports.report import REPORTS, write_launch
 from reports.runs import Place, planned_runs
 
@@ -72,6 +73,7 @@ def write_html(
     launches: list[tuple[GridManifest, int]] | None = None,
     thumbnail: Thumbnail | None = None,
     most_thumbnails: int = MOST_THUMBNAILS,
+    links: Links | None = None,
 ) -> WrittenPage:
     """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files."""
     chosen = newest_launches(results) if launches is None else launches
@@ -99,7 +101,7 @@ def write_html(
         parts += searches
     page = _page(results, rows, sections)
     files = write_page(
-        page, grids, out, results=results, thumbnail=thumbnail, most_thumbnails=most_thumbnails
+        page, grids, out, results=results, thumbnail=thumbnail, most_thumbnails=most_thumbnails, links=links
     )
     reported = [path for part in parts if part.report is not None for path in part.report.files]
     return WrittenPage((*files, *reported), tuple(parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmark.results import RunFolder, RunRecord
 from reports.page.grids import ShownGrid
 from reports.page.text import packed
+from reports.provenance.trace import RunTrace, Trace
 
 MOST_POINTS = 250
 """Of a training curve; more are not to be seen."""
@@ -49,51 +49,85 @@ def scores_content(grid: ShownGrid, cell: int) -> dict[str, list[str]]:
 
 
 def run_content(
-    run: Mapping[Any, Any],
-    record: RunRecord,
-    config: Mapping[str, Any] | None,
-    history: pd.DataFrame,
-    *,
-    pictures: Sequence[Picture] = (),
-    more: Mapping[str, str] | None = None,
+    run: RunTrace, parameters: int | None, history: pd.DataFrame, *, pictures: Sequence[Picture] = ()
 ) -> dict[str, object]:
-    """A row of `planned_runs` with what its folder says of it."""
+    """A run of a cell with what its folder says of it."""
     return {
-        "run": run["run_id"],
-        "reading": run["reading"],
-        "fold": run["fold"],
-        "seed": run["seed"],
-        "state": run["state"],
-        "failure": run["failure"],
-        "error": run["error"],
-        "facts": {**run_facts(record), **(more or {})},
-        "config": "" if config is None else yaml.safe_dump(dict(config), sort_keys=False),
+        "run": run.run_id,
+        "reading": run.reading,
+        "fold": run.fold,
+        "seed": run.seed,
+        "state": run.state,
+        "failure": run.failure,
+        "error": run.error,
+        "facts": run_facts(run, parameters),
+        "config": yaml.safe_dump(dict(run.config), sort_keys=False) if run.config else "",
         "curves": curves(history),
         "pictures": [{"file": picture.file, "what": picture.what} for picture in pictures],
     }
 
 
-def run_facts(record: RunRecord) -> dict[str, str]:
-    """How a run was made, in words; what was not recorded is left out."""
-    facts = record.facts
-    versions = facts.get("versions") or {}
+def run_facts(run: RunTrace, parameters: int | None) -> dict[str, str]:
+    """How a run was made, in words; what was not written down is left out."""
+    machine, data = run.machine, run.data
+    dirty = ", with changes that no commit holds" if run.commit.dirty else ""
     told: dict[str, object] = {
-        "Git commit": facts.get("git_commit"),
-        "Data fingerprint": record.data_fingerprint,
-        "Device": facts.get("gpu") or facts.get("cpu") or facts.get("device"),
-        "Host": facts.get("host"),
-        "Threads": record.threads,
-        "Optimiser steps": record.steps,
-        "Parameters": None if record.parameters is None else f"{record.parameters:,}",
-        "Training": _seconds(record.train_seconds),
-        "Inference a case": _seconds(record.inference_seconds_per_case),
-        "Peak memory": None if record.peak_memory_mb is None else f"{record.peak_memory_mb:.0f} MiB",
-        "Python": facts.get("python"),
-        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "Cases left out": ", ".join(record.excluded_cases),
-        "Warnings": " ".join(record.warnings),
+        "Git commit": f"{run.commit.commit}{dirty}",
+        "Protocol version": run.protocol,
+        "Unlike the defaults": "; ".join(
+            f"{each.key} {_value(each.here)} ({_value(each.there[0])})" for each in run.unlike_defaults
+        ),
+        "Data fingerprint": data.fingerprint,
+        "Data": data.places.get("root"),
+        "Folds": data.splits.path,
+        "Cases left out": ", ".join(data.excluded_cases),
+        "Checkpoint rule": run.checkpoint,
+        "Weights, sha256": run.weights.recorded,
+        "Scores, sha256": run.scores.recorded,
+        "Scored on the grid": run.score_grid,
+        "Device": machine.get("gpu") or machine.get("cpu") or machine.get("device"),
+        "Host": machine.get("host"),
+        "Threads": machine.get("threads"),
+        "Precision": machine.get("precision"),
+        "Optimiser steps": run.steps,
+        "Training": _seconds(run.train_seconds),
+        "Parameters": None if parameters is None else f"{parameters:,}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "Warnings": " ".join(run.warnings),
+        "Folder": run.folder,
     }
+    if run.mlflow is not None:
+        told["MLflow"] = " ".join(filter(None, (run.mlflow.url, run.mlflow.text)))
     return {name: str(value) for name, value in told.items() if value not in (None, "")}
+
+
+def trace_content(trace: Trace) -> dict[str, object]:
+    """What is known of a cell besides its runs: what was published of it, its neighbours, faults."""
+    published = trace.published
+    return {
+        "published": None
+        if published is None
+        else f"{published.value:.2f} ({published.source}; {published.file}, line {published.line})",
+        "neighbours": [
+            {
+                "along": near.along.replace("_", " "),
+                "cells": list(near.cells),
+                "differences": [
+                    f"{each.key}: {_value(each.here)}, there {' or '.join(map(_value, each.there))}"
+                    for each in near.differences
+                ],
+            }
+            for near in trace.neighbours
+        ],
+        "faults": list(trace.faults),
+        "remarks": list(trace.remarks),
+    }
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _seconds(seconds: float | None) -> str | None:
@@ -130,8 +164,3 @@ def _five_digits(value: float) -> float | None:
 def thinned(n: int, most: int = MOST_POINTS) -> np.ndarray:
     """Which of n rows are shown: evenly spread, first and last among them."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
-
-
-def read_config(folder: RunFolder) -> dict[str, Any] | None:
-    """A run's configuration; None where it was never started."""
-    return folder.config() if folder.config_file.exists() else None

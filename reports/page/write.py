@@ -16,11 +16,12 @@ from benchmark.vocabulary import BenchError
 from reports.hypertext import environment
 from reports.page import assets
 from reports.page.assets import Asset
-from reports.page.cells import Picture, cases_content, read_config, run_content, scores_content
+from reports.page.cells import Picture, cases_content, run_content, scores_content, trace_content
 from reports.page.failures import wanted_thumbnails
 from reports.page.grids import ShownGrid, summary
 from reports.page.model import Page
 from reports.page.text import script_json
+from reports.provenance.trace import Links, Trace, Traces
 
 INDEX, SINGLE = "index.html", "single.html"
 OWN_FOLDERS = ("assets", "data", "files", "pictures", "thumbnails")
@@ -60,6 +61,7 @@ def write_page(
     results: Path,
     thumbnail: Thumbnail | None = None,
     most_thumbnails: int = MOST_THUMBNAILS,
+    links: Links | None = None,
 ) -> list[Path]:
     """Write everything but the reports' own files, which are in `out` already; the paths written, the index first."""
     data: dict[str, str] = {}
@@ -69,10 +71,13 @@ def write_page(
         data[f"{number}/cases"] = script_json(cases_content(grid))
         drawn = _write_thumbnails(grid, number, out, results, thumbnail, most_thumbnails)
         n_thumbnails += len(drawn)
+        traces = Traces(results, grid.manifest, links=links, verify=False)
         for cell in range(len(grid.cells)):
-            runs, copied = _runs(grid, cell, number, out, results)
+            trace = traces.of(grid.address(cell))
+            runs, copied = _runs(trace, out, results, names=f"{number}/{cell}")
             pictures += copied
             content = {
+                **trace_content(trace),
                 "runs": runs,
                 "scores": scores_content(grid, cell),
                 "thumbnails": sorted(case for drawn_of, case in drawn if drawn_of == cell),
@@ -121,22 +126,21 @@ def policy(inside: Sequence[Asset]) -> str:
 
 
 def _runs(
-    grid: ShownGrid, cell: int, number: int, out: Path, results: Path
+    trace: Trace, out: Path, results: Path, *, names: str
 ) -> tuple[list[dict[str, object]], list[Path]]:
     """The runs of a cell for its file, and the pictures of them that were copied."""
     runs, copied = [], []
-    for place, run in enumerate(grid.runs_of(cell).to_dict("records")):
-        folder = RunFolder(results, str(run["run_id"]))
+    for place, run in enumerate(trace.runs):
+        folder = RunFolder(results, run.run_id)
         pictures = []
         for index, panel in enumerate(sorted(folder.panels.glob("*.png"))):
-            target = Path("pictures") / str(number) / f"{cell}-{place}-{index}.png"
+            target = Path("pictures") / f"{names}-{place}-{index}.png"
             with written_whole(out / target) as temporary:
                 shutil.copyfile(panel, temporary)
             copied.append(out / target)
             pictures.append(Picture(target.as_posix(), f"What every branch says of {panel.stem}"))
-        runs.append(
-            run_content(run, folder.record(), read_config(folder), folder.history(), pictures=pictures)
-        )
+        parameters = folder.record().parameters
+        runs.append(run_content(run, parameters, folder.history(), pictures=pictures))
     return runs, copied
 
 

@@ -41,6 +41,19 @@
       element("div", {}, element("dt", {}, "Runs done, of planned"), element("dd", { class: "big" }, `${done}/${runs.length}`)));
   }
 
+  function about(content) {
+    const near = content.neighbours.map((one) => element("li", {}, `Other ${one.along}: `,
+      ...one.cells.flatMap((address, index) => [index ? ", " : "", element("a", { href: bench.numberLink(address) },
+        bench.cell.find(address)?.cell.label || address)]),
+      `. Their configurations differ in ${one.differences.join("; ") || "nothing"}.`));
+    return [
+      ...content.faults.map((fault) => element("p", { class: "wrong", role: "alert" }, fault)),
+      element("ul", { class: "notes" },
+        content.published ? element("li", {}, `Published: ${content.published}`) : null,
+        ...content.remarks.map((remark) => element("li", {}, remark)), ...near),
+    ];
+  }
+
   function runsTable(runs, sum, measure) {
     return bench.tables.build({
       id: "runs-table", caption: "Runs of the cell. The number is the mean over cases within a run, then folds, then seeds.",
@@ -128,6 +141,7 @@
         location.hash = bench.numberLink(key === first ? found.cell.address : `${found.cell.address}#${encodeURIComponent(key)}`);
       }),
       summary(found, sum, content.runs),
+      ...about(content),
       bench.tables.framed(tables[0]),
       element("h3", {}, "Single cases"),
       bench.plots.figure(() => points, {
