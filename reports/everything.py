@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmark.results import GridManifest, manifests, read_json
 from benchmark.vocabulary import BenchError
 from reports.cells import Source
+from reports.claims.report import claims_report
 from reports.files import ReportFiles
 from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.grids import ShownGrid, shown_grid
@@ -19,7 +20,9 @@ from reports.page.write import MOST_THUMBNAILS, Thumbnail, prepare_folder, write
 from reports.provenance.trace import Links
 from reports.report import REPORTS, write_launch
 from reports.runs import Place, planned_runs
+from reports.words import counted
 
+CLAIMS = "claims"
 SEARCH = "search_"
 """How the grids of a search's trials begin."""
 
@@ -32,6 +35,13 @@ class Part:
     report: ReportFiles | None
     reason: str = ""
     manifest: GridManifest | None = None
+
+    @property
+    def line(self) -> str:
+        """For the terminal."""
+        if self.report is None:
+            return f"{self.name}: not shown. {self.reason}"
+        return f"{self.name}: {counted(len(self.report.files), 'file')}. {self.report.title}"
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,11 @@ def newest_launches(results: Path) -> list[tuple[GridManifest, int]]:
     return [(found[0], len(found) - 1) for _, found in sorted(launches.items())]
 
 
-def write_everything(results: Path, out: Path, *, source: Source) -> list[Part]:
-    """The report of every grid and search to a folder in `out`; BenchError where there is none at all."""
+def write_everything(
+    results: Path, out: Path, *, source: Source, claims: Sequence[Path] = ()
+) -> list[Part]:
+    """The report of every grid and search, and on claims, each to a folder in `out`; BenchError where there is no
+    run."""
     launches = newest_launches(results)
     parts = [
         _part(results, manifest, others, source=source, out=out / manifest.grid)
@@ -61,8 +74,8 @@ def write_everything(results: Path, out: Path, *, source: Source) -> list[Part]:
     ]
     parts += _searches(results, out)
     if not parts:
-        raise BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
-    return parts
+        raise _no_runs(results)
+    return [*parts, *_claims(results, claims, source=source, out=out / CLAIMS)]
 
 
 def write_html(
@@ -74,11 +87,12 @@ def write_html(
     thumbnail: Thumbnail | None = None,
     most_thumbnails: int = MOST_THUMBNAILS,
     links: Links | None = None,
+    claims: Sequence[Path] = (),
 ) -> WrittenPage:
     """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files."""
     chosen = newest_launches(results) if launches is None else launches
     if not chosen:
-        raise BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
+        raise _no_runs(results)
     prepare_folder(out)
     parts = [
         _part(results, manifest, others, source=source, out=out / "files" / manifest.grid)
@@ -99,7 +113,9 @@ def write_html(
             if part.report is not None
         ]
         parts += searches
-    page = _page(results, rows, sections)
+    judged = _claims(results, claims, source="both" if source == "both" else "runs", out=out / "files" / CLAIMS)
+    parts += judged
+    page = _page(results, rows, sections, next(iter(judged), None), out)
     files = write_page(
         page, grids, out, results=results, thumbnail=thumbnail, most_thumbnails=most_thumbnails, links=links
     )
@@ -107,7 +123,9 @@ def write_html(
     return WrittenPage((*files, *reported), tuple(parts))
 
 
-def _page(results: Path, rows: list[CoverageRow], sections: list[Section]) -> Page:
+def _page(
+    results: Path, rows: list[CoverageRow], sections: list[Section], judged: Part | None, out: Path
+) -> Page:
     present = {state for row in rows for state in row.coverage.states}
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     return Page(
@@ -115,8 +133,10 @@ def _page(results: Path, rows: list[CoverageRow], sections: list[Section]) -> Pa
         sections=tuple(sections),
         coverage=tuple(rows),
         states=tuple(state for state in STATES if state in present),
-        claims=None,
-        no_claims="No claims were judged.",
+        claims=section_of(judged.report, out, None, short="Claims")
+        if judged is not None and judged.report is not None
+        else None,
+        no_claims=judged.reason if judged is not None else "No file of claims was given.",
         made_by=(
             f"Made by mirror-bench {version('mirror-bench')} on {when} from {results.absolute()}.",
             "Tables by DataTables (MIT), plots by Plotly.js (MIT). Nothing of this page is loaded from a network.",
@@ -131,6 +151,20 @@ def _part(results: Path, manifest: GridManifest, others: int, *, source: Source,
     except BenchError as error:
         return Part(manifest.grid, None, str(error), manifest)
     return Part(manifest.grid, report, manifest=manifest)
+
+
+def _claims(results: Path, files: Sequence[Path], *, source: Source, out: Path) -> list[Part]:
+    """The verdicts on the claims of these files, if there are any."""
+    if not files:
+        return []
+    try:
+        return [Part(CLAIMS, claims_report(results, files, source=source, out=out))]
+    except BenchError as error:
+        return [Part(CLAIMS, None, str(error))]
+
+
+def _no_runs(results: Path) -> BenchError:
+    return BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
 
 
 def _searches(results: Path, out: Path) -> Iterator[Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -78,27 +78,21 @@ class CoverageRow:
 
 
 @dataclass(frozen=True)
-class Claims:
-    """How many claims have which verdict, and the tables that say so."""
-
-    counts: Mapping[str, int]
-    groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True)
 class Page:
+    """All views: a launch's or a search's are `sections`; `states` are those that some run is in."""
+
     title: str
     sections: tuple[Section, ...]
     coverage: tuple[CoverageRow, ...]
     states: tuple[str, ...]
-    claims: Claims | None
+    claims: Section | None
     no_claims: str
     made_by: tuple[str, ...]
 
 
 def section_of(report: ReportFiles, folder: Path, grid: ShownGrid | None, *, short: str) -> Section:
     """A report as a view of the page in `folder`."""
-    first, *rest = report.summary
+    first, *rest = report.summary if grid is not None else ("", *report.summary)
     return Section(
         name=report.manifest or report.title,
         grid=grid.manifest.grid if grid is not None else "",
@@ -127,6 +121,13 @@ def figures_of(report: ReportFiles, folder: Path) -> tuple[Figure, ...]:
             files = files_of(figure.files, folder)
             source = address_of(picture, folder)
             shown.append(Figure(source, png_size(picture), figure.title, figure.caption, files))
+    known = {path for figure in report.figures for path in figure.files}
+    # A report may have pictures that are no figures of its own: those of single cases.
+    for path in report.files:
+        if path.suffix == ".png" and path not in known:
+            shown.append(
+                Figure(address_of(path, folder), png_size(path), path.stem, "", files_of([path], folder))
+            )
     return tuple(shown)
 
 

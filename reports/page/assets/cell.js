@@ -42,10 +42,8 @@
   }
 
   function about(content) {
-    const near = content.neighbours.map((one) => element("li", {}, `Other ${one.along}: `,
-      ...one.cells.flatMap((address, index) => [index ? ", " : "", element("a", { href: bench.numberLink(address) },
-        bench.cell.find(address)?.cell.label || address)]),
-      `. Their configurations differ in ${one.differences.join("; ") || "nothing"}.`));
+    const near = content.neighbours.map((one) => element("li", {}, `Other ${one.along} (${one.cells.join(", ")}): `
+      + `the configurations differ in ${one.differences.join("; ") || "nothing"}.`));
     return [
       ...content.faults.map((fault) => element("p", { class: "wrong", role: "alert" }, fault)),
       element("ul", { class: "notes" },
