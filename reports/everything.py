@@ -1,11 +1,13 @@
-"""All that there are runs for: every grid's newest launch and every search, each in a folder of its own, or as a page."""
+"""All that there are runs for: every grid's newest launch, every search, claims; each in a folder, or as a page."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmark.results import GridManifest, manifests, read_json
@@ -14,7 +16,7 @@ from reports.cells import Source
 from reports.claims.report import claims_report
 from reports.files import ReportFiles
 from reports.page.coverage import STATES, Coverage, coverage
-from reports.page.grids import ShownGrid, shown_grid
+from reports.page.grids import shown_grid
 from reports.page.model import CoverageRow, Page, Section, section_of
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, prepare_folder, write_page
 from reports.provenance.trace import Links
@@ -62,9 +64,7 @@ def newest_launches(results: Path) -> list[tuple[GridManifest, int]]:
     return [(found[0], len(found) - 1) for _, found in sorted(launches.items())]
 
 
-def write_everything(
-    results: Path, out: Path, *, source: Source, claims: Sequence[Path] = ()
-) -> list[Part]:
+def write_everything(results: Path, out: Path, *, source: Source, claims: Sequence[Path] = ()) -> list[Part]:
     """The report of every grid and search, and on claims, each to a folder in `out`; BenchError where there is no
     run."""
     launches = newest_launches(results)
@@ -113,8 +113,11 @@ def write_html(
             if part.report is not None
         ]
         parts += searches
-    judged = _claims(results, claims, source="both" if source == "both" else "runs", out=out / "files" / CLAIMS)
+    judged = _claims(
+        results, claims, source="both" if source == "both" else "runs", out=out / "files" / CLAIMS
+    )
     parts += judged
+    thumbnail = thumbnail or _thumbnails()
     page = _page(results, rows, sections, next(iter(judged), None), out)
     files = write_page(
         page, grids, out, results=results, thumbnail=thumbnail, most_thumbnails=most_thumbnails, links=links
@@ -151,6 +154,14 @@ def _part(results: Path, manifest: GridManifest, others: int, *, source: Source,
     except BenchError as error:
         return Part(manifest.grid, None, str(error), manifest)
     return Part(manifest.grid, report, manifest=manifest)
+
+
+def _thumbnails() -> Thumbnail | None:
+    """The pictures of single cases, where this suite can draw them."""
+    if find_spec("reports.panels.thumbnails") is None:
+        return None
+    made: Thumbnail = import_module("reports.panels.thumbnails").thumbnail_png
+    return made
 
 
 def _claims(results: Path, files: Sequence[Path], *, source: Source, out: Path) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def cell_label(cell: Mapping[Any, Any]) -> str:
     return f"{cell['version']}, {level}, {layers_label(str(cell['shared_layers']))}"
 
 
-def all_cases(scores: Sequence[CaseScores] | Any) -> pd.DataFrame:
+def all_cases(scores: Iterable[CaseScores]) -> pd.DataFrame:
     """The cases that have a score in any measure, sorted by fold and name."""
     frames = [of_measure.cases for of_measure in scores]
     if not frames:
@@ -116,7 +116,7 @@ def on_cases(scores: CaseScores, cases: pd.DataFrame) -> CaseScores:
     """The scores with a place for each of these cases, not scored where the measure has none."""
     if scores.cases[CASE].equals(cases[CASE]):
         return scores
-    places = pd.Index(cases[CASE]).get_indexer(pd.Index(scores.cases[CASE]))
+    places = pd.MultiIndex.from_frame(cases[CASE]).get_indexer(pd.MultiIndex.from_frame(scores.cases[CASE]))
     shape = (scores.n_cells, len(cases), len(scores.seeds))
     values, scored = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
     values[:, places], scored[:, places] = scores.values, scores.scored

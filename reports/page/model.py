@@ -123,11 +123,11 @@ def figures_of(report: ReportFiles, folder: Path) -> tuple[Figure, ...]:
             shown.append(Figure(source, png_size(picture), figure.title, figure.caption, files))
     known = {path for figure in report.figures for path in figure.files}
     # A report may have pictures that are no figures of its own: those of single cases.
-    for path in report.files:
-        if path.suffix == ".png" and path not in known:
-            shown.append(
-                Figure(address_of(path, folder), png_size(path), path.stem, "", files_of([path], folder))
-            )
+    others = [path for path in report.files if path.suffix == ".png" and path not in known]
+    shown += [
+        Figure(address_of(path, folder), png_size(path), path.stem, "", files_of([path], folder))
+        for path in others
+    ]
     return tuple(shown)
 
 

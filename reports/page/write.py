@@ -26,7 +26,7 @@ from reports.provenance.trace import Links, Trace, Traces
 INDEX, SINGLE = "index.html", "single.html"
 OWN_FOLDERS = ("assets", "data", "files", "pictures", "thumbnails")
 MOST_THUMBNAILS = 3000
-MARK = "name=\"generator\" content=\"mirror-bench\""
+MARK = 'name="generator" content="mirror-bench"'
 
 Thumbnail = Callable[[Path, str, str, str], bytes | None]
 """(results, run, reading, case) -> a PNG, None where the run has none of the case."""
@@ -159,7 +159,9 @@ def _write_thumbnails(
         if fits.empty:
             continue
         run = fits.sort_values("seed").iloc[0]
-        png = thumbnail(results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case]))
+        png = thumbnail(
+            results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case])
+        )
         if png is not None:
             with written_whole(out / _thumbnail_file(number, cell, case)) as temporary:
                 temporary.write_bytes(png)

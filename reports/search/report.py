@@ -113,9 +113,7 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
         texts.append(f"![{markdown_text(text)}]({paths[0].name})\n")
     lines = _lines(study, trials, definition, best, on_front, pairs, written_grids)
     title = f"Search {study.study_name}"
-    index = write_index(
-        out, title, lines=lines, texts=texts, files=files, tables=tables, figures=shown
-    )
+    index = write_index(out, title, lines=lines, texts=texts, files=files, tables=tables, figures=shown)
     # Among the grids, where MLflow has its parent run.
     index = replace(index, manifest=f"search_{study.study_name}")
     facts = {
