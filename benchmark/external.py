@@ -72,7 +72,7 @@ def execute_external(run: OpenRun, method: ExternalMethod) -> None:
             geometry = run.data.references[case.case_id].geometry
             yield case.case_id, {method.readings[0]: read_mask(masks, case.case_id, geometry)}
 
-    run.score(predicted(), told=method.told_regions)
+    run.score(predicted(), told=method.told_regions, weights=trained.weights)
     cost = {
         "parameters": trained.parameters,
         "gflops": trained.flops / 1e9,

@@ -80,12 +80,13 @@ def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
     )
     method, progress = _train(run, sampler)
     run.note(train_seconds=progress.seconds)
+    weights = evaluated_weights(run.folder, config)
     if config.training.checkpoint == "best":
         if not run.folder.best_weights_file.exists():
             raise DataError(
                 f"No validation case of fold {config.fold} has a lesion, so no checkpoint is the best."
             )
-        load_weights(method, evaluated_weights(run.folder, config))
+        load_weights(method, weights)
 
     # Only here, when nothing can be chosen any more, are the test cases opened.
     predictor, cases, seconds = Predictor(method, config, run.device), run.scored_cases, list[float]()
@@ -100,7 +101,7 @@ def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
             yield case.case_id, {name: LabelMap(own, case.geometry) for name, own in labels.items()}
             run.beat.tell("evaluate", done + 1, len(cases), loss=progress.loss, val_dice=progress.val_dice)
 
-    run.score(predicted(), told=method.told_regions)
+    run.score(predicted(), told=method.told_regions, weights=weights)
     if run.order.trial is not None:
         run.note(peak_memory_mb=progress.peak_memory_mb)
         return

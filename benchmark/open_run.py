@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from benchmark.config import RunConfig
 from benchmark.data.fold import FoldData
 from benchmark.data.store import PreparedCase
 from benchmark.evaluate import Predicted, Split, score_cases
+from benchmark.evidence import scores_facts, weights_facts
 from benchmark.execution.order import RunOrder
 from benchmark.heartbeat import Beat
 from benchmark.protocols import ExternalMethod, Method
@@ -68,8 +70,14 @@ class OpenRun:
         """Only to be asked for when nothing can be chosen any more."""
         return self.data.validation if self.order.trial else self.data.test
 
-    def score(self, predicted: Iterable[Predicted], *, told: Sequence[str] | None) -> None:
-        """Score the run's part as it is predicted, for the regions that are told, and write the scores."""
+    def score(
+        self, predicted: Iterable[Predicted], *, told: Sequence[str] | None, weights: Path | None
+    ) -> None:
+        """Score the run's part as it is predicted, for the regions that are told, and write the scores.
+
+        `weights`: the file that the predictions come from, where there is one.
+        """
+        used = weights_facts(self.folder, weights)
         keeps = self.order.resources.save_predictions and self.part == "test"
         scores = score_cases(
             predicted,
@@ -83,6 +91,8 @@ class OpenRun:
         )
         write = self.folder.write_scores if self.part == "test" else self.folder.write_validation
         write(scores)
+        if self.part == "test":
+            self.note(facts={**self.record.facts, **used, **scores_facts(self.folder)})
         log.info("%s part: %s", self.part, _summary(scores))
 
 

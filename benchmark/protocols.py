@@ -266,7 +266,8 @@ class ExternalJob:
 @dataclass(frozen=True)
 class ExternalTraining:
     """What came of it. `flops`: of one forward pass over one patch; `seconds`: of the training steps alone, over
-    all attempts; `history`: rows with `step`, `seconds` and the losses, as in `history.csv`."""
+    all attempts; `history`: rows with `step`, `seconds` and the losses, as in `history.csv`; `weights`: the file that
+    `predict` reads, so that it can be told later whether it is still the one that was scored."""
 
     parameters: int
     flops: float
@@ -275,6 +276,7 @@ class ExternalTraining:
     peak_memory_mb: float
     history: Sequence[Mapping[str, float]]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
 
 
 class ExternalMethod(Entrant):

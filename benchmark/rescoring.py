@@ -1,13 +1,21 @@
-"""A finished run scored once more from its weights: are the stored scores what it says?"""
+"""A finished run scored once more from its weights: are the stored scores what it says?
+
+The scores themselves are never changed. Where they are given again exactly, the run notes that they are those of the
+present protocol, and which file of weights gives them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmark.evaluate import score_cases
+from benchmark.evidence import scores_facts, weights_facts
+from benchmark.in_loop import evaluated_weights
+from benchmark.protocols import Method
 from benchmark.reopened import ReopenedRun
 
 KEYS = ["case_id", "reading", "region", "metric"]
@@ -29,7 +37,7 @@ class Reproduced:
 
 
 def rescore(run: ReopenedRun) -> Reproduced:
-    """Predict and score the test cases again, and compare; nothing is written."""
+    """Predict and score the test cases again, and compare."""
     scores = score_cases(
         run.predicted(run.data.test),
         run.data.references,
@@ -38,7 +46,25 @@ def rescore(run: ReopenedRun) -> Reproduced:
         run_id=run.folder.run_id,
         told=run.method.told_regions,
     )
-    return compared(run.folder.scores(), scores)
+    found = compared(run.folder.scores(), scores)
+    if found.exact:
+        _confirm(run)
+    return found
+
+
+def _confirm(run: ReopenedRun) -> None:
+    weights: Path | None = None
+    if isinstance(run.method, Method):
+        weights = evaluated_weights(run.folder, run.config)
+    elif name := run.record.facts.get("weights_file"):
+        weights = run.folder.path / name
+    seen = {"precision": run.config.training.precision, "data": dict(run.data.fingerprints)}
+    confirmed = seen | weights_facts(run.folder, weights) | scores_facts(run.folder)
+    with run.folder.claimed() as held:
+        record = run.folder.record()
+        facts = {**record.facts, **confirmed}
+        if held and record.state == "done" and facts != record.facts:
+            run.folder.write_record(replace(record, facts=facts))
 
 
 def compared(stored: pd.DataFrame, new: pd.DataFrame) -> Reproduced:

@@ -152,7 +152,8 @@ def _execute(
         run.data.train, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
     )
     steps = total_steps(training, sampler)
-    run.note(facts=environment.facts(device, threads=threads), steps=steps)
+    made = {"precision": training.precision, "data": dict(run.data.fingerprints)}
+    run.note(facts=environment.facts(device, threads=threads) | made, steps=steps)
     run.beat.tell("train", 0, steps)
     method = planned_method(config, run.data.spec)
     warnings = _warnings(method, run.data.train)

@@ -13,7 +13,7 @@ from benchmark.results import GridManifest
 from reports.cells import Source
 from reports.comparison.frames import FACTS, Comparison
 from reports.comparison.report import report as comparison_report
-from reports.files import SHOWN, ReportFiles, write_index, write_table
+from reports.files import SHOWN, ReportFiles, WrittenTable, write_index, write_table
 from reports.frames import DECIMALS
 from reports.measures import DICE, HD95, region_key
 from reports.notes import MISSING
@@ -47,6 +47,14 @@ def numbers_on(dataset: str) -> pd.DataFrame:
 
     A data set is known by its name, whatever its case and signs; numbers without a stated unit are left out.
     """
+    frame = rows_on(dataset)
+    wide = frame.pivot(index="method", columns="column", values="value")
+    names = pd.Index(dict.fromkeys(frame["method"]), name="method")
+    return wide.reindex(names).rename_axis(columns=None).reset_index()
+
+
+def rows_on(dataset: str) -> pd.DataFrame:
+    """The rows of `numbers` behind `numbers_on`, with their `Measure.printed_as` in `column`."""
     frame = numbers()
     frame = frame[(frame["dataset"].map(_plain) == _plain(dataset)) & (frame["unit"] != "not stated")]
     several = frame["region"].nunique() > 1
@@ -54,9 +62,7 @@ def numbers_on(dataset: str) -> pd.DataFrame:
         METRICS[metric].of(region if several else "").printed_as
         for metric, region in zip(frame["metric"], frame["region"], strict=True)
     ]
-    wide = frame.assign(column=columns).pivot(index="method", columns="column", values="value")
-    names = pd.Index(dict.fromkeys(frame["method"]), name="method")
-    return wide.reindex(names).rename_axis(columns=None).reset_index()
+    return frame.assign(column=columns)
 
 
 def _plain(name: str) -> str:
@@ -95,7 +101,12 @@ def report(
     files = write_table(out / "aahn", [printed], layout=frame, cells=frame)
     lines = [*summary, *_lines(frame)]
     return write_index(
-        out, f"Table aahn: {SHOWN['paper']}", lines=lines, texts=[markdown(printed)], files=files
+        out,
+        f"Table aahn: {SHOWN['paper']}",
+        lines=lines,
+        texts=[markdown(printed)],
+        files=files,
+        tables=[WrittenTable((printed,), tuple(files))],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -76,7 +77,7 @@ def value_cell(cell: Mapping[Any, Any]) -> Cell:
 
 
 def own_cell(cell: Mapping[Any, Any]) -> Cell:
-    """The own value with its marks."""
+    """The own value with its marks, and its `address` where the row has one."""
     return tuple(_own_spans(cell))
 
 
@@ -101,7 +102,8 @@ def difference_cell(cell: Mapping[Any, Any]) -> Cell:
 
 
 def _own_spans(cell: Mapping[Any, Any]) -> Iterator[Span]:
-    yield Span(UNDEFINED) if cell["undefined"] else _number(cell, "own")
+    number = Span(UNDEFINED) if cell["undefined"] else _number(cell, "own")
+    yield replace(number, address=cell.get("address", ""))
     if not pd.isna(cell["std"]):
         yield Span(f" ± {DECIMALS.format(cell['std'])}")
     if cell["partial"]:

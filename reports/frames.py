@@ -43,7 +43,7 @@ class Behind:
 
     `states` counts the planned runs, each once, however many cells are read from it; those whose method
     cannot serve the data set are `unsupported`, not failed. Seeds, folds, checkpoint rules and scoring grids
-    are those of the finished runs.
+    are those of the finished runs. `mixed`: what is to be said of runs that were not made alike.
     """
 
     manifest: str
@@ -57,6 +57,7 @@ class Behind:
     grids: tuple[str, ...]
     excluded_cases: tuple[str, ...]
     n_superseded: int
+    mixed: tuple[str, ...] = ()
 
     @property
     def n_runs(self) -> int:

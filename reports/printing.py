@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a cell's text."""
+    """A piece of a cell's text; an own number has its `address` (see `reports.provenance`)."""
 
     text: str
     bold: bool = False
     underline: bool = False
+    address: str = ""
 
 
 Cell = tuple[Span, ...]
@@ -34,7 +35,7 @@ class PrintedTable:
     """A table ready to be rendered; `number` as in "Table 2".
 
     `stub` heads the columns of the rows' groups and labels, or of their labels alone. `align` has a letter a
-    column (l, r or c); all others are aligned right.
+    column (l, r, c, or p for a paragraph); all others are aligned right.
     """
 
     number: str
@@ -55,7 +56,7 @@ def markdown(table: PrintedTable) -> str:
     """GitHub-flavoured Markdown: a heading, the table, its notes."""
     lines = [f"### Table {markdown_text(table.number)}. {markdown_text(table.title)}", ""]
     lines.append(_markdown_row([*table.stub, *map(markdown_text, table.columns)]))
-    rules = {"l": ":--", "r": "--:", "c": ":-:"}
+    rules = {"l": ":--", "p": ":--", "r": "--:", "c": ":-:"}
     lines.append(_markdown_row([*[":--"] * len(table.stub), *(rules[letter] for letter in table.alignment)]))
     group = None
     for row in table.rows:
@@ -111,6 +112,9 @@ LATEX_SIGNS = {
     "↓": r"$\downarrow$",
     "✓": r"$\surd$",
     "³": r"$^3$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "…": r"\ldots{}",
 }
 
 
@@ -128,14 +132,17 @@ def latex_text(text: str) -> str:
     return "".join(map(sign, re.sub(r"\s+", " ", text)))
 
 
+LATEX_PARAGRAPH = r">{\raggedright\arraybackslash}p{60mm}"
+
+
 def latex(tables: Sequence[PrintedTable]) -> str:
-    """A LaTeX document with the tables, one a page; needs booktabs, multirow, graphicx and geometry."""
+    """A LaTeX document with the tables, one a page; needs array, booktabs, multirow, graphicx and geometry."""
     pages = "\n\\clearpage\n".join(map(_latex_table, tables))
     return (
         "\\documentclass[10pt]{article}\n"
         "\\usepackage[utf8]{inputenc}\n"
         "\\usepackage[a4paper,landscape,margin=15mm]{geometry}\n"
-        "\\usepackage{booktabs,graphicx,multirow}\n"
+        "\\usepackage{array,booktabs,graphicx,multirow}\n"
         "\\pagestyle{empty}\n"
         "\\begin{document}\n"
         f"{pages}\n"
@@ -145,6 +152,7 @@ def latex(tables: Sequence[PrintedTable]) -> str:
 
 def _latex_table(table: PrintedTable) -> str:
     header = " & ".join(map(latex_text, [*table.stub, *table.columns]))
+    alignment = table.alignment.replace("p", LATEX_PARAGRAPH)
     lines = [
         "\\begin{table}[p]",
         "\\centering",
@@ -152,7 +160,7 @@ def _latex_table(table: PrintedTable) -> str:
         f"\\caption{{{latex_text(table.title)}}}",
         # Shrinks a table that is too wide for the page, and leaves the others alone.
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-        f"\\begin{{tabular}}{{{'l' * len(table.stub)}{table.alignment}}}",
+        f"\\begin{{tabular}}{{{'l' * len(table.stub)}{alignment}}}",
         "\\toprule",
         f"{header} \\\\",
     ]

@@ -62,9 +62,19 @@ def write_report(
         raise BenchError(
             "Own numbers need a folder with results: name it with --results, or use --source paper."
         )
-    chosen, others = _choose(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
-    written = _report_of(chosen)(results, chosen, source=source, out=out, summary=[_which(chosen, others)])
-    return replace(written, manifest=chosen.name)
+    chosen, others = choose_launch(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
+    return write_launch(results, chosen, source=source, out=out, others=others)
+
+
+def write_launch(
+    results: Path, manifest: GridManifest, *, source: Source, out: Path, others: int = 0
+) -> ReportFiles:
+    """Write the report of one launch to the folder `out`; `others` are launches of its grid that are not
+    shown."""
+    written = _report_of(manifest)(
+        results, manifest, source=source, out=out, summary=[_which(manifest, others)]
+    )
+    return replace(written, manifest=manifest.name)
 
 
 def _command(grid: str) -> str:
@@ -83,10 +93,15 @@ def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
     return partial(comparison_report, comparison)
 
 
-def _choose(
-    results: Path, *, grid: str, name: str | None, profile: str | None, dataset: str | None
+def choose_launch(
+    results: Path,
+    *,
+    grid: str,
+    name: str | None = None,
+    profile: str | None = None,
+    dataset: str | None = None,
 ) -> tuple[GridManifest, int]:
-    """The newest manifest that fits, and how many others of the grid there are."""
+    """The newest launch of a grid that fits, and how many others of it there are; BenchError where none does."""
     found = manifests(results, grid)
     if not found:
         raise BenchError(

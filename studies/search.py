@@ -42,9 +42,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from benchmark.config import InferenceConfig, RunConfig, TrainingConfig, merge
 from benchmark.metrics import METRICS
+from benchmark.strict_yaml import parse, read_yaml
 from benchmark.vocabulary import BenchError, did_you_mean
 from studies.grid import SEARCH_PREFIX as PREFIX
-from studies.grid import STUDIES, Cell, Profile, Value, check_settings, nested, parse, read_yaml, values_of
+from studies.grid import STUDIES, Cell, Profile, Value, check_settings, nested, values_of
 
 SIGNIFICANT_DIGITS = 4
 """Of a searched number: enough for any effect that can be measured, and readable. Equal values give equal runs."""

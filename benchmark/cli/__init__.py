@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from benchmark.cli import data, evaluate, methods, predict, results, run, search
+from benchmark.cli import data, evaluate, methods, predict, results, run, search, why
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(search.search)
 app.command()(results.status)
 app.command()(results.show)
 app.command()(results.report)
+app.command()(why.why)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(predict.panels)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+
+if TYPE_CHECKING:
+    from reports.files import ReportFiles
 
 
 class Source(enum.StrEnum):
@@ -57,7 +61,13 @@ def show(
 
 
 def report(
-    grid: Annotated[str, typer.Option(help="The grid's name.")] = "table2",
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...", help="With --claims: files of claims of your own, instead of the paper's."
+        ),
+    ] = None,
+    grid: Annotated[str | None, typer.Option(help="The grid's name; default: table2.")] = None,
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
     ] = Source.RUNS,
@@ -69,6 +79,24 @@ def report(
         str | None,
         typer.Option(help="A search instead of a grid: theta, or theta-1a2b3c4d for one of several."),
     ] = None,
+    claims: Annotated[
+        bool,
+        typer.Option(
+            "--claims", help="Which claims of the paper the numbers carry; --grid: those about one table."
+        ),
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that there are runs for: every grid, every search, the claims.")
+    ] = False,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help="One folder to open in a browser, offline; of everything, or of --grid alone."
+        ),
+    ] = False,
+    thumbnails: Annotated[
+        int, typer.Option(min=0, help="With --html: at most so many small pictures of cases a grid.")
+    ] = 3000,
     storage: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Where the search's trials are, if its address has a password."),
@@ -79,11 +107,40 @@ def report(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Tables and figures of a grid, or of a search: Markdown, CSV, LaTeX, PNG, PDF."""
-    import json
-
+    """Tables and figures of a grid, or of a search, or verdicts on claims: HTML, Markdown, CSV, LaTeX, PNG, PDF."""
     from reports.report import write_report
 
+    if html or everything:
+        from benchmark.cli.reporting import report_all, report_html
+
+        if claims or search or (everything and grid):
+            raise BenchError(
+                "--all and --html --all are of everything: leave --grid, --search and --claims out."
+            )
+        if source is Source.PAPER:
+            raise BenchError("--all and --html show own runs: use --source runs or both.")
+        if html:
+            launch = None if grid is None else (grid, manifest, profile, dataset)
+            report_html(
+                results, launch, source, out=out, thumbnails=thumbnails, mlflow=mlflow, as_json=as_json
+            )
+        else:
+            report_all(results, source, out=out, mlflow=mlflow, as_json=as_json)
+        return
+    if claims:
+        _report_claims(
+            files,
+            grid,
+            source,
+            out=out,
+            results=results,
+            filters=(manifest, profile, dataset),
+            as_json=as_json,
+        )
+        return
+    if files:
+        raise BenchError(f"{files[0]}: files are for --claims; say `bench report --claims {files[0]}`.")
+    grid = grid or "table2"
     if grid.startswith("search_") and not grid.endswith("_final"):
         # The trials of a search are listed among the grids.
         search = search or grid.removeprefix("search_")
@@ -105,6 +162,49 @@ def report(
             profile=profile,
             dataset=dataset,
         )
+    _tell(written, folder, as_json=as_json)
+    if own and mlflow:
+        from benchmark.tracking import log_report
+
+        try:
+            log_report(results, written.manifest or grid, written.files)
+        except BenchError as error:
+            print(f"bench: {error}", file=sys.stderr)
+
+
+def _report_claims(
+    files: Sequence[Path] | None,
+    grid: str | None,
+    source: Source,
+    *,
+    out: Path | None,
+    results: Path,
+    filters: tuple[str | None, str | None, str | None],
+    as_json: bool,
+) -> None:
+    from reports.claims.reading import claim_files
+    from reports.claims.report import claims_report
+    from studies.grid import STUDIES
+
+    own = source is not Source.PAPER
+    manifest, profile, dataset = filters
+    folder = out or results / "reports" / ("claims" if own else "claims-published")
+    written = claims_report(
+        results if own else None,
+        files or claim_files(STUDIES / "claims"),
+        source=source.value,
+        out=folder,
+        grid=grid,
+        manifest=manifest,
+        profile=profile,
+        dataset=dataset,
+    )
+    _tell(written, folder, as_json=as_json)
+
+
+def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
+    import json
+
     if as_json:
         content = {
             "title": written.title,
@@ -114,13 +214,6 @@ def report(
         print(json.dumps(content, indent=1))
     else:
         print("\n".join([written.title, *written.summary, f"{len(written.files)} files in {folder}"]))
-    if own and mlflow:
-        from benchmark.tracking import log_report
-
-        try:
-            log_report(results, written.manifest or grid, written.files)
-        except BenchError as error:
-            print(f"bench: {error}", file=sys.stderr)
 
 
 def sync(

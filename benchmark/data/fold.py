@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import PreparedCase, Store, data_fingerprint
@@ -14,13 +16,18 @@ from benchmark.vocabulary import BenchError, DataError, DatasetSpec
 
 @dataclass(frozen=True)
 class FoldData:
-    """The cases of a run's fold in the method's preparation, and in the usual one for scoring (`references`)."""
+    """The cases of a run's fold in the method's preparation, and in the usual one for scoring (`references`).
+
+    `fingerprints`: of the prepared cases (`store`), of those that are scored on (`scored_on`) and of the folds'
+    membership (`splits`), and what names the preparation itself, whatever it was applied to (`preparation`).
+    """
 
     spec: DatasetSpec
     train: Sequence[PreparedCase]
     validation: Sequence[PreparedCase]
     test: Sequence[PreparedCase]
     references: Mapping[str, PreparedCase]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def without_test(self) -> FoldData:
         """The fold for those who may not see the test part."""
@@ -50,4 +57,15 @@ def open_fold(order: RunOrder) -> FoldData:
     if empty := [name for name, ids in fold.parts().items() if not ids]:
         raise DataError(f"Fold {config.fold} of {order.splits} has no case left in {' and '.join(empty)}.")
     train, validation, test = ([cases[case_id] for case_id in ids] for ids in fold.parts().values())
-    return FoldData(dataset(config.dataset).spec_of(order.root), train, validation, test, references)
+    fingerprints = {
+        "preparation": _digest(store.identity["preparation"]),
+        "store": store.fingerprint,
+        "scored_on": scored_on.fingerprint,
+        "splits": splits.fingerprint,
+    }
+    spec = dataset(config.dataset).spec_of(order.root)
+    return FoldData(spec, train, validation, test, references, fingerprints)
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

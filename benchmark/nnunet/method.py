@@ -12,7 +12,7 @@ from statistics import mean
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.plan import Plan, Schedule
 from benchmark.nnunet.raw import FILE_ENDING, case_images, check_labels, raw_dataset
-from benchmark.nnunet.task import Prediction, Training
+from benchmark.nnunet.task import Prediction, Training, weights_file
 from benchmark.protocols import (
     BenchError,
     Case,
@@ -109,6 +109,7 @@ class NnUNetMethod(ExternalMethod):
             peak_memory_mb=content["peak_memory_mb"],
             history=content["history"],
             facts=content["facts"],
+            weights=weights_file(content["model"], job.checkpoint),
         )
 
     def training_task(self, job: ExternalJob) -> Training:

@@ -14,8 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from benchmark.nnunet.network import planned_network
 from benchmark.nnunet.raw import FILE_ENDING, link_images
-from benchmark.nnunet.task import Prediction
-from benchmark.nnunet.trainer import BEST, FINAL
+from benchmark.nnunet.task import Prediction, weights_file
 from benchmark.results import write_json
 
 
@@ -59,8 +58,7 @@ def _predictor(task: Prediction, device: torch.device) -> nnUNetPredictor:
     # By hand: nnU-Net's own loading imports every trainer there is in search of the right one, and with them
     # torchvision, which fails where its build does not fit torch's.
     model = Path(task.model)
-    file = model / "fold_0" / (BEST if task.checkpoint == "best" else FINAL)
-    checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+    checkpoint = torch.load(weights_file(task.model, task.checkpoint), map_location="cpu", weights_only=False)
     plans, description = (json.loads((model / name).read_text()) for name in ("plans.json", "dataset.json"))
     manager = PlansManager(plans)
     configuration = checkpoint["init_args"]["configuration"]

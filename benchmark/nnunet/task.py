@@ -11,11 +11,18 @@ from benchmark.nnunet.plan import Plan, Schedule
 from benchmark.nnunet.raw import CaseFiles, ImageFile, RawDataset
 from benchmark.results import write_json
 
+LATEST, FINAL, BEST = "checkpoint_latest.pth", "checkpoint_final.pth", "checkpoint_best.pth"
+"""nnU-Net's names of the files with its weights."""
 FAILED = 1
 STOPPED = 3
 """Exit codes of the process."""
 
 FailureKind = Literal["memory", "data", "diverged", "code"]
+
+
+def weights_file(model: str, checkpoint: Literal["last", "best"]) -> Path:
+    """What is predicted with; `model` is the folder of a trained nnU-Net."""
+    return Path(model) / "fold_0" / (BEST if checkpoint == "best" else FINAL)
 
 
 class StoppedError(Exception):

@@ -22,10 +22,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from benchmark.nnunet.lifeline import die_with_parent
 from benchmark.nnunet.plan import Schedule
-from benchmark.nnunet.task import DivergedLossError, StoppedError
+from benchmark.nnunet.task import BEST, FINAL, LATEST, DivergedLossError, StoppedError
 from benchmark.results import written_whole
-
-LATEST, FINAL, BEST = "checkpoint_latest.pth", "checkpoint_final.pth", "checkpoint_best.pth"
 
 
 class DamagedCheckpointError(Exception):

@@ -5,7 +5,7 @@ A further table of methods is one more `Comparison`; any other grid of methods g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from benchmark.results import GridManifest, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.frames import cells_frame
 from reports.measures import DICE, MEASURES, Measures, measures_of, usual_measures
+from reports.provenance.addresses import address
 from reports.publications import MIRROR_UNET, Publication, published
 from reports.runs import Place, Scored
 
@@ -132,6 +133,12 @@ def methods(comparison: Comparison, runs: pd.DataFrame | None = None) -> pd.Data
     if runs is not None:
         names += list(runs["method"])
     return pd.DataFrame({"method": list(dict.fromkeys(names))})
+
+
+def addresses(comparison: Comparison, methods: Iterable[str], measure: str) -> list[str]:
+    """The addresses of a measure's numbers."""
+    shown = "" if measure == next(iter(comparison.measures)) else measure
+    return [address(comparison.grid, [method], shown) for method in methods]
 
 
 def comparison_frames(comparison: Comparison, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:

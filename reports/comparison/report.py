@@ -28,11 +28,21 @@ from reports.comparison.frames import (
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
-from reports.files import SHOWN, TWO_DECIMALS, ReportFiles, write_csv, write_index, write_table
+from reports.files import (
+    SHOWN,
+    TWO_DECIMALS,
+    ReportFiles,
+    WrittenFigure,
+    WrittenTable,
+    write_csv,
+    write_index,
+    write_table,
+)
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import Measures, usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.printing import PrintedTable, markdown, markdown_text
+from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 
 
@@ -56,6 +66,8 @@ class Written:
     out: Path
     files: list[Path] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    tables: list[WrittenTable] = field(default_factory=list)
+    figures: list[WrittenFigure] = field(default_factory=list)
 
     def table(
         self,
@@ -67,7 +79,9 @@ class Written:
         digits: str | None = TWO_DECIMALS,
     ) -> None:
         """A `write_table` of the report's."""
-        self.files += write_table(self.out / stem, printed, layout=layout, cells=cells, digits=digits)
+        paths = write_table(self.out / stem, printed, layout=layout, cells=cells, digits=digits)
+        self.files += paths
+        self.tables.append(WrittenTable(tuple(printed), tuple(paths)))
         self.texts += map(markdown, printed)
 
 
@@ -108,7 +122,15 @@ def report(
             f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
             "--source paper prints them."
         )
-    return write_index(out, title, lines=lines, texts=written.texts, files=written.files)
+    return write_index(
+        out,
+        title,
+        lines=lines,
+        texts=written.texts,
+        files=written.files,
+        tables=written.tables,
+        figures=written.figures,
+    )
 
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
@@ -119,7 +141,8 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
     comparison = on_data(comparison, scored)
     runs = with_means(planned, scores, measures=comparison.measures)
     frames = comparison_frames(comparison, runs)
-    return comparison, Own(results, planned, scores, scored, runs, frames, behind(runs, manifest))
+    known = checked(behind(runs, manifest), results, runs)
+    return comparison, Own(results, planned, scores, scored, runs, frames, known)
 
 
 def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:
@@ -179,8 +202,10 @@ def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Writte
     stem = written.out / f"{comparison.grid}_boxes"
     title = titled(f"Table {comparison.name}: scores of single cases", lacking)
     with drawing.style():
-        written.files += drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
-    written.files.append(write_csv(stem.with_suffix(".csv"), cases))
+        paths = drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
+    paths.append(write_csv(stem.with_suffix(".csv"), cases))
+    written.files += paths
+    written.figures.append(WrittenFigure(title, box_figure.CAPTION, tuple(paths)))
     links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
     title = markdown_text(title)
     written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")

@@ -14,6 +14,7 @@ from reports.comparison.frames import Comparison, comparison_frames
 from reports.measures import DICE, HD95, SURFACE_DICE, measures_of
 from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
+from reports.provenance.addresses import address
 from reports.runs import Scored, with_means
 
 SHOWN = (HD95, SURFACE_DICE)
@@ -82,9 +83,9 @@ def surfaces_table(comparison: Comparison, frame: pd.DataFrame, *, note: str) ->
     """The `surfaces_frame` as a table: a row per method and region, best of each region bold."""
     several = frame["region"].nunique() > 1
     rows = [
-        Row(str(row["method"]), str(row["region"]), _cells(row))
+        Row(str(row["method"]), str(row["region"]), _cells(comparison, row))
         if several
-        else Row("", str(row["method"]), _cells(row))
+        else Row("", str(row["method"]), _cells(comparison, row))
         for row in frame.to_dict("records")
     ]
     return PrintedTable(
@@ -97,7 +98,7 @@ def surfaces_table(comparison: Comparison, frame: pd.DataFrame, *, note: str) ->
     )
 
 
-def _cells(row: Mapping[Any, Any]) -> tuple[Cell, ...]:
+def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
     values = []
     for measure in SHOWN:
         part = {
@@ -107,6 +108,7 @@ def _cells(row: Mapping[Any, Any]) -> tuple[Cell, ...]:
             "std": row[f"{measure.metric}_std"],
             "undefined": row[f"{measure.metric}_undefined"],
             "partial": row[f"{measure.metric}_partial"],
+            "address": address(comparison.grid, [str(row["method"])], measure.of(str(row["region"])).key),
         }
         values.append(own_cell(part))
     return (*values, _of(row["n_missed"], row["n_with"]), _of(row["n_invented"], row["n_without"]))

@@ -19,7 +19,7 @@ from reports.cells import (
     value_cell,
 )
 from reports.comparison.costs import time_unit
-from reports.comparison.frames import Comparison, methods
+from reports.comparison.frames import Comparison, addresses, methods
 from reports.comparison.notes import JOINT
 from reports.measures import Measures
 from reports.notes import MISSING, Frames
@@ -49,7 +49,10 @@ def comparison_table(
     each method what `comparison.facts` asks. With both, a method's row reads own / published (difference);
     where methods stand across, these are rows of their own.
     """
-    frames = _side_by_side(own, paper, comparison.measures)
+    frames = {
+        key: frame.assign(address=addresses(comparison, frame["method"], key))
+        for key, frame in _side_by_side(own, paper, comparison.measures).items()
+    }
     whose = "" if paper is None else ": own / published (difference)"
     if own is None:
         whose = ", as published"

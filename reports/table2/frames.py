@@ -13,6 +13,7 @@ import pandas as pd
 from benchmark.vocabulary import BenchError
 from reports.frames import cells_frame
 from reports.measures import MEASURES
+from reports.provenance.addresses import address
 from reports.publications import published
 from reports.runs import Place
 
@@ -45,6 +46,16 @@ def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
 
 
 PLACE = Place(tuple(CELL), cell_of)
+ADDRESSED = ("version", "level", "shared_layers")
+"""What an address says of a cell; the kind of its level follows."""
+
+
+def addresses(frame: pd.DataFrame, *, metric: str = "dice") -> list[str]:
+    """The addresses of a measure's numbers, from the columns CELL."""
+    measure = "" if metric == next(iter(MEASURES)) else metric
+    return [
+        address("table2", cell, measure) for cell in frame[list(ADDRESSED)].itertuples(index=False, name=None)
+    ]
 
 
 def table2_cells(runs: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from reports.frames import Behind
 from reports.measures import MEASURES
 from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
-from reports.table2.frames import CELL
+from reports.table2.frames import CELL, addresses
 from reports.table2.notes import table2_notes
 
 LEVEL_LABELS = {"none": "L2", "noise": "L2 + noise", "shuffle": "L2 + shuffling", "learnable": "Learnable θ"}
@@ -42,8 +42,9 @@ def table2(
     whose = "" if paper is None else ", own / published (difference)"
     if own is None:
         whose = ", as published"
+    frame = _side_by_side(own, paper, metric)
     return _table2_shape(
-        _side_by_side(own, paper, metric),
+        frame.assign(address=addresses(frame, metric=metric)),
         value_cell,
         number="2" if metric == "dice" else f"2 ({measure.name})",
         title=titled(

@@ -1,0 +1,40 @@
+"""Where a run is to be looked at in MLflow's user interface. Reads files only; asks no server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.tracking.memory import Memory
+from benchmark.tracking.store import default_uri, store_uri, without_password
+
+LOCAL = "http://127.0.0.1:5000"
+"""Where `mlflow ui` listens when nobody says otherwise."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """The run's page; empty `url`: there is none. `text` says how to get there, or why not."""
+
+    url: str
+    text: str
+
+
+def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> Link:
+    """The page of a run of the suite in the store that runs are mirrored to."""
+    uri = tracking_uri or store_uri(results)
+    shown = without_password(uri)
+    memory = Memory(results, uri)
+    entry = memory.runs.get(run_id)
+    if entry is None:
+        elsewhere = [other for other, told in memory.other_stores.items() if run_id in told.get("runs", {})]
+        known = f"; {', '.join(elsewhere)} has it (set MLFLOW_TRACKING_URI)" if elsewhere else ""
+        return Link("", f"not in {shown}{known}; `bench sync` delivers it.")
+    experiment = memory.store.partition("@")[0]
+    page = f"#/experiments/{experiment}/runs/{entry.mlflow_id}"
+    if uri.startswith(("http:", "https:")):
+        return Link(f"{shown.rstrip('/')}/{page}", "")
+    start = f"mlflow ui --backend-store-uri {shown}"
+    if uri == default_uri(results) and not (results / "mlflow.db").exists():
+        return Link("", f"{shown} is gone; `bench sync` builds it anew.")
+    return Link(f"{LOCAL}/{page}", f"after `{start}`")

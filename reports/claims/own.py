@@ -1,0 +1,249 @@
+"""Own runs as a source: means over cases, folds and seeds, with the patients behind them resampled and paired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark.results import GridManifest, manifests
+from benchmark.vocabulary import BenchError
+from reports.claims.findings import EveryCase, Finding, SourceName, held, margin_of
+from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, own_table, paper_tables
+from reports.claims.testing import ROUNDING, tested
+from reports.claims.tree import Comparison, Operand, value_of
+from reports.comparison.frames import PLACE as METHODS
+from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in
+from reports.statistics.resampling import Resampled, resampled_means
+from reports.statistics.scores import CaseScores, case_scores
+from reports.table2.frames import PLACE as TABLE2
+
+RESAMPLES = 2000
+
+
+@dataclass(eq=False)
+class Launch:
+    """One launch of a grid: its runs, their scores, and the statistics of every measure once they are asked for."""
+
+    results: Path
+    manifest: GridManifest
+    place: Place
+    resamples: int
+    _scores: dict[str, CaseScores | str] = field(default_factory=dict)
+    _means: dict[str, np.ndarray] = field(default_factory=dict)
+    _resampled: dict[str, Resampled] = field(default_factory=dict)
+
+    @cached_property
+    def planned(self) -> pd.DataFrame:
+        return planned_runs(self.results, self.manifest, self.place)
+
+    @cached_property
+    def all_scores(self) -> pd.DataFrame:
+        return reported_scores(self.results, self.planned)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The coordinates of the planned cells, one row each."""
+        return self.planned[list(self.place.keys)].drop_duplicates().reset_index(drop=True)
+
+    @cached_property
+    def table(self) -> Table:
+        scored: Scored = scored_in(self.all_scores)
+        regions = scored.named_regions if scored.regions else ("",)
+        measures = [measure.of(region) for region in regions for measure in OF_ONE_REGION]
+        return own_table(self.manifest.grid, self.cells, measures)
+
+    def scores(self, measure: str) -> CaseScores | str:
+        """The scores of a measure, or why there are none."""
+        if measure not in self._scores:
+            try:
+                found: CaseScores | str = case_scores(
+                    self.planned, self.all_scores, self.cells, self.table.measures[measure]
+                )
+            except BenchError as error:
+                found = str(error)
+            self._scores[measure] = found
+        return self._scores[measure]
+
+    def means(self, measure: str) -> np.ndarray:
+        """[cell]: what the table prints."""
+        if measure not in self._means:
+            scores = self.scores(measure)
+            assert isinstance(scores, CaseScores)
+            self._means[measure] = scores.means()
+        return self._means[measure]
+
+    def resampled(self, measure: str) -> Resampled:
+        if measure not in self._resampled:
+            scores = self.scores(measure)
+            assert isinstance(scores, CaseScores)
+            self._resampled[measure] = resampled_means(scores, n=self.resamples)
+        return self._resampled[measure]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, ...], int]:
+        """The row of `cells` of every place of the table."""
+        keys = list(self.place.keys)
+        rows = {tuple(map(str, row)): n for n, row in enumerate(self.cells[keys].itertuples(index=False))}
+        found = {}
+        for place in self.table.all_places():
+            named = full_coordinates(self.table, place)
+            row = rows.get(tuple(named[key] for key in keys))
+            if row is not None:
+                found[place] = row
+        return found
+
+    @cached_property
+    def _unfinished(self) -> dict[int, str]:
+        """Why a planned cell has no number that could be compared, by its row."""
+        keys = list(self.place.keys)
+        numbered = self.planned.merge(self.cells.assign(row=range(len(self.cells))), on=keys)
+        reasons = {}
+        for row, runs in numbered.groupby("row"):
+            done = int((runs["state"] == "done").sum())
+            if done < len(runs):
+                states = runs.loc[runs["state"] != "done", "state"]
+                states = states.mask(runs["failure"] == "unsupported", "unsupported")
+                counts = ", ".join(f"{count} {state}" for state, count in states.value_counts().items())
+                reasons[int(str(row))] = f"{done} of {len(runs)} runs done ({counts})"
+        return reasons
+
+    def missing(self, cell: Cell) -> str:
+        """Why a cell has no number; empty where it has one."""
+        row = self._rows.get(cell.coordinates)
+        if row is None:
+            return f"not a cell of {self.manifest.name}"
+        if row in self._unfinished:
+            return self._unfinished[row]
+        scores = self.scores(cell.measure)
+        if isinstance(scores, str):
+            return scores
+        if not scores.scored[row].any():
+            return f"not scored in {scores.measure.name}"
+        return (
+            ""
+            if not np.isnan(self.means(cell.measure)[row])
+            else f"no case with a defined {scores.measure.name}"
+        )
+
+    def rows(self, operand: Operand) -> list[int]:
+        return [self._rows[cell.coordinates] for cell in operand.cells]
+
+    def trainings(self, cell: Cell) -> set[tuple[int, int, str]]:
+        """Fold, seed and run of a cell's trainings."""
+        named = full_coordinates(self.table, cell.coordinates)
+        fits = (self.planned[list(named)] == pd.Series(named)).all(axis="columns")
+        return set(self.planned.loc[fits, ["fold", "seed", "run_id"]].itertuples(index=False, name=None))
+
+    def with_statistics(self, plain: Sequence[Finding]) -> list[Finding]:
+        """Findings about one measure, whose cells all have numbers, with intervals and p."""
+        measure = plain[0].comparison.measure
+        scores = self.scores(measure)
+        assert isinstance(scores, CaseScores)
+        comparisons = [one.comparison for one in plain]
+        sides = dict.fromkeys(side for one in comparisons for side in (one.left, one.right))
+        statistics = tested(
+            comparisons,
+            np.array([one.margin for one in plain]),
+            scores=scores,
+            resampled=self.resampled(measure),
+            rows={side: self.rows(side) for side in sides},
+        )
+        return [replace(one, **vars(more)) for one, more in zip(plain, statistics, strict=True)]
+
+
+class OwnNumbers:
+    """The newest launches of all grids in a results folder that `manifest`, `profile` and `dataset` allow."""
+
+    def __init__(
+        self,
+        results: Path,
+        *,
+        manifest: str | None = None,
+        profile: str | None = None,
+        dataset: str | None = None,
+        resamples: int = RESAMPLES,
+    ) -> None:
+        wanted = {"name": manifest, "profile": profile, "dataset": dataset}
+        asked = {key: value for key, value in wanted.items() if value is not None}
+        self.launches: dict[str, Launch] = {}
+        for found in manifests(results):
+            fits = all(getattr(found, key) == value for key, value in asked.items())
+            place = _place_of(found)
+            if fits and place is not None and found.grid not in self.launches:
+                self.launches[found.grid] = Launch(results, found, place, resamples)
+
+    @property
+    def name(self) -> SourceName:
+        return "runs"
+
+    def grids(self) -> Sequence[str]:
+        return tuple(dict.fromkeys((*paper_tables(), *self.launches)))
+
+    def table(self, grid: str) -> Table | None:
+        """The grid as it was launched, or the paper's table where it was not."""
+        return self.launches[grid].table if grid in self.launches else paper_tables().get(grid)
+
+    def value(self, table: Table, operand: Operand) -> float:
+        launch = self.launches.get(table.grid)
+        if launch is None or any(launch.missing(cell) for cell in operand.cells):
+            return float("nan")
+        return float(value_of(operand, launch.means(operand.cells[0].measure)[launch.rows(operand)]))
+
+    def findings(self, table: Table, comparisons: Sequence[Comparison]) -> list[Finding]:
+        plain = [self._plain(table, comparison) for comparison in comparisons]
+        launch = self.launches.get(table.grid)
+        found: dict[Comparison, Finding] = {}
+        for measure in dict.fromkeys(one.comparison.measure for one in plain if not one.missing):
+            assert launch is not None
+            of_measure = [one for one in plain if not one.missing and one.comparison.measure == measure]
+            found |= {one.comparison: one for one in launch.with_statistics(of_measure)}
+        return [found.get(one.comparison, one) for one in plain]
+
+    def _plain(self, table: Table, comparison: Comparison) -> Finding:
+        left, right = (self.value(table, side) for side in (comparison.left, comparison.right))
+        margin = margin_of(comparison, left, right)
+        reasons = {cell: self._missing(table, cell) for cell in comparison.cells}
+        missing = tuple(f"{table.address(cell)}: {why}" for cell, why in reasons.items() if why)
+        return Finding(
+            comparison, left, right, margin, held(comparison, margin, tie=ROUNDING), missing=missing
+        )
+
+    def _missing(self, table: Table, cell: Cell) -> str:
+        launch = self.launches.get(table.grid)
+        return f"no runs of {table.grid}" if launch is None else launch.missing(cell)
+
+    def every_case(self, table: Table, comparison: Comparison) -> EveryCase | str | None:
+        missing = [why for cell in comparison.cells if (why := self._missing(table, cell))]
+        if missing:
+            return missing[0]
+        launch = self.launches[table.grid]
+        trainings = {frozenset(launch.trainings(cell)) for cell in comparison.cells}
+        if len(trainings) > 1:
+            return "the rows are not read from the same trainings"
+        scores = launch.scores(comparison.measure)
+        assert isinstance(scores, CaseScores)
+        left, right = (
+            value_of(side, np.moveaxis(scores.values[launch.rows(side)], 0, -1))
+            for side in (comparison.left, comparison.right)
+        )
+        margins = comparison.sign * (left - right) - comparison.threshold
+        broken = margins < (ROUNDING if comparison.strict else -ROUNDING)
+        first = str(scores.cases["case_id"].iloc[np.argwhere(broken)[0][0]]) if broken.any() else ""
+        return EveryCase(int((~np.isnan(margins)).sum()), int(broken.sum()), first)
+
+
+def _place_of(manifest: GridManifest) -> Place | None:
+    """How its cells stand in a table; None where claims cannot speak of them."""
+    for place in (METHODS, TABLE2):
+        try:
+            for cell in manifest.cells:
+                place.of(cell.factors)
+        except BenchError:
+            continue
+        return place
+    return None

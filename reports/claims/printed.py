@@ -1,0 +1,156 @@
+"""Judged claims as tables: one for every file of claims, one for the claims that no table can decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from reports.claims.judging import Judged, p_text, signed
+from reports.claims.language import Claim
+from reports.claims.reading import Stated
+from reports.frames import DECIMALS
+from reports.notes import MISSING
+from reports.printing import Cell, PrintedTable, Row, Span
+
+SHOWN_AT_MOST = 4
+"""Counterexamples of a claim in the table; its page has all."""
+ROWS_A_PAGE = 8
+"""Of a table in LaTeX: claims are sentences, and a page holds so many of them."""
+VERDICT = {"paper": "As printed", "runs": "Own runs"}
+
+ByClaim = Mapping[str, Sequence[Judged]]
+"""The judgements of a claim, one a source."""
+
+
+def by_claim(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """The judgements by the claim's id, in order."""
+    found: dict[str, list[Judged]] = {}
+    for one in judged:
+        found.setdefault(one.id, []).append(one)
+    return found
+
+
+def claims_tables(judged: Sequence[Judged], *, notes: Sequence[str]) -> list[PrintedTable]:
+    """A table for the claims about each of the paper's (or own) tables, then one of the untestable ones."""
+    testable = [one for one in judged if one.verdict != "untestable"]
+    grids = dict.fromkeys(str(one.stated.claim.table) for one in testable)
+    tables = []
+    for number, grid in enumerate(grids, start=1):
+        rows = by_claim([one for one in testable if one.stated.claim.table == grid])
+        tables.append(_table(f"C{number}", f"Claims about {grid}", rows, notes=notes))
+    untestable = by_claim([one for one in judged if one.verdict == "untestable"])
+    if untestable:
+        tables.append(_untestable_table(f"C{len(tables) + 1}", untestable))
+    return tables
+
+
+def _table(number: str, title: str, claims: ByClaim, *, notes: Sequence[str]) -> PrintedTable:
+    sources = [one.source for one in next(iter(claims.values()))]
+    columns, align = ["Place", "Says"], "pp"
+    for source in sources:
+        columns += (
+            [VERDICT[source], "Margin"] if source == "paper" else [VERDICT[source], "Margin [95 %]", "p"]
+        )
+        align += "lr" if source == "paper" else "lrr"
+    columns += ["Cells", "Against it"]
+    rows = tuple(Row("", name, tuple(_row(found))) for name, found in claims.items())
+    return PrintedTable(number, title, ("Claim",), tuple(columns), rows, tuple(notes), align + "rp")
+
+
+def _row(found: Sequence[Judged]) -> Iterator[Cell]:
+    claim = found[0].stated.claim
+    yield (Span(claim.place),)
+    yield (Span(says(claim)),)
+    for one in found:
+        yield (Span(one.verdict, bold=one.verdict == "contradicted"),)
+        yield (Span(effect_text(one)),)
+        if one.source == "runs":
+            yield (Span(p_text(one.p_adjusted)),)
+    yield (Span(str(max(len(one.cells) for one in found))),)
+    yield (Span(_against(found)),)
+
+
+def says(claim: Claim) -> str:
+    """What is claimed, and how it is read."""
+    return f"{claim.says} ({claim.reading.rstrip('.')}.)" if claim.reading else claim.says
+
+
+def effect_text(one: Judged) -> str:
+    """`+0.93 points [0.41, 1.45]`; a dash without one."""
+    if one.effect != one.effect:
+        return MISSING
+    text = f"{signed(one.effect)} {one.unit}"
+    if one.interval is not None and one.interval.known:
+        text += f" [{_bound(one.interval.low)}, {_bound(one.interval.high)}]"
+    return text
+
+
+def _bound(value: float) -> str:
+    return DECIMALS.format(value).replace("-", "−")
+
+
+def _against(found: Sequence[Judged]) -> str:
+    """What speaks against it, source by source; what is missing, where nothing can be said."""
+    texts = []
+    for one in found:
+        listed = list(one.counterexamples[:SHOWN_AT_MOST])
+        if more := len(one.counterexamples) - len(listed):
+            listed.append(f"and {more} more")
+        if one.missing:
+            listed.append(f"missing: {len(one.missing)} of {len(one.cells)} cells")
+        if listed:
+            whose = f"{VERDICT[one.source]}: " if len(found) > 1 else ""
+            texts.append(f"{whose}{'; '.join(listed)}.")
+    return " ".join(texts)
+
+
+def _untestable_table(number: str, claims: ByClaim) -> PrintedTable:
+    rows = []
+    for name, found in claims.items():
+        stated: Stated = found[0].stated
+        cells = ((Span(stated.claim.place),), (Span(says(stated.claim)),), (Span(found[0].sentence),))
+        rows.append(Row("", name, cells))
+    columns = ("Place", "Says", "Why no table can decide")
+    return PrintedTable(
+        number, "Claims that no table can decide", ("Claim",), columns, tuple(rows), (), "ppp"
+    )
+
+
+def in_pages(tables: Sequence[PrintedTable]) -> list[PrintedTable]:
+    """The tables in parts that fit a page each; notes under the last part."""
+    parts = []
+    for table in tables:
+        starts = range(0, len(table.rows), ROWS_A_PAGE)
+        groups = [table.rows[start : start + ROWS_A_PAGE] for start in starts]
+        for number, rows in enumerate(groups, start=1):
+            last = number == len(groups)
+            title = f"{table.title} ({number} of {len(groups)})" if len(groups) > 1 else table.title
+            notes = table.notes if last else ()
+            parts.append(
+                PrintedTable(table.number, title, table.stub, table.columns, rows, notes, table.align)
+            )
+    return parts
+
+
+def comparisons_table(one: Judged, *, number: int) -> PrintedTable:
+    """All comparisons of a claim in one source; those against it first in bold."""
+    with_tests = one.source == "runs"
+    columns = ["Left", "Right", "Margin", "Holds"]
+    columns += ["95 % interval", "p it holds", "p it does not"] if with_tests else []
+    rows = []
+    for finding in one.findings:
+        holds = {True: "yes", False: "no", None: "?" if finding.missing else "tie"}[finding.holds]
+        margin = MISSING if finding.margin != finding.margin else signed(finding.margin)
+        cells = [*map(_number, (finding.left, finding.right)), margin, holds]
+        if with_tests:
+            known = finding.interval is not None and finding.interval.known
+            bounds = (finding.interval.low, finding.interval.high) if known and finding.interval else ()
+            cells += [f"{_bound(bounds[0])} to {_bound(bounds[1])}" if bounds else MISSING]
+            cells += [p_text(finding.p_holds), p_text(finding.p_fails)]
+        against = finding.holds is False
+        rows.append(Row("", finding.comparison.text, tuple((Span(text, bold=against),) for text in cells)))
+    title = f"{VERDICT[one.source]}: {len(rows)} comparisons, those that do not hold in bold"
+    return PrintedTable(str(number), title, ("Comparison",), tuple(columns), tuple(rows))
+
+
+def _number(value: float) -> str:
+    return MISSING if value != value else DECIMALS.format(value)

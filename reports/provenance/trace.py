@@ -1,0 +1,242 @@
+"""From a printed number to everything it stands on, and back: the number is computed again from the rows.
+
+    trace(results, manifest, address)            one number
+    Traces(results, manifest).of(address)        many of a launch, which is read once
+
+A `Trace` is plain data: `dataclasses.asdict` of it is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord
+from benchmark.vocabulary import BenchError
+from reports.frames import DECIMALS, cells_frame
+from reports.measures import Measure, measures_of
+from reports.notes import MISSING, UNDEFINED
+from reports.provenance import evidence
+from reports.provenance.addresses import Address, parse_address
+from reports.provenance.configs import flat, unlike, unlike_defaults
+from reports.provenance.publication import published_number
+from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
+from reports.provenance.tables import AddressedTable, place_of, table_of
+from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
+from reports.runs import current_runs, planned_runs, reported_scores, scored_in, with_means
+
+__all__ = ["Links", "MlflowLink", "Neighbours", "RunTrace", "Trace", "Traces", "published_trace", "trace"]
+
+
+def trace(
+    results: Path,
+    manifest: GridManifest,
+    address: str | Address,
+    *,
+    links: Links | None = None,
+    verify: bool = True,
+) -> Trace:
+    """What stands behind a number. BenchError for an address that names none."""
+    return Traces(results, manifest, links=links, verify=verify).of(address)
+
+
+@dataclass
+class Traces:
+    """The numbers of one launch. Without `verify` no file is digested, which takes its time where weights are large."""
+
+    results: Path
+    manifest: GridManifest
+    links: Links | None = None
+    verify: bool = True
+    _configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def planned(self) -> pd.DataFrame:
+        return planned_runs(self.results, self.manifest, place_of(self.manifest))
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        return reported_scores(self.results, self.planned)
+
+    @cached_property
+    def table(self) -> AddressedTable:
+        """The table whose numbers have addresses."""
+        return table_of(self.manifest, self.planned, scored_in(self.scores))
+
+    def of(self, address: str | Address) -> Trace:
+        """What stands behind one number."""
+        wanted = parse_address(address) if isinstance(address, str) else address
+        cell, measure = self.table.cell(wanted), self.table.measure(wanted)
+        value, printed = self._reported(cell, measure)
+        traced = [self._run(run, measure) for run in self._runs_of(cell)]
+        runs = tuple(run for run, _ in traced)
+        recomputed = over_folds_then_seeds([(run.seed, run.mean) for run in runs if run.state == "done"])
+        faults = [fault for _, found in traced for fault in found]
+        if not (agrees := agree(value, recomputed)):
+            faults.insert(0, f"The table's number is {value!r}, but the rows on disk give {recomputed!r}.")
+        return Trace(
+            address=self.table.address(cell, measure.key),
+            table=f"Table {self.table.name}",
+            manifest=self.manifest.name,
+            profile=self.manifest.profile,
+            dataset=self.manifest.dataset,
+            cell={key: cell[key] for key in self.table.place.keys},
+            measure=measure.key,
+            title=measure.title,
+            value=value,
+            printed=printed,
+            recomputed=recomputed,
+            agrees=agrees,
+            runs=runs,
+            neighbours=tuple(self._neighbours(cell)),
+            published=published_number(self.table.grid, cell, measure, self.manifest),
+            faults=tuple(faults),
+            remarks=tuple(self._remarks(cell, runs)),
+        )
+
+    def _reported(self, cell: Mapping[str, str], measure: Measure) -> tuple[float | None, str]:
+        """The number as the report's own frames have it, and as it is printed."""
+        own = self.planned[(self.planned[list(cell)] == list(cell.values())).all(axis="columns")]
+        measures = measures_of(measure)
+        scores = self.scores[self.scores["run_id"].isin(own["run_id"])]
+        frame = cells_frame(with_means(own, scores, measures=measures), pd.DataFrame([dict(cell)]), measure)
+        value = float(frame["value"].iloc[0])
+        if pd.isna(value):
+            return None, UNDEFINED if frame["n_scored"].iloc[0] else MISSING
+        return value, DECIMALS.format(value)
+
+    def _runs_of(self, cell: Mapping[str, str]) -> list[CellRun]:
+        of = self.table.place.of
+        return [run for run in current_runs(self.manifest) if dict(of(run.factors)) == dict(cell)]
+
+    def _run(self, run: CellRun, measure: Measure) -> tuple[RunTrace, list[str]]:
+        folder = RunFolder(self.results, run.run_id)
+        record, config, faults = folder.record(), self._config(run.run_id), []
+        rows = RunRows(())
+        if record.state == "done":
+            rows = read_rows(folder.scores_file, measure, reading=run.reading)
+        rule = ", ".join(rows.checkpoints) or str(config.get("training", {}).get("checkpoint", ""))
+        scores = evidence.scores_file(folder, record.facts, verify=self.verify)
+        weights = evidence.weights_file(folder, record.facts, rule=rule, verify=self.verify)
+        data, wrong = evidence.data_of(
+            folder, record, fold=run.fold, rows=rows if record.state == "done" else None, verify=self.verify
+        )
+        if record.state == "done":
+            faults += [*evidence.faults_of(run, record, rows, scores=scores, weights=weights), *wrong]
+        traced = RunTrace(
+            run_id=run.run_id,
+            reading=run.reading,
+            fold=run.fold,
+            seed=run.seed,
+            state=record.state,
+            failure=record.failure or "",
+            error=record.error or "",
+            mean=rows.mean,
+            cases=rows.cases,
+            folder=str(folder.path),
+            config=config,
+            config_state=evidence.config_state(folder, config, record),
+            unlike_defaults=unlike_defaults(flat(config)),
+            commit=evidence.commit_of(record.facts),
+            versions=_versions(record),
+            machine=_machine(record),
+            protocol=record.facts.get("protocol"),
+            data=data,
+            checkpoint=rule,
+            score_grid=", ".join(rows.grids),
+            weights=weights,
+            scores=scores,
+            steps=record.steps,
+            train_seconds=record.train_seconds,
+            warnings=tuple(record.warnings),
+            mlflow=self.links(run.run_id) if self.links is not None else None,
+        )
+        return traced, faults
+
+    def _config(self, run_id: str) -> dict[str, Any]:
+        if run_id not in self._configs:
+            folder = RunFolder(self.results, run_id)
+            self._configs[run_id] = folder.config() if folder.config_file.exists() else {}
+        return self._configs[run_id]
+
+    def _neighbours(self, cell: Mapping[str, str]) -> list[Neighbours]:
+        """Along every coordinate an address names, on the fold and with the seed of the cell's first run."""
+        runs = [run for run in self._runs_of(cell) if self._config(run.run_id)]
+        if not runs:
+            return []
+        own, found = runs[0], []
+        here = flat(self._config(own.run_id))
+        for key in self.table.shown:
+            # The kind of a level goes with the level.
+            fixed = [other for other in self.table.shown if other != key]
+            near = [
+                (run, place)
+                for run in current_runs(self.manifest)
+                if (run.fold, run.seed) == (own.fold, own.seed)
+                for place in [dict(self.table.place.of(run.factors))]
+                if place[key] != cell[key] and all(place[other] == cell[other] for other in fixed)
+            ]
+            there = [
+                (flat(self._config(run.run_id)), place) for run, place in near if self._config(run.run_id)
+            ]
+            if there:
+                differences = unlike(here, [config for config, _ in there])
+                found.append(Neighbours(key, tuple(place[key] for _, place in there), differences))
+        return found
+
+    def _remarks(self, cell: Mapping[str, str], runs: tuple[RunTrace, ...]) -> list[str]:
+        remarks = []
+        if len(runs) > 1 and (apart := unlike(flat(runs[0].config), [flat(run.config) for run in runs[1:]])):
+            remarks.append(f"The cell's runs differ in {', '.join(each.key for each in apart)}.")
+        superseded = [
+            run for run in self.manifest.cells if dict(self.table.place.of(run.factors)) == dict(cell)
+        ]
+        if len(superseded) > len(runs):
+            earlier = sorted({run.run_id for run in superseded} - {run.run_id for run in runs})
+            remarks.append(f"Planned earlier for this cell, and not shown: {', '.join(earlier)}.")
+        unfinished = [run.run_id for run in runs if run.state != "done"]
+        if unfinished and len(unfinished) < len(runs):
+            remarks.append(f"Not in the number, since not done: {', '.join(unfinished)}.")
+        return remarks
+
+
+def _versions(record: RunRecord) -> dict[str, str]:
+    versions = {str(name): str(version) for name, version in record.facts.get("versions", {}).items()}
+    python = {"python": str(record.facts["python"])} if "python" in record.facts else {}
+    return python | versions
+
+
+def _machine(record: RunRecord) -> dict[str, Any]:
+    named = ("host", "device", "gpu", "cpu", "threads", "precision", "platform")
+    return {name: record.facts[name] for name in named if name in record.facts}
+
+
+def published_trace(table: AddressedTable, address: str | Address) -> Trace:
+    """The trace of a number that was only published; BenchError where the cell has none."""
+    wanted = parse_address(address) if isinstance(address, str) else address
+    cell, measure = table.cell(wanted), table.measure(wanted)
+    number = published_number(table.grid, cell, measure)
+    if number is None:
+        raise BenchError(f"Nobody published {measure.title} of {table.address(cell)}.")
+    return Trace(
+        address=table.address(cell, measure.key),
+        table=f"Table {table.name}",
+        manifest="",
+        profile="",
+        dataset="",
+        cell=cell,
+        measure=measure.key,
+        title=measure.title,
+        value=None,
+        printed=MISSING,
+        recomputed=None,
+        agrees=True,
+        runs=(),
+        neighbours=(),
+        published=number,
+    )
