@@ -16,6 +16,8 @@ from reports.words import counted
 
 Source = Literal["runs", "paper", "both"]
 PARTS = ("own", "paper", "difference")
+STATISTICS = ("low", "high", "confidence", "covers", "marks")
+"""Columns that own frames may have besides: intervals, and the signs behind the numbers."""
 
 
 def side_by_side(
@@ -29,8 +31,8 @@ def side_by_side(
 ) -> pd.DataFrame:
     """`keys` and, where given, `own`, `paper`, `difference` with their `_bold` and `_underlined` marks.
 
-    `own` is a `cells_frame`, `paper` has `keys` and `value`. The best of each group of `bold` columns is
-    bold, of `underlined` columns underlined; None underlines nothing.
+    `own` is a `cells_frame`, with or without STATISTICS, `paper` has `keys` and `value`. The best of each
+    group of `bold` columns is bold, of `underlined` columns underlined; None underlines nothing.
     """
     keys = list(keys)
     frames = []
@@ -47,6 +49,9 @@ def side_by_side(
         if name == "own":
             marked["std"] = source["std"]
             marked["undefined"] = source["n_scored"].gt(0) & source["value"].isna()
+            for column in STATISTICS:
+                if column in source:
+                    marked[column] = source[column]
             marked["partial"] = source["n_runs"].gt(0) & source["n_runs"].lt(source["n_expected"])
         frames.append(marked)
     if len(frames) == 1:
@@ -108,6 +113,8 @@ def _own_spans(cell: Mapping[Any, Any]) -> Iterator[Span]:
         yield Span(f" ± {DECIMALS.format(cell['std'])}")
     if cell["partial"]:
         yield Span(PARTIAL)
+    if marks := cell.get("marks", ""):
+        yield Span(str(marks))
 
 
 def _number(cell: Mapping[Any, Any], name: str) -> Span:

@@ -112,6 +112,8 @@ LATEX_SIGNS = {
     "↓": r"$\downarrow$",
     "✓": r"$\surd$",
     "³": r"$^3$",
+    "≈": r"$\approx$",
+    "∼": r"$\sim$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "…": r"\ldots{}",

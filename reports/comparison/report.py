@@ -28,6 +28,13 @@ from reports.comparison.frames import (
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
+from reports.comparison.statistics import (
+    GROUPINGS,
+    best_of_methods,
+    statistics_layout,
+    statistics_pairs,
+    statistics_table,
+)
 from reports.files import (
     SHOWN,
     TWO_DECIMALS,
@@ -44,6 +51,7 @@ from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.statistics.best_tables import Found, best_notes, with_statistics
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class Own:
     runs: pd.DataFrame
     frames: Frames
     behind: Behind
+    found: Found
 
 
 @dataclass
@@ -107,7 +116,7 @@ def report(
     written = Written(out)
     _write_scores(comparison, own, paper, written)
     if own is not None and own.behind.n_runs:
-        for write in (_write_surfaces, _write_costs, _write_modalities, _write_boxes):
+        for write in (_write_statistics, _write_surfaces, _write_costs, _write_modalities, _write_boxes):
             write(comparison, own, lacking, written)
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
@@ -142,7 +151,11 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
     runs = with_means(planned, scores, measures=comparison.measures)
     frames = comparison_frames(comparison, runs)
     known = checked(behind(runs, manifest), results, runs)
-    return comparison, Own(results, planned, scores, scored, runs, frames, known)
+    found: Found = {}
+    if known.n_runs:
+        found = best_of_methods(comparison, planned, scores, frames)
+        frames = with_statistics(frames, found, GROUPINGS)
+    return comparison, Own(results, planned, scores, scored, runs, frames, known, found)
 
 
 def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:
@@ -157,6 +170,7 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
         behind=own.behind if own is not None else None,
         with_paper=bool(paper),
         remarks=said,
+        statistics=tuple(best_notes(own.found, GROUPINGS, comparison.measures, noun="method")) if own else (),
     )
     printed = [tables.comparison_table(comparison, frames, paper or None, facts=facts, notes=tuple(notes))]
     if frames is not None and not uniform_counts(frames):
@@ -167,6 +181,12 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
         layout=tables.comparison_layout(comparison, frames, paper or None, facts=facts),
         cells=tables.comparison_cells(comparison, frames, paper or None),
     )
+
+
+def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    printed = statistics_table(comparison, own.frames, own.found, note=lacking)
+    layout, pairs = statistics_layout(own.frames, own.found), statistics_pairs(own.frames, own.found)
+    written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=pairs, digits=None)
 
 
 def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:

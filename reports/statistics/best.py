@@ -37,18 +37,20 @@ class Grouping:
 class AgainstBest:
     """The cells of a table against the best of their groups, in one measure.
 
-    `cells` has a row a cell: `low`, `high`, `level`, `covers`. `frame` has a row a grouping and cell: `cell`,
+    `cells` has a row a cell: `low`, `high`, `confidence`, `covers`. `frame` has a row a grouping and cell: `cell`,
     `against` (the grouping), `best` (the cell that is its group's best), and of other cells `difference` (cell
     - best, printed unit), `difference_low`, `difference_high`, `p`, `p_adjusted`, `effect`, `dz`, `n_pairs`
     (cases both have), `n_patients`; `like_best` is p_adjusted >= ALPHA, None where that was not tested. Cells without
     a value, and groups of one, have no rows.
 
-    `n_patients` have a value, in `n_seeds` seeds; `n_tested` pairs were tested in the whole table.
+    `pairs` has all pairs within groups: `first`, `second` (cells), `p`, `p_adjusted`. `n_patients` have a
+    value, in `n_seeds` seeds; `n_tested` pairs were tested in the whole table.
     """
 
     measure: str
     cells: pd.DataFrame
     frame: pd.DataFrame
+    pairs: pd.DataFrame
     n_patients: int
     n_seeds: int
     n_tested: int
@@ -87,7 +89,7 @@ COLUMNS = [
 
 
 def against_best(
-    measures: Mapping[str, CaseScores], groupings: Sequence[Grouping], *, level: float = 0.95
+    measures: Mapping[str, CaseScores], groupings: Sequence[Grouping], *, confidence: float = 0.95
 ) -> dict[str, AgainstBest]:
     """The cells of a table, the same in all its measures, against the best of their groups.
 
@@ -102,11 +104,17 @@ def against_best(
     found = {}
     for key, scores in measures.items():
         resampled = resampled_means(scores)
-        bounds = [resampled.cell_interval(cell, level) for cell in range(scores.n_cells)]
+        bounds = [resampled.cell_interval(cell, confidence) for cell in range(scores.n_cells)]
         plain = AgainstBest(
             measure=key,
-            cells=pd.DataFrame([vars(bound) for bound in bounds], columns=["low", "high", "level", "covers"]),
+            cells=pd.DataFrame(
+                [(bound.low, bound.high, bound.level, bound.covers) for bound in bounds],
+                columns=["low", "high", "confidence", "covers"],
+            ),
             frame=pd.DataFrame(columns=COLUMNS),
+            pairs=pd.DataFrame(pairs[key], columns=["first", "second"]).assign(
+                p=p[key], p_adjusted=adjusted[key]
+            ),
             n_patients=resampled.draws.n_patients,
             n_seeds=len(scores.seeds),
             n_tested=n_tested,

@@ -17,9 +17,18 @@ from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
-from reports.runs import run_cells
+from reports.runs import MISSED, planned_runs, reported_scores, with_means
+from reports.statistics.best import AgainstBest
+from reports.statistics.best_tables import best_notes, with_statistics
 from reports.table2 import figures, tables
 from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
+from reports.table2.statistics import (
+    GROUPINGS,
+    best_of_table2,
+    statistics_layout,
+    statistics_pairs,
+    table2_statistics,
+)
 from reports.table2.tables import layers_label, level_label
 
 
@@ -29,30 +38,53 @@ def report(
     """Write all files of Table 2 to `out`; `summary` comes first in the lines for the terminal."""
     own: dict[str, pd.DataFrame] = {}
     known: Behind | None = None
+    found: dict[str, AgainstBest] = {}
     if results is not None and manifest is not None:
-        runs = run_cells(results, manifest, PLACE)
+        planned = planned_runs(results, manifest, PLACE)
+        scores = reported_scores(results, planned, metrics={*MEASURES, MISSED})
+        runs = with_means(planned, scores)
         known = checked(behind(runs, manifest), results, runs)
         if source == "runs":
             require_finished(known, grid=manifest.grid, results=results)
         own = {metric: table2_frame(runs, metric=metric) for metric in MEASURES}
+        if known.n_runs:
+            found = {metric: best_of_table2(planned, scores, own[metric], metric=metric) for metric in own}
+            own = with_statistics(own, found, GROUPINGS)
     paper = published_table2() if source in ("paper", "both") else None
     dice = own.get("dice")
 
     # The paper prints its volumes elsewhere (Table 3), for the best cell of each version only.
-    blocks = [_Block("table2", "dice", dice, paper)]
+    blocks = [_Block(_stem("dice"), "dice", dice, paper)]
     blocks += [
-        _Block(f"table2_{metric}", metric, frame, None) for metric, frame in own.items() if metric != "dice"
+        _Block(_stem(metric), metric, frame, None) for metric, frame in own.items() if metric != "dice"
     ]
     files: list[Path] = []
     texts: list[str] = []
     written: list[WrittenTable] = []
     for block in blocks:
-        printed = [tables.table2(block.own, block.paper, behind=known, metric=block.metric)]
+        said = (
+            best_notes({block.metric: found[block.metric]}, GROUPINGS, MEASURES, noun="cell") if found else ()
+        )
+        printed = [
+            tables.table2(block.own, block.paper, behind=known, metric=block.metric, statistics=tuple(said))
+        ]
         if block.metric == "dice" and dice is not None and not uniform_counts({"dice": dice}):
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
         cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
         paths = write_table(out / block.stem, printed, layout=layout, cells=cells)
+        written.append(WrittenTable(tuple(printed), tuple(paths)))
+        files += paths
+        texts += map(markdown, printed)
+    for metric, of_metric in found.items():
+        printed = [table2_statistics(own[metric], of_metric, metric=metric)]
+        paths = write_table(
+            out / f"{_stem(metric)}_statistics",
+            printed,
+            layout=statistics_layout(own[metric], of_metric, metric=metric),
+            cells=statistics_pairs(own[metric], of_metric, metric=metric),
+            digits=None,
+        )
         written.append(WrittenTable(tuple(printed), tuple(paths)))
         files += paths
         texts += map(markdown, printed)
@@ -64,6 +96,10 @@ def report(
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
     lines = [*summary, *progress, *_best_lines(dice, paper)]
     return write_index(out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown)
+
+
+def _stem(metric: str) -> str:
+    return "table2" if metric == "dice" else f"table2_{metric}"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from reports.cells import parts_of, side_by_side, titled, unfinished, value_cell
 from reports.frames import Behind
 from reports.measures import MEASURES
-from reports.notes import MISSING
+from reports.notes import MISSING, cases_note
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.table2.frames import CELL, addresses
 from reports.table2.notes import table2_notes
@@ -31,12 +31,18 @@ def level_label(factor: str, level: str) -> str:
 
 
 def table2(
-    own: pd.DataFrame | None, paper: pd.DataFrame | None, *, behind: Behind | None, metric: str = "dice"
+    own: pd.DataFrame | None,
+    paper: pd.DataFrame | None,
+    *,
+    behind: Behind | None,
+    metric: str = "dice",
+    statistics: Sequence[str] = (),
 ) -> PrintedTable:
     """Table 2 in the paper's layout, best of each box bold, best of each version underlined.
 
     `own` is a `table2_frame`, `paper` the `published_table2`; with both, a cell reads
-    own / paper (difference). A box is one version and one choice of shared layers.
+    own / paper (difference). A box is one version and one choice of shared layers. `statistics` are notes on what
+    can be told apart.
     """
     measure = MEASURES[metric]
     whose = "" if paper is None else ", own / published (difference)"
@@ -50,7 +56,7 @@ def table2(
         title=titled(
             f"Mirror U-Net v1 to v4 by shared layers L: mean {measure.title}{whose}", unfinished(own)
         ),
-        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure)),
+        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure, statistics=statistics)),
     )
 
 
@@ -62,7 +68,7 @@ def table2_counts(own: pd.DataFrame) -> PrintedTable:
         _counts_cell,
         number="2 (counts)",
         title=titled(f"What stands behind each number of Table 2: {what}", unfinished(own)),
-        notes=(),
+        notes=tuple(cases_note({"dice": own}, {"dice": MEASURES["dice"].name})),
     )
 
 
