@@ -86,8 +86,10 @@ def test_equal_volumes_are_all_like_the_best(tmp_path: Path) -> None:
 
 def test_the_table_of_statistics_holds_interval_counts_and_comparison(tmp_path: Path) -> None:
     tables = reported(tmp_path, three_methods(tmp_path), tmp_path / "out")
-    printed = table_named(tables, "mine (statistics)")
-    assert [row.label for row in printed.rows] == ["A", "B", "C"] * 3, "D has no run"
+    for measure in ("Dice", "FPV", "FNV"):
+        printed = table_named(tables, f"mine (statistics, {measure})")
+        assert [row.label for row in printed.rows] == ["A", "B", "C"], "D has no run"
+        assert any(note.startswith("Cases: n used 12;") for note in printed.notes)
     frame = pd.read_csv(tmp_path / "out" / "mine_statistics.csv")
     dice = frame[frame["measure"] == "dice"].set_index("method")
     worst = dice.loc["C"]

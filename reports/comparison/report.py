@@ -33,7 +33,7 @@ from reports.comparison.statistics import (
     best_of_methods,
     statistics_layout,
     statistics_pairs,
-    statistics_table,
+    statistics_tables,
 )
 from reports.files import (
     SHOWN,
@@ -184,9 +184,9 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
 
 
 def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
-    printed = statistics_table(comparison, own.frames, own.found, note=lacking)
+    printed = statistics_tables(comparison, own.frames, own.found, note=lacking)
     layout, pairs = statistics_layout(own.frames, own.found), statistics_pairs(own.frames, own.found)
-    written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=pairs, digits=None)
+    written.table(f"{comparison.grid}_statistics", printed, layout=layout, cells=pairs, digits=None)
 
 
 def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:

@@ -37,25 +37,32 @@ def best_of_methods(
     return against_best(by_case, GROUPINGS)
 
 
-def statistics_table(comparison: Comparison, own: Frames, found: Found, *, note: str) -> PrintedTable:
-    """Every method's interval, counts, and comparison with the best, for every measure."""
+def statistics_tables(
+    comparison: Comparison, own: Frames, found: Found, *, note: str
+) -> tuple[PrintedTable, ...]:
+    """For every measure a table of all methods: interval, counts, and comparison with the best."""
+    tables: list[PrintedTable] = []
+    for key, frame in own.items():
+        measure = comparison.measures[key]
+        layout = statistics_layout({key: frame}, found)
+        cases = tuple(cases_note({key: frame}, {key: measure.name}))
+        said = () if tables else best_notes(found, GROUPINGS, comparison.measures, noun="method")
+        title = f"What can be told from the numbers of Table {comparison.name}: {measure.title}"
+        tables.append(
+            PrintedTable(
+                number=f"{comparison.name} (statistics, {measure.name})",
+                title=titled(title, note),
+                stub=("Method",),
+                columns=statistics_columns(GROUPINGS),
+                rows=statistics_rows(layout, GROUPINGS, keys=["method"], names=_names),
+                notes=cases if tables else (STATISTICS_NOTE, *cases, *said),
+            )
+        )
+    return tuple(tables)
 
-    def names(row: Mapping[Any, Any]) -> tuple[str, str]:
-        return comparison.measures[row["measure"]].heading, str(row["method"])
 
-    frame = statistics_layout(own, found)
-    return PrintedTable(
-        number=f"{comparison.name} (statistics)",
-        title=titled(f"What can be told from the numbers of Table {comparison.name}", note),
-        stub=("Measure", "Method"),
-        columns=statistics_columns(GROUPINGS),
-        rows=statistics_rows(frame, GROUPINGS, keys=["method"], names=names),
-        notes=(
-            STATISTICS_NOTE,
-            *cases_note(own, {key: comparison.measures[key].name for key in own}),
-            *best_notes(found, GROUPINGS, comparison.measures, noun="method"),
-        ),
-    )
+def _names(row: Mapping[Any, Any]) -> tuple[str, str]:
+    return "", str(row["method"])
 
 
 def statistics_layout(own: Frames, found: Found) -> pd.DataFrame:

@@ -137,9 +137,9 @@ def _against(record: Mapping[Any, Any] | None) -> list[Cell]:
 
 
 STATISTICS_NOTE = (
-    "Difference: cell − best, the mean over the cases both have, within folds, then over folds. Effect: matched-pairs "
-    "rank-biserial correlation, −1 where the best has the higher value in every patient. All pairs that were tested "
-    "are in the CSV of the cells."
+    "Difference: cell − best, the mean over the cases both have, within folds, then over folds; its interval is that "
+    "of one comparison, p is adjusted. Effect: matched-pairs rank-biserial correlation, −1 where the best has the "
+    "higher value in every patient. All pairs that were tested are in the CSV of the cells."
 )
 
 

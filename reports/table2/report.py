@@ -77,7 +77,7 @@ def report(
         files += paths
         texts += map(markdown, printed)
     for metric, of_metric in found.items():
-        printed = [table2_statistics(own[metric], of_metric, metric=metric)]
+        printed = list(table2_statistics(own[metric], of_metric, metric=metric))
         paths = write_table(
             out / f"{_stem(metric)}_statistics",
             printed,

@@ -27,6 +27,8 @@ from reports.table2.tables import layers_label, level_label
 BOX = Grouping("box", ("version", "shared_layers"), "≈")
 VERSION = Grouping("version", ("version",), "∼")
 GROUPINGS = (BOX, VERSION)
+MOST_ROWS = 21
+"""Of a printed table, so that it fits on a page."""
 
 
 def best_of_table2(
@@ -37,24 +39,32 @@ def best_of_table2(
     return against_best({metric: by_case}, GROUPINGS)[metric]
 
 
-def table2_statistics(own: pd.DataFrame, found: AgainstBest, *, metric: str) -> PrintedTable:
-    """Every cell's interval, counts, and comparisons with the best of its box and its version."""
-    frame = statistics_layout(own, found, metric=metric)
+def table2_statistics(own: pd.DataFrame, found: AgainstBest, *, metric: str) -> tuple[PrintedTable, ...]:
+    """Every cell's interval, counts, and comparisons with the best of its box and its version, MOST_ROWS a
+    table."""
     measure = MEASURES[metric]
     suffix = "" if metric == "dice" else f", {measure.name}"
-    title = f"What can be told from the numbers of Table 2: {measure.title}"
-    return PrintedTable(
-        number=f"2 (statistics{suffix})",
-        title=titled(title, unfinished(own)),
-        stub=("Version", "Cell"),
-        columns=statistics_columns(GROUPINGS),
-        rows=statistics_rows(frame, GROUPINGS, keys=CELL, names=_names),
-        notes=(
-            STATISTICS_NOTE,
-            *cases_note({metric: own}, {metric: measure.name}),
-            *best_notes({metric: found}, GROUPINGS, MEASURES, noun="cell"),
-        ),
-    )
+    frame = statistics_layout(own, found, metric=metric)
+    rows = statistics_rows(frame, GROUPINGS, keys=CELL, names=_names)
+    cases = tuple(cases_note({metric: own}, {metric: measure.name}))
+    notes = (STATISTICS_NOTE, *cases, *best_notes({metric: found}, GROUPINGS, MEASURES, noun="cell"))
+    tables: list[PrintedTable] = []
+    for group in dict.fromkeys(row.group for row in rows):
+        of_group = [row for row in rows if row.group == group]
+        for start in range(0, len(of_group), MOST_ROWS):
+            title = f"What can be told from the numbers of Table 2: {measure.title}, {group}"
+            title += " (continued)" if start else ""
+            tables.append(
+                PrintedTable(
+                    number=f"2 (statistics{suffix})",
+                    title=titled(title, unfinished(own)),
+                    stub=("Version", "Cell"),
+                    columns=statistics_columns(GROUPINGS),
+                    rows=tuple(of_group[start : start + MOST_ROWS]),
+                    notes=cases if tables else notes,
+                )
+            )
+    return tuple(tables)
 
 
 def statistics_layout(own: pd.DataFrame, found: AgainstBest, *, metric: str) -> pd.DataFrame:

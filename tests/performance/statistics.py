@@ -139,7 +139,7 @@ def statistics(results: Path, parts: dict[str, float]) -> dict[str, float]:
     for key in MEASURES:
         printed = [
             timed("printing", lambda key=key: table2(own[key], None, behind=known, metric=key)),
-            timed("printing", lambda key=key: table2_statistics(own[key], found[key], metric=key)),
+            *timed("printing", lambda key=key: table2_statistics(own[key], found[key], metric=key)),
         ]
         timed("printing", lambda printed=printed: (latex(printed), *map(markdown, printed)))
     return {key: own[key]["value"].sum() / MEASURES[key].scale for key in MEASURES}
