@@ -119,7 +119,7 @@ def against_best(
             n_seeds=len(scores.seeds),
             n_tested=n_tested,
         )
-        by_pair = dict(zip(pairs[key], adjusted[key], strict=True))
+        by_pair = dict(zip(pairs[key], zip(p[key], adjusted[key], strict=True), strict=True))
         rows = _rows(scores, resampled, groupings, by_pair, judged=plain.can_tell)
         found[key] = replace(plain, frame=pd.DataFrame(rows, columns=COLUMNS))
     return found
@@ -149,10 +149,11 @@ def _rows(
     scores: CaseScores,
     resampled: Resampled,
     groupings: Sequence[Grouping],
-    adjusted: Mapping[tuple[int, int], float],
+    tested: Mapping[tuple[int, int], tuple[float, float]],
     *,
     judged: bool,
 ) -> Iterator[dict[str, object]]:
+    """`tested` has p and the adjusted p of every pair; `judged`: whether any could be small enough."""
     means = scores.means() * (1 if scores.measure.higher_is_better else -1)
     for grouping in groupings:
         for group in _groups(scores, grouping):
@@ -160,8 +161,9 @@ def _rows(
             for cell in group:
                 row: dict[str, object] = {"cell": cell, "against": grouping.called, "best": best}
                 if cell != best:
-                    p = adjusted[min(cell, best), max(cell, best)]
-                    row |= _compared(compare(scores, cell, best, resampled=resampled), p, judged=judged)
+                    p, p_adjusted = tested[min(cell, best), max(cell, best)]
+                    pair = compare(scores, cell, best, resampled=resampled, p=p)
+                    row |= _compared(pair, p_adjusted, judged=judged)
                 yield row
 
 
