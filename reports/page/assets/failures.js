@@ -21,9 +21,15 @@
     return Array.from({ length: n }, (_, index) => bench.mean(seeds.map((values) => values[index])));
   }
 
-  function thumbnail(number, cell, content, index, what) {
-    if (!content.thumbnails.includes(index)) return element("span", { class: "none" }, "no picture");
-    return element("img", { src: `thumbnails/${number}/${cell}-${index}.png`, alt: what, loading: "lazy", class: "thumbnail" });
+  // The pictures of a cell by case; none where they are not beside the page.
+  async function pictures(number, cell, content) {
+    if (!content.thumbnails.length) return {};
+    return bench.load(`${number}/${cell}-thumbnails`).catch(() => ({}));
+  }
+
+  function thumbnail(found, what) {
+    if (!found) return element("span", { class: "none" }, "no picture");
+    return element("img", { src: `data:image/png;base64,${found}`, alt: what, class: "thumbnail" });
   }
 
   function compared(first, second, measure) {
@@ -33,8 +39,8 @@
       .sort((one, other) => other.ahead - one.ahead);
   }
 
-  function table(rows, { number, names, cells, contents, cases, measure }) {
-    const pictured = contents.some((content) => content.thumbnails.length);
+  function table(rows, { names, seen, cases, measure }) {
+    const pictured = seen.some((one) => Object.keys(one).length);
     const what = (name, index) => `Coronal projection of ${cases.case_id[index]}: ${name}`;
     return bench.tables.build({
       id: "failures-table", className: "failures",
@@ -46,7 +52,7 @@
         { text: shown(row.first), order: row.first }, { text: shown(row.second), order: row.second },
         { text: shown(row.ahead), order: row.ahead },
         ...(pictured ? [0, 1].map((side) => ({
-          node: thumbnail(number, cells[side], contents[side], row.index, what(names[side], row.index)), order: "" })) : [])]),
+          node: thumbnail(seen[side][row.index], what(names[side], row.index)), order: "" })) : [])]),
     });
   }
 
@@ -101,9 +107,10 @@
     const result = element("div", { role: "status" }, "Reading …");
     body.replaceChildren(element("div", { class: "choices" }, gridPart, measurePart, firstPart, secondPart, swap), result);
     if (focused) document.getElementById(focused)?.focus();
-    let contents, cases;
+    let contents, cases, seen;
     try {
       [cases, ...contents] = await Promise.all([bench.load(`${number}/cases`), ...cells.map((cell) => bench.load(`${number}/${cell}`))]);
+      seen = await Promise.all(cells.map((cell, side) => pictures(number, cell, contents[side])));
     } catch (error) {
       result.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
       return;
@@ -112,13 +119,13 @@
     const [first, second] = contents.map((content) => overSeeds(content, measure, n));
     const rows = compared(first, second, measure);
     const count = (holds) => rows.filter((row) => holds(row.ahead)).length;
-    const made = table(rows, { number, names, cells, contents, cases, measure });
+    const made = table(rows, { names, seen, cases, measure });
     result.replaceChildren(...[
       element("p", {}, element("b", {}, "A"), " ", element("a", { href: bench.numberLink(grid.cells[cells[0]].address) }, names[0]),
         ` is better in ${count((x) => x > 0)} cases, `, element("b", {}, "B"), " ",
         element("a", { href: bench.numberLink(grid.cells[cells[1]].address) }, names[1]),
         ` in ${count((x) => x < 0)}; equal in ${count((x) => x === 0)}; not defined for both in ${n - rows.length}.`),
-      contents.every((content) => !content.thumbnails.length)
+      seen.every((one) => !Object.keys(one).length)
         ? element("p", { class: "remark" }, bench.report.thumbnails) : null,
       bench.tables.framed(made), rows.length ? scatter(rows, cases, measure) : null].filter(Boolean));
     bench.tables.enhance(made, { paging: true });
