@@ -125,11 +125,13 @@ def test_a_page_replaces_an_earlier_one_and_nothing_else(
     without_ink(monkeypatch)
     results, out = write_results(tmp_path / "results"), tmp_path / "html"
     launches = [launch for launch in newest_launches(results) if launch[0].grid == "table3"]
-    write_html(results, out, source="runs")
-    (out / "mine.txt").write_text("kept")
     write_html(results, out, source="runs", launches=launches)
-    assert not (out / "data" / "1").exists()
-    assert not (out / "files" / "table2").exists()
+    (out / "mine.txt").write_text("kept")
+    for stale in (out / "data" / "1", out / "files" / "table2"):
+        stale.mkdir()
+    write_html(results, out, source="runs", launches=launches)
+    assert sorted(path.name for path in (out / "data").iterdir()) == ["0"]
+    assert sorted(path.name for path in (out / "files").iterdir()) == ["table3"]
     assert (out / "mine.txt").read_text() == "kept"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("years of work")

@@ -71,7 +71,9 @@ def report(
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
     ] = Source.RUNS,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID, or .../html.")
+    ] = None,
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
     profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
