@@ -44,15 +44,16 @@
     const what = (name, index) => `Coronal projection of ${cases.case_id[index]}: ${name}`;
     return bench.tables.build({
       id: "failures-table", className: "failures",
-      caption: `${measure.title} case by case, where A is ahead by most first. Ahead: A is better by so much.`,
-      columns: [{ title: "Case", align: "l" }, { title: "Patient", align: "l" }, { title: "Fold" }, { title: "A" }, { title: "B" },
-        { title: "A ahead by" }, ...(pictured ? [{ title: "A, seen from the front", align: "c" },
-          { title: "B, seen from the front", align: "c" }] : [])],
-      rows: rows.map((row) => [cases.case_id[row.index], cases.patient[row.index], cases.fold[row.index],
+      caption: `${measure.title} case by case, where A is ahead by most first.${pictured ? " Pictures: blue true positives, "
+        + "orange missed, red false positives; the patient's right is on the left." : ""}`,
+      columns: [{ title: "Case", align: "l" }, { title: "A ahead by" }, { title: "A" }, { title: "B" },
+        ...(pictured ? [{ title: "A, from the front", align: "c" }, { title: "B, from the front", align: "c" }] : []),
+        { title: "Patient", align: "l" }, { title: "Fold" }],
+      rows: rows.map((row) => [cases.case_id[row.index], { text: shown(row.ahead), order: row.ahead },
         { text: shown(row.first), order: row.first }, { text: shown(row.second), order: row.second },
-        { text: shown(row.ahead), order: row.ahead },
         ...(pictured ? [0, 1].map((side) => ({
-          node: thumbnail(seen[side][row.index], what(names[side], row.index)), order: "" })) : [])]),
+          node: thumbnail(seen[side][row.index], what(names[side], row.index)), order: "" })) : []),
+        cases.patient[row.index], cases.fold[row.index]]),
     });
   }
 
