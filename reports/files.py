@@ -1,4 +1,4 @@
-"""The files of a report: tables as Markdown, LaTeX and CSV, and the index that shows all of them."""
+"""The files of a report: tables as Markdown, LaTeX, CSV and HTML, and the index that shows all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmark.results import write_text, written_whole
 from reports.cells import Source
+from reports.hypertext import standalone
 from reports.printing import PrintedTable, latex, markdown, markdown_text
 
 SHOWN: dict[Source, str] = {
@@ -18,6 +19,24 @@ SHOWN: dict[Source, str] = {
     "both": "own runs beside the published numbers",
 }
 TWO_DECIMALS = "%.2f"
+TABLE_ENDS = (".md", ".tex", ".html", ".csv", "_cells.csv")
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """Tables that were written together, and their files."""
+
+    printed: tuple[PrintedTable, ...]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class WrittenFigure:
+    """A figure with the sentences under it, and its files in all formats; a PNG is among them."""
+
+    title: str
+    caption: str
+    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,8 @@ class ReportFiles:
     files: tuple[Path, ...]
     manifest: str | None = None
     """The name of the launch whose runs are shown."""
+    tables: tuple[WrittenTable, ...] = ()
+    figures: tuple[WrittenFigure, ...] = ()
 
 
 def write_table(
@@ -39,15 +60,17 @@ def write_table(
     cells: pd.DataFrame,
     digits: str | None = TWO_DECIMALS,
 ) -> list[Path]:
-    """`stem.md`, `stem.tex`, `stem.csv` in the printed layout, `stem_cells.csv` with every number unrounded.
+    """`stem.md`, `stem.tex`, `stem.html`, `stem.csv` in the printed layout, `stem_cells.csv` with every number
+    unrounded.
 
     `digits` is the format of the layout's numbers; None writes them in full.
     """
-    paths = [stem.with_name(f"{stem.name}{end}") for end in (".md", ".tex", ".csv", "_cells.csv")]
+    paths = [stem.with_name(f"{stem.name}{end}") for end in TABLE_ENDS]
     write_text(paths[0], "\n".join(map(markdown, printed)))
     write_text(paths[1], latex(printed))
-    write_csv(paths[2], layout, digits=digits)
-    write_csv(paths[3], cells)
+    write_text(paths[2], standalone(printed))
+    write_csv(paths[3], layout, digits=digits)
+    write_csv(paths[4], cells)
     return paths
 
 
@@ -59,10 +82,23 @@ def write_csv(path: Path, frame: pd.DataFrame, *, digits: str | None = None) -> 
 
 
 def write_index(
-    out: Path, title: str, *, lines: Sequence[str], texts: Sequence[str], files: Sequence[Path]
+    out: Path,
+    title: str,
+    *,
+    lines: Sequence[str],
+    texts: Sequence[str],
+    files: Sequence[Path],
+    tables: Sequence[WrittenTable] = (),
+    figures: Sequence[WrittenFigure] = (),
 ) -> ReportFiles:
     """`report.md`: the title, the lines for the terminal, and the Markdown of every table and figure."""
     index = out / "report.md"
     listed = [f"* {markdown_text(line)}" for line in lines]
     write_text(index, "\n".join([f"# {markdown_text(title)}", "", *listed, "", "\n".join(texts)]))
-    return ReportFiles(title=title, summary=tuple(lines), files=(index, *files))
+    return ReportFiles(
+        title=title,
+        summary=tuple(lines),
+        files=(index, *files),
+        tables=tuple(tables),
+        figures=tuple(figures),
+    )

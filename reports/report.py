@@ -63,8 +63,18 @@ def write_report(
             "Own numbers need a folder with results: name it with --results, or use --source paper."
         )
     chosen, others = choose_launch(results, grid=grid, name=manifest_name, profile=profile, dataset=dataset)
-    written = _report_of(chosen)(results, chosen, source=source, out=out, summary=[_which(chosen, others)])
-    return replace(written, manifest=chosen.name)
+    return write_launch(results, chosen, source=source, out=out, others=others)
+
+
+def write_launch(
+    results: Path, manifest: GridManifest, *, source: Source, out: Path, others: int = 0
+) -> ReportFiles:
+    """Write the report of one launch to the folder `out`; `others` are launches of its grid that are not
+    shown."""
+    written = _report_of(manifest)(
+        results, manifest, source=source, out=out, summary=[_which(manifest, others)]
+    )
+    return replace(written, manifest=manifest.name)
 
 
 def _command(grid: str) -> str:

@@ -71,7 +71,9 @@ def report(
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
     ] = Source.RUNS,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID, or .../html.")
+    ] = None,
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
     profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
@@ -85,6 +87,18 @@ def report(
             "--claims", help="Which claims of the paper the numbers carry; --grid: those about one table."
         ),
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that there are runs for: every grid, every search, the claims.")
+    ] = False,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help="One folder to open in a browser, offline; of everything, or of --grid alone."
+        ),
+    ] = False,
+    thumbnails: Annotated[
+        int, typer.Option(min=0, help="With --html: at most so many small pictures of cases a grid.")
+    ] = 3000,
     storage: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Where the search's trials are, if its address has a password."),
@@ -95,9 +109,26 @@ def report(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Tables and figures of a grid, or of a search, or verdicts on claims: Markdown, CSV, LaTeX, PNG, PDF."""
+    """Tables and figures of a grid, or of a search, or verdicts on claims: HTML, Markdown, CSV, LaTeX, PNG, PDF."""
     from reports.report import write_report
 
+    if html or everything:
+        from benchmark.cli.reporting import report_all, report_html
+
+        if claims or search or (everything and grid):
+            raise BenchError(
+                "--all and --html --all are of everything: leave --grid, --search and --claims out."
+            )
+        if source is Source.PAPER:
+            raise BenchError("--all and --html show own runs: use --source runs or both.")
+        if html:
+            launch = None if grid is None else (grid, manifest, profile, dataset)
+            report_html(
+                results, launch, source, out=out, thumbnails=thumbnails, mlflow=mlflow, as_json=as_json
+            )
+        else:
+            report_all(results, source, out=out, mlflow=mlflow, as_json=as_json)
+        return
     if claims:
         _report_claims(
             files,

@@ -3,7 +3,7 @@
     sync(results)           bring MLflow up to date; does nothing twice
     Mirror(results, grid)   the same every few seconds, in a process of its own, while a grid runs
     undelivered(results)    the runs MLflow does not know in their present state; asks no server
-    log_report(...)         a report's figures and tables, beside their grid
+    log_report(...)         a report's figures and tables, beside their grid; log_folder(...): a page
 
     content.py    what MLflow is to show of a results folder
     memory.py     what it has been told already
@@ -20,6 +20,6 @@ MLflow is imported when a store is opened, never by importing this package.
 
 from benchmark.tracking.mirror import Mirror
 from benchmark.tracking.store import store_uri
-from benchmark.tracking.syncing import SyncReport, log_report, sync, undelivered
+from benchmark.tracking.syncing import SyncReport, log_folder, log_report, sync, undelivered
 
-__all__ = ["Mirror", "SyncReport", "log_report", "store_uri", "sync", "undelivered"]
+__all__ = ["Mirror", "SyncReport", "log_folder", "log_report", "store_uri", "sync", "undelivered"]

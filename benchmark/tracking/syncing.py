@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.results import exclusive
 from benchmark.tracking.content import survey
@@ -111,6 +112,21 @@ def log_report(results: Path, grid_name: str, files: Sequence[Path]) -> None:
 
     Raises BenchError if MLflow cannot be reached; the files themselves are never touched.
     """
+
+    def send(client: Any, run: str) -> None:
+        for file in files:
+            client.log_artifact(run, str(file), "report")
+
+    _log(results, grid_name, send)
+
+
+def log_folder(results: Path, grid_name: str, folder: Path) -> None:
+    """Add a folder with all that is in it to the parent run of a grid, under its name; else as `log_report`."""
+    _log(results, grid_name, lambda client, run: client.log_artifacts(run, str(folder), folder.name))
+
+
+def _log(results: Path, grid_name: str, send: Callable[[Any, str], None]) -> None:
+    """`send` is called with MLflow's client and the id of the parent run."""
     uri = store_uri(results)
     selected = survey(results, [grid_name]).selected
     if not selected:
@@ -118,9 +134,7 @@ def log_report(results: Path, grid_name: str, files: Sequence[Path]) -> None:
     with exclusive(lock_file(results), wait=True):
         try:
             delivery = Delivery(results, uri, Memory(results, uri))
-            parent = delivery.parent_of(selected[-1]).mlflow_id
-            for file in files:
-                delivery.client.log_artifact(parent, str(file), "report")
+            send(delivery.client, delivery.parent_of(selected[-1]).mlflow_id)
             delivery.memory.save()
         except BenchError:
             raise

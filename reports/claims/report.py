@@ -18,7 +18,8 @@ from reports.claims.pages import claim_page
 from reports.claims.printed import VERDICT, by_claim, claims_tables, in_pages
 from reports.claims.published import PublishedNumbers
 from reports.claims.reading import Stated, choose, load_claims
-from reports.files import SHOWN, ReportFiles, write_csv, write_index
+from reports.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
+from reports.hypertext import standalone
 from reports.printing import latex, markdown, markdown_text
 from reports.publications import MIRROR_UNET
 from reports.statistics.resampling import MIN_PATIENTS
@@ -74,17 +75,19 @@ def claims_report(
     judged = judge(claims, sources)
     tables = claims_tables(judged, notes=tuple(_notes(judged, sources)))
     stem = out / "claims"
-    paths = [stem.with_name(f"claims{end}") for end in (".md", ".tex", ".csv", "_comparisons.csv")]
+    paths = [stem.with_name(f"claims{end}") for end in (".md", ".tex", ".csv", "_comparisons.csv", ".html")]
     write_text(paths[0], "\n".join(map(markdown, tables)))
     write_text(paths[1], latex(in_pages(tables)))
     write_csv(paths[2], claims_frame(judged))
     write_csv(paths[3], comparisons_frame(judged))
+    write_text(paths[4], standalone(tables))
+    written = WrittenTable(tuple(tables), tuple(paths))
     for name, found in by_claim(judged).items():
         paths.append(stem / f"{name}.md")
         write_text(paths[-1], claim_page(found))
     title = f"Claims: {SHOWN[source]}"
     texts = [*map(markdown, tables), _contents(claims)]
-    return write_index(out, title, lines=list(_lines(judged)), texts=texts, files=paths)
+    return write_index(out, title, lines=list(_lines(judged)), texts=texts, files=paths, tables=[written])
 
 
 def _contents(claims: Sequence[Stated]) -> str:

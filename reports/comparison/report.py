@@ -28,7 +28,16 @@ from reports.comparison.frames import (
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
-from reports.files import SHOWN, TWO_DECIMALS, ReportFiles, write_csv, write_index, write_table
+from reports.files import (
+    SHOWN,
+    TWO_DECIMALS,
+    ReportFiles,
+    WrittenFigure,
+    WrittenTable,
+    write_csv,
+    write_index,
+    write_table,
+)
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import Measures, usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
@@ -57,6 +66,8 @@ class Written:
     out: Path
     files: list[Path] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    tables: list[WrittenTable] = field(default_factory=list)
+    figures: list[WrittenFigure] = field(default_factory=list)
 
     def table(
         self,
@@ -68,7 +79,9 @@ class Written:
         digits: str | None = TWO_DECIMALS,
     ) -> None:
         """A `write_table` of the report's."""
-        self.files += write_table(self.out / stem, printed, layout=layout, cells=cells, digits=digits)
+        paths = write_table(self.out / stem, printed, layout=layout, cells=cells, digits=digits)
+        self.files += paths
+        self.tables.append(WrittenTable(tuple(printed), tuple(paths)))
         self.texts += map(markdown, printed)
 
 
@@ -109,7 +122,15 @@ def report(
             f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
             "--source paper prints them."
         )
-    return write_index(out, title, lines=lines, texts=written.texts, files=written.files)
+    return write_index(
+        out,
+        title,
+        lines=lines,
+        texts=written.texts,
+        files=written.files,
+        tables=written.tables,
+        figures=written.figures,
+    )
 
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
@@ -181,8 +202,10 @@ def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Writte
     stem = written.out / f"{comparison.grid}_boxes"
     title = titled(f"Table {comparison.name}: scores of single cases", lacking)
     with drawing.style():
-        written.files += drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
-    written.files.append(write_csv(stem.with_suffix(".csv"), cases))
+        paths = drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
+    paths.append(write_csv(stem.with_suffix(".csv"), cases))
+    written.files += paths
+    written.figures.append(WrittenFigure(title, box_figure.CAPTION, tuple(paths)))
     links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
     title = markdown_text(title)
     written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")

@@ -17,7 +17,7 @@ from benchmark.results import RunFolder, load_scores, read_json
 from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style
-from reports.files import ReportFiles, write_index, write_table
+from reports.files import ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.search import figures
 from reports.search.frames import (
@@ -90,6 +90,8 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
         out / "trials", [table], layout=trials.drop(columns="feasible"), cells=trials, digits=None
     )
     texts = [markdown(table)]
+    tables = [WrittenTable((table,), tuple(files))]
+    shown: list[WrittenFigure] = []
     written_grids = [
         path
         for trial in ([number] if number is not None else on_front)
@@ -99,20 +101,19 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
     pairs = _pairs(results, study, trials, best)
     if pairs:
         compared = _comparison(pairs, definition, best)
-        files += write_table(
-            out / "comparison",
-            [compared],
-            layout=_pairs_frame(pairs),
-            cells=_pairs_frame(pairs),
-            digits="%.4f",
-        )
+        frame = _pairs_frame(pairs)
+        paths = write_table(out / "comparison", [compared], layout=frame, cells=frame, digits="%.4f")
+        files += paths
+        tables.append(WrittenTable((compared,), tuple(paths)))
         texts.append(markdown(compared))
     for name, text, figure in _figures(study, trials, definition, number, pareto):
         paths = save(figure, out / name)
         files += paths
+        shown.append(WrittenFigure(text, "", tuple(paths)))
         texts.append(f"![{markdown_text(text)}]({paths[0].name})\n")
     lines = _lines(study, trials, definition, best, on_front, pairs, written_grids)
-    index = write_index(out, f"Search {study.study_name}", lines=lines, texts=texts, files=files)
+    title = f"Search {study.study_name}"
+    index = write_index(out, title, lines=lines, texts=texts, files=files, tables=tables, figures=shown)
     # Among the grids, where MLflow has its parent run.
     index = replace(index, manifest=f"search_{study.study_name}")
     facts = {

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.results import GridManifest
 from reports import drawing
 from reports.cells import Source, titled, unfinished
-from reports.files import SHOWN, ReportFiles, write_index, write_table
+from reports.files import SHOWN, ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
@@ -45,20 +45,25 @@ def report(
     ]
     files: list[Path] = []
     texts: list[str] = []
+    written: list[WrittenTable] = []
     for block in blocks:
         printed = [tables.table2(block.own, block.paper, behind=known, metric=block.metric)]
         if block.metric == "dice" and dice is not None and not uniform_counts({"dice": dice}):
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
         cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
-        files += write_table(out / block.stem, printed, layout=layout, cells=cells)
+        paths = write_table(out / block.stem, printed, layout=layout, cells=cells)
+        written.append(WrittenTable(tuple(printed), tuple(paths)))
+        files += paths
         texts += map(markdown, printed)
-    texts += _write_figures(out, dice, paper, files=files)
+    shown = _write_figures(out, dice, paper)
+    files += [path for figure in shown for path in figure.files]
+    texts += map(_figure_text, shown)
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
     lines = [*summary, *progress, *_best_lines(dice, paper)]
-    return write_index(out, title, lines=lines, texts=texts, files=files)
+    return write_index(out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown)
 
 
 @dataclass(frozen=True)
@@ -71,24 +76,27 @@ class _Block:
     paper: pd.DataFrame | None
 
 
-def _write_figures(
-    out: Path, own: pd.DataFrame | None, paper: pd.DataFrame | None, *, files: list[Path]
-) -> list[str]:
-    """Draw the figures, add their paths to `files`, and return the Markdown that shows them."""
+def _write_figures(out: Path, own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[WrittenFigure]:
+    """Draw Figures 4 to 6."""
     sources = {"Own runs": own, "Published": paper}
     panels = {title: frame for title, frame in sources.items() if frame is not None}
-    texts = []
+    written = []
     for number, text in figures.FIGURES.items():
         note = "" if own is None else unfinished(figure_cells(own, number))
         if len(panels) == 1 and own is None:
             note = "as published"
         with drawing.style():
-            files += drawing.save(figures.draw(number, panels, note=note), out / f"figure{number}")
+            paths = drawing.save(figures.draw(number, panels, note=note), out / f"figure{number}")
         title = tables.titled(f"Figure {number}. {text.title}", note)
-        links = ", ".join(f"[{kind.upper()}](figure{number}.{kind})" for kind in drawing.FORMATS)
-        caption = f"{markdown_text(text.caption)} ({links})"
-        texts.append(f"### {title}\n\n![{title}](figure{number}.png)\n\n{caption}\n")
-    return texts
+        written.append(WrittenFigure(title, text.caption, tuple(paths)))
+    return written
+
+
+def _figure_text(figure: WrittenFigure) -> str:
+    """The Markdown that shows a figure."""
+    links = ", ".join(f"[{path.suffix[1:].upper()}]({path.name})" for path in figure.files)
+    caption = f"{markdown_text(figure.caption)} ({links})"
+    return f"### {figure.title}\n\n![{figure.title}]({figure.files[0].name})\n\n{caption}\n"
 
 
 def _best_lines(own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[str]:

@@ -1,0 +1,161 @@
+// A number taken apart: the cell's runs, how they were made, and the scores of single cases it is the mean of.
+"use strict";
+(() => {
+  const { element, shown } = bench;
+
+  function find(address) {
+    const [place, key = ""] = address.split("#");
+    for (const [number, grid] of bench.report.grids.entries()) {
+      const index = grid.cells.findIndex((cell) => cell.address === place);
+      if (index >= 0) {
+        return { number, grid, index, cell: grid.cells[index],
+          measure: grid.measures.find((one) => one.key === decodeURIComponent(key)) || grid.measures[0] };
+      }
+    }
+    return null;
+  }
+
+  // The mean over cases of a fold and seed, over folds, over seeds; what is undefined is left out.
+  function means(values, cases, runs) {
+    const done = runs.filter((run) => run.state === "done");
+    const seeds = [...new Set(done.map((run) => run.seed))];
+    const ofRun = (run) => bench.mean([...values.get(run.seed)].filter((_, index) => cases.fold[index] === run.fold));
+    const bySeed = seeds.map((seed) => bench.mean(done.filter((run) => run.seed === seed).map(ofRun)));
+    return { ofRun, value: bench.mean(bySeed) };
+  }
+
+  function bySeed(content, grid, measure) {
+    return new Map(grid.seeds.map((seed, index) => [seed, bench.numbers(content.scores[measure.key][index])]));
+  }
+
+  function summary(found, sum, runs) {
+    const printed = found.cell.values[found.measure.key];
+    const done = runs.filter((run) => run.state === "done").length;
+    const same = printed != null && shown(printed) === shown(sum.value);
+    return element("dl", { class: "number" },
+      element("div", {}, element("dt", {}, `${found.measure.title} in the table`),
+        element("dd", { class: "big" }, printed == null ? "–" : shown(printed))),
+      element("div", {}, element("dt", {}, "Computed again here from the rows below"),
+        element("dd", { class: same || printed == null ? "big" : "big wrong" }, Number.isNaN(sum.value) ? "–" : shown(sum.value),
+          printed == null ? "" : same ? " ✓ the same" : " ≠ NOT the same")),
+      element("div", {}, element("dt", {}, "Runs done, of planned"), element("dd", { class: "big" }, `${done}/${runs.length}`)));
+  }
+
+  function about(content) {
+    const near = content.neighbours.map((one) => element("li", {}, `Other ${one.along} (${one.cells.join(", ")}): `
+      + `the configurations differ in ${one.differences.join("; ") || "nothing"}.`));
+    return [
+      ...content.faults.map((fault) => element("p", { class: "wrong", role: "alert" }, fault)),
+      element("ul", { class: "notes" },
+        content.published ? element("li", {}, `Published: ${content.published}`) : null,
+        ...content.remarks.map((remark) => element("li", {}, remark)), ...near),
+    ];
+  }
+
+  function runsTable(runs, sum, measure) {
+    return bench.tables.build({
+      id: "runs-table", caption: "Runs of the cell. The number is the mean over cases within a run, then folds, then seeds.",
+      columns: [{ title: "Run", align: "l" }, { title: "Fold" }, { title: "Seed" }, { title: "State", align: "l" },
+        { title: measure.title }, { title: "Git commit", align: "l" }, { title: "Device", align: "l" }],
+      rows: runs.map((run) => [
+        run.reading ? `${run.run}, read as ${run.reading}` : run.run, run.fold, run.seed,
+        run.failure ? `${run.state} (${run.failure})` : run.state,
+        run.state === "done" ? { text: shown(sum.ofRun(run)), order: sum.ofRun(run) } : "–",
+        (run.facts["Git commit"] || "–").slice(0, 12), run.facts.Device || "–"]),
+    });
+  }
+
+  function casesTable(found, content, cases) {
+    const { grid } = found;
+    const columns = grid.measures.flatMap((measure) => grid.seeds.map((seed, index) => ({
+      title: grid.seeds.length > 1 ? `${measure.heading}, seed ${seed}` : measure.heading,
+      values: bench.numbers(content.scores[measure.key][index]),
+    })));
+    const order = (value) => (Number.isFinite(value) ? value : "");
+    const rows = cases.case_id.map((name, index) => [name, cases.patient[index], cases.fold[index],
+      ...columns.map(({ values }) => ({ text: shown(values[index]), order: order(values[index]) }))])
+      .filter((_, index) => columns.some(({ values }) => values[index] !== Infinity));
+    return bench.tables.build({
+      id: "cases-table", stub: 1, rows,
+      caption: "Scores of single test cases. Undefined: there is nothing to find in the case, so that the score has no value.",
+      columns: [{ title: "Case", align: "l" }, { title: "Patient", align: "l" }, { title: "Fold" },
+        ...columns.map(({ title }) => ({ title }))],
+    });
+  }
+
+  function provenance(runs) {
+    return runs.map((run) => element("details", { class: "run" },
+      element("summary", {}, `Run ${run.run}, fold ${run.fold}, seed ${run.seed}`),
+      run.error ? element("p", { class: "wrong" }, run.error) : null,
+      element("dl", { class: "facts" }, ...Object.entries(run.facts).flatMap(([name, value]) =>
+        [element("div", {}, element("dt", {}, name), element("dd", {}, value))])),
+      run.config ? element("pre", { tabindex: "0", role: "region", "aria-label": `Configuration of run ${run.run}` }, run.config)
+        : null,
+      ...run.pictures.map((picture) => element("figure", {},
+        element("img", { src: picture.file, alt: picture.what, loading: "lazy" }), element("figcaption", {}, picture.what)))));
+  }
+
+  function measureChoice(found, onChange) {
+    const select = element("select", { id: "number-measure" }, ...found.grid.measures.map((measure) =>
+      element("option", { value: measure.key, selected: measure.key === found.measure.key }, measure.title)));
+    select.addEventListener("change", () => onChange(select.value));
+    return element("p", { class: "choices" }, element("label", { for: "number-measure" }, "Measure "), select);
+  }
+
+  async function show(view, address) {
+    const body = view.querySelector(".body");
+    const heading = view.querySelector("h2");
+    const found = find(address);
+    view.querySelector("code").textContent = `bench why '${address.replaceAll("'", "'\\''")}'`;
+    if (!found) {
+      heading.textContent = address;
+      body.replaceChildren(element("p", {}, "This page has no such number: its launch may not have been shown. "
+        + "The command above looks it up in the results."));
+      return;
+    }
+    heading.textContent = found.cell.label;
+    view.querySelector(".where").replaceChildren(element("a", { href: `#/grid/${encodeURIComponent(found.grid.name)}` },
+      `Table ${found.grid.table}`), ` – ${found.grid.name}`);
+    body.replaceChildren(element("p", { role: "status" }, "Reading the cell's cases …"));
+    let content, cases;
+    try {
+      [content, cases] = await Promise.all([bench.load(`${found.number}/${found.index}`), bench.load(`${found.number}/cases`)]);
+    } catch (error) {
+      body.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
+      return;
+    }
+    const values = bySeed(content, found.grid, found.measure);
+    const sum = means(values, cases, content.runs);
+    const tables = [runsTable(content.runs, sum, found.measure), casesTable(found, content, cases)];
+    const points = [...values].map(([seed, scores]) => ({
+      type: "box", orientation: "h", boxpoints: "all", jitter: 0.5, pointpos: 0, x: [...scores].map((v) => (Number.isFinite(v) ? v : null)),
+      text: cases.case_id.map(bench.plots.plain), name: `seed ${seed}`,
+      marker: { size: 5, opacity: 0.65 }, line: { width: 1.2 }, hovertemplate: "%{text}: %{x:.2f}<extra></extra>",
+    }));
+    const curves = bench.plots.curves(content.runs);
+    body.replaceChildren(
+      measureChoice(found, (key) => {
+        const first = found.grid.measures[0].key;
+        location.hash = bench.numberLink(key === first ? found.cell.address : `${found.cell.address}#${encodeURIComponent(key)}`);
+      }),
+      summary(found, sum, content.runs),
+      ...about(content),
+      bench.tables.framed(tables[0]),
+      element("h3", {}, "Single cases"),
+      bench.plots.figure(() => points, {
+        layout: { xaxis: { title: found.measure.title }, showlegend: false, margin: { l: 56, r: 16, t: 4, b: 44 } },
+        height: 90 + 64 * values.size,
+        label: `${found.measure.name} of single cases, a box a seed; the numbers stand in the table of cases`,
+        caption: "Every point is a test case.",
+      }),
+      bench.tables.framed(tables[1]),
+      element("h3", {}, "Training"),
+      curves.length ? element("div", { class: "side-by-side" }, ...curves)
+        : element("p", {}, "None of the runs has a training history."),
+      element("h3", {}, "How it was made"), ...provenance(content.runs));
+    bench.tables.enhance(tables[0]);
+    bench.tables.enhance(tables[1], { paging: true });
+  }
+
+  bench.cell = { show, find };
+})();

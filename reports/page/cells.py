@@ -1,0 +1,166 @@
+"""What is shown of a cell: its runs and how they were made, the scores of its cases, how training went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from reports.page.grids import ShownGrid
+from reports.page.text import packed
+from reports.provenance.trace import RunTrace, Trace
+
+MOST_POINTS = 250
+"""Of a training curve; more are not to be seen."""
+NOT_A_CURVE = ("step", "epoch", "seconds")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the page's folder, and what it shows."""
+
+    file: str
+    what: str
+
+
+def cases_content(grid: ShownGrid) -> dict[str, object]:
+    """The test cases of a launch, a list a column; all cells have their scores in this order."""
+    cases = grid.cases
+    return {
+        "case_id": cases["case_id"].astype(str).tolist(),
+        "patient": cases["patient"].astype(str).tolist(),
+        "fold": cases["fold"].astype(int).tolist(),
+    }
+
+
+def scores_content(grid: ShownGrid, cell: int) -> dict[str, list[str]]:
+    """By measure a packed array a seed, of the cell's cases."""
+    return {
+        key: [
+            packed(scores.values[cell, :, seed], scores.scored[cell, :, seed])
+            for seed in range(len(scores.seeds))
+        ]
+        for key, scores in grid.scores.items()
+    }
+
+
+def run_content(
+    run: RunTrace, parameters: int | None, history: pd.DataFrame, *, pictures: Sequence[Picture] = ()
+) -> dict[str, object]:
+    """A run of a cell with what its folder says of it."""
+    return {
+        "run": run.run_id,
+        "reading": run.reading,
+        "fold": run.fold,
+        "seed": run.seed,
+        "state": run.state,
+        "failure": run.failure,
+        "error": run.error,
+        "facts": run_facts(run, parameters),
+        "config": yaml.safe_dump(dict(run.config), sort_keys=False) if run.config else "",
+        "curves": curves(history),
+        "pictures": [{"file": picture.file, "what": picture.what} for picture in pictures],
+    }
+
+
+def run_facts(run: RunTrace, parameters: int | None) -> dict[str, str]:
+    """How a run was made, in words; what was not written down is left out."""
+    machine, data = run.machine, run.data
+    dirty = ", with changes that no commit holds" if run.commit.dirty else ""
+    told: dict[str, object] = {
+        "Git commit": f"{run.commit.commit}{dirty}",
+        "Protocol version": run.protocol,
+        "Unlike the defaults": "; ".join(
+            f"{each.key} {_value(each.here)} ({_value(each.there[0])})" for each in run.unlike_defaults
+        ),
+        "Data fingerprint": data.fingerprint,
+        "Data": data.places.get("root"),
+        "Folds": data.splits.path,
+        "Cases left out": ", ".join(data.excluded_cases),
+        "Checkpoint rule": run.checkpoint,
+        "Weights, sha256": run.weights.recorded,
+        "Scores, sha256": run.scores.recorded,
+        "Scored on the grid": run.score_grid,
+        "Device": machine.get("gpu") or machine.get("cpu") or machine.get("device"),
+        "Host": machine.get("host"),
+        "Threads": machine.get("threads"),
+        "Precision": machine.get("precision"),
+        "Optimiser steps": run.steps,
+        "Training": _seconds(run.train_seconds),
+        "Parameters": None if parameters is None else f"{parameters:,}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "Warnings": " ".join(run.warnings),
+        "Folder": run.folder,
+    }
+    if run.mlflow is not None:
+        told["MLflow"] = " ".join(filter(None, (run.mlflow.url, run.mlflow.text)))
+    return {name: str(value) for name, value in told.items() if value not in (None, "")}
+
+
+def trace_content(trace: Trace) -> dict[str, object]:
+    """What is known of a cell besides its runs: what was published of it, its neighbours, faults."""
+    published = trace.published
+    return {
+        "published": None
+        if published is None
+        else f"{published.value:.2f} ({published.source}; {published.file}, line {published.line})",
+        "neighbours": [
+            {
+                "along": near.along.replace("_", " "),
+                "cells": list(near.cells),
+                "differences": [
+                    f"{each.key}: {_value(each.here)}, there {' or '.join(map(_value, each.there))}"
+                    for each in near.differences
+                ],
+            }
+            for near in trace.neighbours
+        ],
+        "faults": list(trace.faults),
+        "remarks": list(trace.remarks),
+    }
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _seconds(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def curves(history: pd.DataFrame) -> dict[str, object]:
+    """The columns of a run's history over its steps, each at most MOST_POINTS, the last of them always there."""
+    if history.empty:
+        return {"steps": [], "series": {}}
+    history = history.iloc[thinned(len(history))]
+    steps = history["step"] if "step" in history else pd.Series(range(len(history)))
+    numbers = {
+        str(name): pd.to_numeric(history[name], errors="coerce")
+        for name in history
+        if name not in NOT_A_CURVE
+    }
+    return {
+        "steps": [int(step) for step in steps],
+        "series": {
+            name: [_five_digits(value) for value in column]
+            for name, column in numbers.items()
+            if column.notna().any()
+        },
+    }
+
+
+def _five_digits(value: float) -> float | None:
+    return None if not np.isfinite(value) else float(f"{value:.5g}")
+
+
+def thinned(n: int, most: int = MOST_POINTS) -> np.ndarray:
+    """Which of n rows are shown: evenly spread, first and last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))

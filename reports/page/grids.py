@@ -1,0 +1,169 @@
+"""What is shown of a launch: the cells of its table, their numbers, and the scores of single cases behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.results import GridManifest
+from reports.boxes import box_statistics
+from reports.frames import cells_frame
+from reports.measures import Measure, Measures, measures_of
+from reports.provenance.tables import AddressedTable, place_of, table_of
+from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.statistics.scores import CaseScores, case_scores
+from reports.table2.tables import layers_label, level_label
+
+CASE = ["case_id", "fold"]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownGrid:
+    """A launch as the page shows it.
+
+    `cells` are the planned ones of the `table`, in its order, with a column `label`; `planned` are the
+    `planned_runs`. `frames` are the `cells_frame` and `scores` the values of single cases by measure, all of
+    the same `cases` (`case_id`, `patient`, `fold`).
+    """
+
+    manifest: GridManifest
+    table: AddressedTable
+    planned: pd.DataFrame
+    cells: pd.DataFrame
+    measures: Measures
+    frames: Mapping[str, pd.DataFrame]
+    cases: pd.DataFrame
+    scores: Mapping[str, CaseScores]
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.table.place.keys)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return next(iter(self.scores.values())).seeds if self.scores else ()
+
+    def runs_of(self, cell: int) -> pd.DataFrame:
+        """The planned runs of a cell."""
+        wanted = list(self.cells.iloc[cell][self.keys])
+        return self.planned[(self.planned[self.keys] == wanted).all(axis="columns")]
+
+    def address(self, cell: int) -> str:
+        """The address of the cell's first number."""
+        return self.table.address({str(k): str(v) for k, v in self.cells.iloc[cell].items()})
+
+
+def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
+    """Read what a launch has; BenchError for a grid that has no table."""
+    planned = planned_runs(results, manifest, place_of(manifest))
+    scores = reported_scores(results, planned)
+    scored = scored_in(scores)
+    table = table_of(manifest, planned, scored)
+    keys = list(table.place.keys)
+    cells = table.cells.merge(planned[keys].drop_duplicates(), on=keys).reset_index(drop=True)
+    measures = scored_measures(table.measures, scored)
+    runs = with_means(planned, scores, measures=measures)
+    by_case = {key: case_scores(planned, scores, cells, measure) for key, measure in measures.items()}
+    cases = all_cases(by_case.values())
+    return ShownGrid(
+        manifest=manifest,
+        table=table,
+        planned=planned,
+        cells=cells.assign(label=[cell_label(cell) for cell in cells.to_dict("records")]),
+        measures=measures,
+        frames={key: cells_frame(runs, cells, measure) for key, measure in measures.items()},
+        cases=cases,
+        scores={key: on_cases(of_measure, cases) for key, of_measure in by_case.items()},
+    )
+
+
+def scored_measures(measures: Measures, scored: Scored) -> Measures:
+    """Of a table's measures those that there are scores of."""
+    several = len(scored.regions) > 1
+    return measures_of(
+        *(
+            measure
+            for measure in measures.values()
+            if measure.metric in scored.metrics
+            and (measure.region in scored.regions if measure.region else not several)
+        )
+    )
+
+
+def cell_label(cell: Mapping[Any, Any]) -> str:
+    """A cell in words: `v3, L2 + shuffling, L = {5}`, or a method's name."""
+    if "method" in cell:
+        return str(cell["method"])
+    level = level_label(str(cell["factor"]), str(cell["level"]))
+    return f"{cell['version']}, {level}, {layers_label(str(cell['shared_layers']))}"
+
+
+def all_cases(scores: Iterable[CaseScores]) -> pd.DataFrame:
+    """The cases that have a score in any measure, sorted by fold and name."""
+    frames = [of_measure.cases for of_measure in scores]
+    if not frames:
+        return pd.DataFrame({"case_id": [], "patient": [], "fold": []})
+    cases = pd.concat(frames, ignore_index=True).drop_duplicates(CASE)
+    return cases.sort_values(["fold", "case_id"], ignore_index=True)
+
+
+def on_cases(scores: CaseScores, cases: pd.DataFrame) -> CaseScores:
+    """The scores with a place for each of these cases, not scored where the measure has none."""
+    if scores.cases[CASE].equals(cases[CASE]):
+        return scores
+    places = pd.MultiIndex.from_frame(cases[CASE]).get_indexer(pd.MultiIndex.from_frame(scores.cases[CASE]))
+    shape = (scores.n_cells, len(cases), len(scores.seeds))
+    values, scored = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+    values[:, places], scored[:, places] = scores.values, scores.scored
+    return CaseScores(scores.measure, scores.cells, cases, scores.seeds, values, scored)
+
+
+def case_boxes(scores: CaseScores) -> list[list[float] | None]:
+    """For every cell low whisker, quartiles, high whisker and number of its cases (means over seeds); None
+    without a defined one."""
+    values = scores.case_values()
+    points = pd.DataFrame(
+        {"cell": np.repeat(np.arange(scores.n_cells), values.shape[1]), "value": values.ravel()}
+    )
+    found: list[list[float] | None] = [None] * scores.n_cells
+    for box in box_statistics(points, ["cell"]).to_dict("records"):
+        if box["n"]:
+            found[int(box["cell"])] = [box[name] for name in ("low", "q1", "median", "q3", "high", "n")]
+    return found
+
+
+def described(measure: Measure) -> dict[str, object]:
+    """A measure for the page's scripts."""
+    return {
+        "key": measure.key,
+        "name": measure.name,
+        "title": measure.title,
+        "heading": measure.heading,
+        "higher": measure.higher_is_better,
+    }
+
+
+def summary(grid: ShownGrid) -> dict[str, object]:
+    """What the page knows of a launch before anything of it is opened: its cells, numbers and boxes."""
+    boxes = {key: case_boxes(scores) for key, scores in grid.scores.items()}
+    return {
+        "name": grid.manifest.name,
+        "grid": grid.manifest.grid,
+        "table": grid.table.name,
+        "seeds": list(grid.seeds),
+        "measures": [described(measure) for measure in grid.measures.values()],
+        "cells": [
+            {
+                "address": grid.address(index),
+                "label": cell["label"],
+                "values": {key: frame["value"].iloc[index] for key, frame in grid.frames.items()},
+                "boxes": {key: boxes[key][index] for key in boxes},
+            }
+            for index, cell in enumerate(grid.cells.to_dict("records"))
+        ],
+    }

@@ -1,0 +1,187 @@
+"""The page's folder: `index.html` with its assets, data, pictures and the files of all reports, and `single.html`.
+
+`single.html` is the same page in one file: what a viewer shows that opens one artifact alone, as MLflow's does, or
+what is sent by mail. It has everything but the pictures and the files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.results import RunFolder, write_text, written_whole
+from benchmark.vocabulary import BenchError
+from reports.hypertext import environment
+from reports.page import assets
+from reports.page.assets import Asset
+from reports.page.cells import Picture, cases_content, run_content, scores_content, trace_content
+from reports.page.failures import wanted_thumbnails
+from reports.page.grids import ShownGrid, summary
+from reports.page.model import Page
+from reports.page.text import script_json
+from reports.provenance.trace import Links, Trace, Traces
+
+INDEX, SINGLE = "index.html", "single.html"
+OWN_FOLDERS = ("assets", "data", "files", "pictures")
+MOST_THUMBNAILS = 3000
+THUMBNAILS = "-thumbnails"
+MARK = 'name="generator" content="mirror-bench"'
+
+Thumbnail = Callable[[Path, str, str, str], bytes | None]
+"""(results, run, reading, case) -> a PNG, None where the run has none of the case."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A script element that stands in the page and is read later."""
+
+    type: str
+    text: str
+
+
+def prepare_folder(out: Path) -> None:
+    """Make the folder, or empty it of an earlier page; BenchError where something else is in it."""
+    if out.exists() and any(out.iterdir()):
+        index = out / INDEX
+        if not index.is_file() or MARK not in index.read_text(encoding="utf-8", errors="replace")[:4000]:
+            raise BenchError(
+                f"{out} is not empty, and no page of an earlier report is in it. Name another folder with --out."
+            )
+        for name in OWN_FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def write_page(
+    page: Page,
+    grids: Sequence[ShownGrid],
+    out: Path,
+    *,
+    results: Path,
+    thumbnail: Thumbnail | None = None,
+    most_thumbnails: int = MOST_THUMBNAILS,
+    links: Links | None = None,
+) -> list[Path]:
+    """Write everything but the reports' own files, which are in `out` already; the paths written, the index first."""
+    data: dict[str, str] = {}
+    pictures: list[Path] = []
+    n_thumbnails = 0
+    for number, grid in enumerate(grids):
+        data[f"{number}/cases"] = script_json(cases_content(grid))
+        drawn = _thumbnails(grid, results, thumbnail, most_thumbnails)
+        n_thumbnails += sum(map(len, drawn.values()))
+        traces = Traces(results, grid.manifest, links=links, verify=False)
+        for cell in range(len(grid.cells)):
+            trace = traces.of(grid.address(cell))
+            runs, copied = _runs(trace, out, results, names=f"{number}/{cell}")
+            pictures += copied
+            content = {
+                **trace_content(trace),
+                "runs": runs,
+                "scores": scores_content(grid, cell),
+                "thumbnails": sorted(drawn.get(cell, ())),
+            }
+            data[f"{number}/{cell}"] = script_json(content)
+            if cell in drawn:
+                data[f"{number}/{cell}{THUMBNAILS}"] = script_json(drawn[cell])
+    report = script_json(
+        {"grids": [summary(grid) for grid in grids], "thumbnails": _about_thumbnails(n_thumbnails)}
+    )
+    return [*_write_pages(page, report, data, out), *pictures]
+
+
+def _write_pages(page: Page, report: str, data: Mapping[str, str], out: Path) -> list[Path]:
+    script, style = assets.datatables()
+    plotly = assets.plotly()
+    styles = [style, *map(assets.own, assets.STYLES)]
+    early = [*map(assets.own, assets.EARLY)]
+    scripts = [script, *map(assets.own, assets.SCRIPTS)]
+    shown = {"page": page, "styles": styles, "early": early, "scripts": scripts, "report": report}
+    index = environment().get_template("page.html.j2")
+    paths = [out / INDEX, out / SINGLE]
+    write_text(paths[0], index.render(**shown, single=False, policy=policy([]), embedded={}))
+    embedded = {
+        name: Embedded("application/json", text)
+        for name, text in data.items()
+        if not name.endswith(THUMBNAILS)
+    }
+    embedded["plotly"] = Embedded("text/plain", plotly.inline)
+    inside = policy([*early, *scripts, plotly])
+    write_text(paths[1], index.render(**shown, single=True, policy=inside, embedded=embedded))
+    for asset in (*styles, *early, *scripts, plotly):
+        paths.append(out / "assets" / asset.name)
+        write_text(paths[-1], asset.text)
+    for name, text in data.items():
+        paths.append(out / "data" / f"{name}.js")
+        write_text(paths[-1], f'bench.receive("{name}",{text});\n')
+    return paths
+
+
+def policy(inside: Sequence[Asset]) -> str:
+    """The content security policy: nothing but the folder's own files, or the scripts that stand in the page itself.
+
+    Styles may be set by scripts, since the plots do so; with nothing to be fetched from, they can tell nobody.
+    """
+    allowed = " ".join(asset.digest for asset in inside) or "'self'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _runs(
+    trace: Trace, out: Path, results: Path, *, names: str
+) -> tuple[list[dict[str, object]], list[Path]]:
+    """The runs of a cell for its file, and the pictures of them that were copied."""
+    runs, copied = [], []
+    for place, run in enumerate(trace.runs):
+        folder = RunFolder(results, run.run_id)
+        pictures = []
+        for index, panel in enumerate(sorted(folder.panels.glob("*.png"))):
+            target = Path("pictures") / f"{names}-{place}-{index}.png"
+            with written_whole(out / target) as temporary:
+                shutil.copyfile(panel, temporary)
+            copied.append(out / target)
+            pictures.append(Picture(target.as_posix(), f"What every branch says of {panel.stem}"))
+        parameters = folder.record().parameters
+        runs.append(run_content(run, parameters, folder.history(), pictures=pictures))
+    return runs, copied
+
+
+def _thumbnails(
+    grid: ShownGrid, results: Path, thumbnail: Thumbnail | None, most: int
+) -> dict[int, dict[int, str]]:
+    """By cell and case the wanted thumbnails that there are, in base64: one file a cell, where thousands of pictures
+    would be a burden on any file share."""
+    if thumbnail is None or not grid.measures:
+        return {}
+    key, measure = next(iter(grid.measures.items()))
+    values = grid.scores[key].case_values()
+    found: dict[int, dict[int, str]] = {}
+    for cell, case in wanted_thumbnails(values, higher_is_better=measure.higher_is_better, most=most):
+        runs = grid.runs_of(cell)
+        fits = runs[(runs["state"] == "done") & (runs["fold"] == grid.cases["fold"].iloc[case])]
+        if fits.empty:
+            continue
+        run = fits.sort_values("seed").iloc[0]
+        png = thumbnail(
+            results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case])
+        )
+        if png is not None:
+            found.setdefault(cell, {})[case] = b64encode(png).decode("ascii")
+    return found
+
+
+def _about_thumbnails(n: int) -> str:
+    if n:
+        return (
+            "These cells have no pictures here. The page in one file has none at all; in the folder, "
+            "`bench report --html --thumbnails N` writes more of them."
+        )
+    return (
+        "There are no pictures: the runs have no projections. `bench evaluate RUN` makes those of a finished run; "
+        "new runs have them."
+    )
