@@ -86,33 +86,33 @@ def cells_frame(runs: pd.DataFrame, cells: pd.DataFrame, measure: Measure) -> pd
         .groupby(keys, as_index=False)
         .agg(n_expected=("run_id", "size"), n_unsupported=("unsupported", "sum"))
     )
-    rows = [
-        {**dict(zip(keys, key, strict=True)), **_over_folds_then_seeds(group, measure.key)}
-        for key, group in runs[runs["state"] == "done"].groupby(keys)
-    ]
-    means = ["value", "std"]
-    counts = ["n_runs", "n_undefined", "n_folds", "n_seeds", "n_cases", "n_scored", "n_defined"]
-    values = pd.DataFrame(rows, columns=[*keys, *means, *counts]).astype(dict.fromkeys(keys, str))
+    done = runs[runs["state"] == "done"]
+    values = _over_folds_then_seeds(done, keys, measure.key)
     frame = cells.merge(planned, how="left", on=keys).merge(values, how="left", on=keys)
+    means = ["value", "std"]
     frame[means] = frame[means].astype(float) * measure.scale
-    counts = ["n_runs", "n_expected", "n_unsupported", *counts[1:]]
+    counts = ["n_runs", "n_expected", "n_unsupported", "n_undefined", "n_folds", "n_seeds"]
+    counts += ["n_cases", "n_scored", "n_defined"]
     frame[counts] = frame[counts].astype(float).fillna(0).astype(int)
     return frame[[*keys, *means, *counts]]
 
 
-def _over_folds_then_seeds(runs: pd.DataFrame, key: str) -> dict[str, float]:
-    by_seed = runs.groupby("seed")[key].mean()
+def _over_folds_then_seeds(runs: pd.DataFrame, keys: list[str], key: str) -> pd.DataFrame:
+    """One row a cell that has finished runs."""
+    by_seed = runs.groupby([*keys, "seed"])[key].mean().groupby(keys)
     counts = {"n_cases": "n_cases", "n_scored": f"{key}_scored", "n_defined": f"{key}_defined"}
-    by_fold = runs.groupby("fold")[list(counts.values())].max().sum()
-    return {
-        "value": float(by_seed.mean()),
-        "std": float(by_seed.std(ddof=1)),
-        "n_runs": len(runs),
-        "n_undefined": int(runs[key].isna().sum()),
-        "n_folds": runs["fold"].nunique(),
-        "n_seeds": runs["seed"].nunique(),
-        **{name: int(by_fold[column]) for name, column in counts.items()},
+    by_fold = runs.groupby([*keys, "fold"])[list(counts.values())].max().groupby(keys).sum()
+    by_cell = runs.assign(undefined=runs[key].isna()).groupby(keys)
+    columns = {
+        "value": by_seed.mean(),
+        "std": by_seed.std(ddof=1),
+        "n_runs": by_cell.size(),
+        "n_undefined": by_cell["undefined"].sum(),
+        "n_folds": by_cell["fold"].nunique(),
+        "n_seeds": by_cell["seed"].nunique(),
+        **{name: by_fold[column] for name, column in counts.items()},
     }
+    return pd.DataFrame(columns).reset_index()
 
 
 def behind(runs: pd.DataFrame, manifest: GridManifest) -> Behind:

@@ -10,30 +10,25 @@ A table adds its coordinates (a `Place`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmark.results import CellRun, GridManifest, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.measures import MEASURES, Measure, Measures
-
-TEST_SPLIT = "test"
-SCORES = [
-    "run_id",
-    "fold",
-    "seed",
-    "reading",
-    "case_id",
-    "patient",
-    "region",
-    "metric",
-    "value",
-    "checkpoint",
-    "grid",
-]
+from reports.score_files import (
+    SCORES,
+    SOURCE,
+    TEST_SPLIT,
+    codes_of,
+    read_scores,
+    require_readings,
+    sources_of,
+)
 
 
 @dataclass(frozen=True)
@@ -104,40 +99,26 @@ def planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.Data
     return pd.DataFrame(rows, columns=[*place.keys, *facts])
 
 
-def reported_scores(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
+def reported_scores(
+    results: Path, runs: pd.DataFrame, *, metrics: Collection[str] | None = None
+) -> pd.DataFrame:
     """The columns SCORES of the test part of all finished rows of `planned_runs`, each run and reading once.
 
-    A case has no row for a region that its method cannot tell, nor for a metric that came later than the run.
+    Names are categories. A case has no row for a region that its method cannot tell, nor for a metric that
+    came later than the run. `metrics`: only these, which spares memory.
     """
-    frames = []
-    for run_id, rows in runs[runs["state"] == "done"].groupby("run_id", sort=False):
-        folder = RunFolder(results, str(run_id))
-        frames.append(of_readings(_finished(folder), folder, readings=rows["reading"]))
-    if not frames:
-        return pd.DataFrame(columns=SCORES).astype({"value": "float64"})
-    return pd.concat(frames, ignore_index=True)
-
-
-def _finished(folder: RunFolder) -> pd.DataFrame:
-    try:
-        return folder.scores()
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"Run {folder.run_id} is done, but {folder.scores_file} cannot be read ({error}). "
-            f"Remove {folder.path} and start the grid again."
-        ) from error
+    done = runs[runs["state"] == "done"]
+    readings: dict[str, list[str]] = {}
+    for run_id, reading in zip(done["run_id"], done["reading"], strict=True):
+        readings.setdefault(str(run_id), []).append(str(reading))
+    return read_scores(results, readings, metrics=metrics)
 
 
 def of_readings(scores: pd.DataFrame, folder: RunFolder, *, readings: Iterable[str]) -> pd.DataFrame:
     """Of a run's scores those on the test part with these readings; BenchError where one was not scored."""
     scores = scores.loc[scores["split"] == TEST_SPLIT, SCORES]
-    known = sorted(scores["reading"].unique())
     wanted = list(dict.fromkeys(readings))
-    if known and (unknown := [reading for reading in wanted if reading not in known]):
-        raise BenchError(
-            f"Run {folder.run_id} was not scored with the reading {unknown[0]!r}, only with {known}. "
-            f"Remove {folder.path} and start the grid again."
-        )
+    require_readings(folder, sorted(scores["reading"].unique()), wanted)
     return scores[scores["reading"].isin(wanted)]
 
 
@@ -163,42 +144,55 @@ def with_means(
     how many) and `<key>_scored` (how many have a row, defined or not). Rows that are not done have NaN and 0.
     `region`: of the measures that name none; it may be left out where there is only one.
     """
-    means = {
-        key: _means_over_cases(group, measures, region=region)
-        for key, group in scores.groupby(["run_id", "reading"], sort=False)
-    }
-    empty: dict[str, object] = {"checkpoint": "", "grid": "", "n_cases": 0}
-    for key in measures:
-        empty |= {key: float("nan"), f"{key}_defined": 0, f"{key}_scored": 0}
-    names = zip(runs["run_id"], runs["reading"], runs["state"], strict=True)
-    rows = [
-        means.get((run_id, reading), empty) if state == "done" else empty for run_id, reading, state in names
-    ]
-    return pd.concat([runs, pd.DataFrame(rows, columns=list(empty), index=runs.index)], axis="columns")
-
-
-def _means_over_cases(scores: pd.DataFrame, measures: Measures, *, region: str | None) -> dict[str, object]:
-    means: dict[str, object] = {
-        "checkpoint": _joined(scores["checkpoint"]),
-        "grid": _joined(scores["grid"]),
-        "n_cases": scores["case_id"].nunique(),
-    }
-    for key, measure in measures.items():
-        values = values_of(scores, measure if measure.region else measure.of(region or ""))
-        means |= {key: float(values.mean())}
-        means |= {f"{key}_defined": int(values.notna().sum()), f"{key}_scored": len(values)}
-    return means
-
-
-def values_of(scores: pd.DataFrame, measure: Measure) -> pd.Series:
-    """A measure's values over the cases of one run and reading, as in the results."""
-    if measure.region:
-        scores = scores[scores["region"] == measure.region]
-    elif len(regions := sorted(scores["region"].unique())) > 1:
-        raise BenchError(
-            f"Run {scores['run_id'].iloc[0]} has the regions {', '.join(regions)}; say which one the table shows."
+    sources, of_row = sources_of(scores)
+    n = len(sources)
+    means: dict[str, object] = {}
+    for name in ("checkpoint", "grid"):
+        means[name] = (
+            _distinct(of_row, scores[name]).groupby("source")["value"].agg(_joined).reindex(range(n))
         )
-    return scores.loc[scores["metric"] == measure.metric, "value"]
+    means["n_cases"] = np.bincount(_distinct(of_row, scores["case_id"])["source"], minlength=n)
+    for key, measure in measures.items():
+        rows = _rows_of(scores, of_row, measure if measure.region else measure.of(region or ""))
+        values, source = scores["value"].to_numpy(dtype=float)[rows], of_row[rows]
+        defined = ~np.isnan(values)
+        n_defined = np.bincount(source[defined], minlength=n)
+        sums = np.bincount(source[defined], values[defined], minlength=n)
+        means[key] = np.divide(sums, n_defined, out=np.full(n, np.nan), where=n_defined > 0)
+        means[f"{key}_defined"] = n_defined
+        means[f"{key}_scored"] = np.bincount(source, minlength=n)
+
+    by_source = pd.DataFrame(means).set_index(pd.MultiIndex.from_frame(sources))
+    of_run = by_source.reindex(pd.MultiIndex.from_frame(runs[SOURCE])).set_index(runs.index)
+    of_run.loc[runs["state"] != "done"] = np.nan
+    counts = ["n_cases", *(f"{key}_{kind}" for key in measures for kind in ("defined", "scored"))]
+    of_run[counts] = of_run[counts].fillna(0).astype(int)
+    of_run[["checkpoint", "grid"]] = of_run[["checkpoint", "grid"]].fillna("")
+    return pd.concat([runs, of_run], axis="columns")
+
+
+def _rows_of(scores: pd.DataFrame, of_row: np.ndarray, measure: Measure) -> np.ndarray:
+    """Which rows are of a measure; BenchError where it names no region and a run has several."""
+    rows = (scores["metric"] == measure.metric).to_numpy()
+    if measure.region:
+        return rows & (scores["region"] == measure.region).to_numpy()
+    regions = _distinct(of_row, scores["region"])
+    several = regions[regions["source"].duplicated(keep=False)]
+    if not several.empty:
+        source = several["source"].iloc[0]
+        names = sorted(several.loc[several["source"] == source, "value"])
+        run_id = scores["run_id"].iloc[int(np.argmax(of_row == source))]
+        raise BenchError(f"Run {run_id} has the regions {', '.join(names)}; say which one the table shows.")
+    return rows
+
+
+def _distinct(of_row: np.ndarray, names: pd.Series) -> pd.DataFrame:
+    """Which names each source has: its number as `source`, the name as `value`."""
+    codes, values = codes_of(names)
+    pairs = pd.unique(of_row * max(len(values), 1) + codes)
+    return pd.DataFrame(
+        {"source": pairs // max(len(values), 1), "value": values[pairs % max(len(values), 1)].astype(str)}
+    )
 
 
 def _joined(values: Iterable[str]) -> str:

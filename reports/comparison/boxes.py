@@ -8,6 +8,7 @@ from reports.boxes import box_statistics
 from reports.comparison.frames import Comparison, methods
 from reports.measures import DICE, HD95
 from reports.runs import scored_in
+from reports.score_files import SOURCE
 
 SHOWN = {measure.metric: measure for measure in (DICE, HD95)}
 BOX = ["metric", "region", "method"]
@@ -21,7 +22,7 @@ def box_cases(comparison: Comparison, planned: pd.DataFrame, scores: pd.DataFram
     scored) are means over the case's `n_seeds` runs. Methods in the table's order, regions in the data set's;
     what was not scored has no rows.
     """
-    done = planned.loc[planned["state"] == "done", ["method", "run_id", "reading"]]
+    done = planned.loc[planned["state"] == "done", ["method", *SOURCE]].astype(scores[SOURCE].dtypes)
     keys = ["region", "method", "case_id"]
     wide = (
         done.merge(scores, on=["run_id", "reading"])
@@ -43,7 +44,8 @@ def box_cases(comparison: Comparison, planned: pd.DataFrame, scores: pd.DataFram
     columns = [*BOX, "case_id", "n_seeds", "value", "missed", "invented"]
     if not blocks:
         return pd.DataFrame(columns=columns)
-    frame = pd.concat(blocks, ignore_index=True)[columns]
+    names = dict.fromkeys(keys, str)
+    frame = pd.concat([block.astype(names) for block in blocks], ignore_index=True)[columns]
     orders = {
         "metric": list(SHOWN),
         "region": list(scored_in(scores).regions),

@@ -16,6 +16,7 @@ from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.provenance.addresses import address
 from reports.runs import Scored, with_means
+from reports.score_files import SOURCE
 
 SHOWN = (HD95, SURFACE_DICE)
 
@@ -62,11 +63,11 @@ def structure_counts(planned: pd.DataFrame, scores: pd.DataFrame, *, region: str
 
     A method that was not scored in this way has NaN.
     """
-    done = planned.loc[planned["state"] == "done", ["method", "run_id", "reading"]]
+    done = planned.loc[planned["state"] == "done", ["method", *SOURCE]].astype(scores[SOURCE].dtypes)
     if region:
         scores = scores[scores["region"] == region]
-    merged = done.merge(scores, on=["run_id", "reading"])
-    by_method = merged.groupby(["method", "metric"], sort=False)["value"]
+    merged = done.merge(scores[[*SOURCE, "metric", "value"]], on=SOURCE)
+    by_method = merged.groupby(["method", "metric"], sort=False, observed=True)["value"]
     # Dice is defined where there is a reference, and nowhere else.
     counts = pd.DataFrame(
         {

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark.vocabulary import BenchError
 from reports.measures import Measure
+from reports.score_files import SOURCE, codes_of, sources_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +115,9 @@ def case_scores(
     seeds = tuple(sorted({int(seed) for seed in done["seed"]}))
     rows = scores[_of_measure(scores, measure)]
 
-    # A number for every training and reading that has scores: `source`.
-    keys = ["run_id", "reading"]
-    sources = rows[keys].drop_duplicates().astype(str).reset_index(drop=True)
-    places = done.merge(sources.assign(source=sources.index), how="inner", on=keys)
-    of_row = _numbered(rows, sources, keys)
+    # A source is a training and how its output was read.
+    sources, of_row = sources_of(rows)
+    places = done.merge(sources.assign(source=sources.index), how="inner", on=SOURCE)
     fold_of = np.full(len(sources), -1)
     fold_of[places["source"]] = places["fold"]
     used = fold_of[of_row] >= 0
@@ -168,25 +167,6 @@ def _of_measure(scores: pd.DataFrame, measure: Measure) -> np.ndarray:
     return fits
 
 
-def _numbered(rows: pd.DataFrame, known: pd.DataFrame, keys: Sequence[str]) -> np.ndarray:
-    """For every row the number of the row of `known` (all its values, each once) that it is equal to in `keys`."""
-    codes = np.zeros(len(rows), dtype=np.int64)
-    known_codes = np.zeros(len(known), dtype=np.int64)
-    for key in keys:
-        values = pd.Index(known[key].unique())
-        codes = codes * len(values) + _positions(rows[key], values)
-        known_codes = known_codes * len(values) + values.get_indexer(known[key])
-    order = np.argsort(known_codes)
-    return order[np.searchsorted(known_codes[order], codes)]
-
-
-def _positions(column: pd.Series, values: pd.Index) -> np.ndarray:
-    """Where each value stands in `values`; of a categorical column each category is looked up once."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return values.get_indexer(column.cat.categories.astype(str))[column.cat.codes]
-    return values.get_indexer(pd.Index(column.astype(str)))
-
-
 def _cases(rows: pd.DataFrame, folds: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
     """The test cases, sorted by fold and name, and for every row the number of its case."""
     names, name_of = _codes(rows["case_id"])
@@ -196,8 +176,8 @@ def _cases(rows: pd.DataFrame, folds: np.ndarray) -> tuple[pd.DataFrame, np.ndar
     )
     cases = pd.DataFrame(
         {
-            "case_id": names[keys % max(len(names), 1)].astype(str),
-            "patient": patients[patient_of[first]].astype(str),
+            "case_id": names[keys % max(len(names), 1)],
+            "patient": patients[patient_of[first]],
             "fold": folds[first].astype(int),
         }
     )
@@ -211,10 +191,10 @@ def _cases(rows: pd.DataFrame, folds: np.ndarray) -> tuple[pd.DataFrame, np.ndar
 
 
 def _codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """The values in alphabetical order, and for every row the number of its value."""
-    codes, values = pd.factorize(column)
-    names = np.asarray(values, dtype=object)
-    order = np.argsort(names.astype(str), kind="stable")
+    """The names in alphabetical order, and for every row the number of its name."""
+    codes, values = codes_of(column)
+    names = np.asarray(values, dtype=str)
+    order = np.argsort(names, kind="stable")
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
     return names[order], rank[codes]

@@ -1,0 +1,154 @@
+"""The scores of many runs at once: thousands of small Parquet files as one frame.
+
+Names stay dictionaries (pandas' categories) and rows that are not asked for are dropped batch by batch: 10,000 runs of
+200 cases are read in seconds and fit into a gigabyte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.results import SCORE_COLUMNS, RunFolder, check_scores
+from benchmark.vocabulary import BenchError
+
+TEST_SPLIT = "test"
+NAMES = ["run_id", "reading", "case_id", "patient", "region", "metric", "checkpoint", "grid"]
+NUMBERS = ["fold", "seed", "value"]
+SCORES = ["run_id", "fold", "seed", "reading", *NAMES[2:6], "value", *NAMES[6:]]
+SOURCE = ["run_id", "reading"]
+"""What scores are of: a training, and how its output was read."""
+IN_FILES = [*(name for name in NAMES if name != "run_id"), "split"]
+SCHEMA = pa.schema(
+    [(name, pa.dictionary(pa.int32(), pa.large_string())) for name in IN_FILES]
+    + [(name, pa.float64() if SCORE_COLUMNS[name] == "float64" else pa.int64()) for name in NUMBERS]
+)
+BATCH = 256
+"""Files that are in memory at a time."""
+
+
+def read_scores(
+    results: Path, readings: Mapping[str, Collection[str]], *, metrics: Collection[str] | None = None
+) -> pd.DataFrame:
+    """The columns SCORES of the test part of these runs, with these readings; names are categories.
+
+    `readings` says for every run which ones; `metrics`: only these, or all. Raises `BenchError` where a run's file
+    cannot be read, is not what this suite writes, or lacks a reading.
+    """
+    run_ids = list(readings)
+    seen: dict[str, dict[str, int]] = {name: {} for name in IN_FILES}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in SCORES}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(run_ids), BATCH):
+            batch = run_ids[start : start + BATCH]
+            tables = list(pool.map(partial(_test_rows, results), batch))
+            numbers = np.repeat(np.arange(start, start + len(batch)), [table.num_rows for table in tables])
+            rows = {"run_id": numbers, **_plain(pa.concat_tables(tables), seen)}
+            _take(rows, readings, run_ids, seen, metrics=metrics, results=results, into=columns)
+    categories = {name: list(seen[name]) for name in IN_FILES} | {"run_id": run_ids}
+    frame: dict[str, Any] = {}
+    for name in SCORES:
+        # One column after the other, so that none is in memory twice but the one.
+        parts = columns.pop(name)
+        if name in NAMES:
+            codes = np.concatenate([np.empty(0, dtype=np.int32), *parts], dtype=np.int32, casting="same_kind")
+            frame[name] = pd.Categorical.from_codes(codes, pd.Index(categories[name], dtype=str))
+        else:
+            frame[name] = np.concatenate([np.empty(0, dtype=float if name == "value" else np.int64), *parts])
+    return pd.DataFrame(frame, copy=False)
+
+
+def _test_rows(results: Path, run_id: str) -> pa.Table:
+    """The columns SCHEMA of a run's file."""
+    folder = RunFolder(results, run_id)
+    try:
+        file = pq.ParquetFile(folder.scores_file, read_dictionary=IN_FILES)
+        if set(file.schema_arrow.names) != set(SCORE_COLUMNS):
+            check_scores(file.read().to_pandas(), source=str(folder.scores_file))
+        table = file.read(columns=SCHEMA.names, use_threads=False).select(SCHEMA.names)
+        return table if table.schema.equals(SCHEMA) else table.cast(SCHEMA)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BenchError(
+            f"Run {run_id} is done, but {folder.scores_file} cannot be read ({error}). "
+            f"Remove {folder.path} and start the grid again."
+        ) from error
+
+
+def _plain(table: pa.Table, seen: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
+    """The columns as arrays, names by their numbers in `seen`, which grows."""
+    table = table.unify_dictionaries().combine_chunks()
+    columns = {}
+    for name in IN_FILES:
+        (chunk,) = table.column(name).chunks or [pa.array([], SCHEMA.field(name).type)]
+        known = seen[name]
+        numbers = [known.setdefault(str(value), len(known)) for value in chunk.dictionary.to_pylist()]
+        codes = chunk.indices.to_numpy(zero_copy_only=False)
+        columns[name] = np.array(numbers, dtype=np.int32)[codes]
+    return columns | {name: table.column(name).to_numpy() for name in NUMBERS}
+
+
+def _take(
+    rows: dict[str, np.ndarray],
+    readings: Mapping[str, Collection[str]],
+    run_ids: Sequence[str],
+    seen: dict[str, dict[str, int]],
+    *,
+    metrics: Collection[str] | None,
+    results: Path,
+    into: dict[str, list[np.ndarray]],
+) -> None:
+    """Append the rows that are asked for to the columns `into`."""
+    kept = rows["split"] == seen["split"].get(TEST_SPLIT, -1)
+    names = list(seen["reading"])
+    pairs = rows["run_id"] * len(names) + rows["reading"]
+    scored: dict[int, list[int]] = {}
+    for pair in np.unique(pairs[kept]):
+        scored.setdefault(int(pair) // len(names), []).append(int(pair) % len(names))
+    wanted = []
+    for run, there in scored.items():
+        run_id = run_ids[run]
+        require_readings(RunFolder(results, run_id), [names[one] for one in there], readings[run_id])
+        wanted += [run * len(names) + one for one in there if names[one] in readings[run_id]]
+    kept &= np.isin(pairs, wanted)
+    if metrics is not None:
+        kept &= np.isin(rows["metric"], [code for name, code in seen["metric"].items() if name in metrics])
+    for name in SCORES:
+        into[name].append(rows[name][kept])
+
+
+def require_readings(folder: RunFolder, known: Collection[str], wanted: Collection[str]) -> None:
+    """BenchError where a run that has scores was not scored with one of the readings."""
+    unknown = [reading for reading in wanted if reading not in known]
+    if known and unknown:
+        raise BenchError(
+            f"Run {folder.run_id} was not scored with the reading {unknown[0]!r}, only with {sorted(known)}. "
+            f"Remove {folder.path} and start the grid again."
+        )
+
+
+def codes_of(names: pd.Series) -> tuple[np.ndarray, pd.Index]:
+    """A number for every row, and the names by their numbers."""
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        return names.cat.codes.to_numpy().astype(np.int64), names.cat.categories
+    codes, values = pd.factorize(names)
+    return codes.astype(np.int64), pd.Index(values)
+
+
+def sources_of(scores: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The SOURCE of the scores, each once, in the order of its first row; and for every row the number of its
+    source."""
+    runs, run_ids = codes_of(scores["run_id"])
+    ways, readings = codes_of(scores["reading"])
+    n = max(len(readings), 1)
+    of_row, pairs = pd.factorize(runs * n + ways)
+    sources = pd.DataFrame({"run_id": run_ids[pairs // n], "reading": readings[pairs % n]})
+    return sources.astype(str), of_row
