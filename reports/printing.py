@@ -113,6 +113,9 @@ LATEX_SIGNS = {
     "✓": r"$\surd$",
     "³": r"$^3$",
     "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "≃": r"$\simeq$",
+    "∼": r"$\sim$",
     "≤": r"$\leq$",
     "…": r"\ldots{}",
 }

@@ -21,6 +21,15 @@ from reports.report import write_report
 FIGURES = [f"figure{number}.{kind}" for number in (4, 5, 6) for kind in ("png", "pdf", "svg")]
 TABLES = [f"{stem}{end}" for stem in ("table2",) for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 VOLUMES = [name.replace("table2", f"table2_{metric}") for metric in ("fpv_ml", "fnv_ml") for name in TABLES]
+STATISTICS = [
+    name.replace(stem, f"{stem}_statistics", 1)
+    for stem, names in (
+        ("table2", TABLES),
+        ("table2_fpv_ml", VOLUMES[: len(TABLES)]),
+        ("table2_fnv_ml", VOLUMES[len(TABLES) :]),
+    )
+    for name in names
+]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +67,7 @@ def test_the_published_report_needs_no_results_and_is_the_same_each_time(tmp_pat
 
 def test_the_index_embeds_every_table_and_figure(tmp_path: Path, results: Path) -> None:
     report = write_report(results, source="both", out=tmp_path / "out")
-    assert [path.name for path in report.files] == ["report.md", *TABLES, *VOLUMES, *FIGURES]
+    assert [path.name for path in report.files] == ["report.md", *TABLES, *VOLUMES, *STATISTICS, *FIGURES]
     text = report.files[0].read_text(encoding="utf-8")
     for number in (4, 5, 6):
         assert f"](figure{number}.png)" in text
@@ -132,6 +141,7 @@ def test_unknown_grids_and_sources_are_refused(tmp_path: Path) -> None:
 
 COSTS = [f"table3_costs{end}" for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 BOXES = [f"table3_boxes.{kind}" for kind in ("png", "pdf", "csv")]
+TOLD_APART = [f"table3_statistics{end}" for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 SCORES = [f"table3{end}" for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 
 
@@ -165,7 +175,7 @@ def test_a_published_table_of_methods_needs_no_results_and_has_no_costs(tmp_path
 
 def test_a_table_of_methods_comes_with_its_costs_and_box_plots(tmp_path: Path, comparisons: Path) -> None:
     report = write_report(comparisons, grid="table3", source="both", out=tmp_path / "out")
-    assert [path.name for path in report.files] == ["report.md", *SCORES, *COSTS, *BOXES]
+    assert [path.name for path in report.files] == ["report.md", *SCORES, *TOLD_APART, *COSTS, *BOXES]
     assert report.title == "Table 3: own runs beside the published numbers – unfinished: 2 of 11 methods"
     assert report.summary[2:4] == (
         "Own best: Dice [%] 60.00 (PET); FPV [ml] 1.00 (Mirror U-Net v3); FNV [ml] 1.00 (PET, and 1 equal).",

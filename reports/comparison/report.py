@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmark.results import GridManifest
 from reports import drawing
-from reports.cells import Source, titled, unfinished
+from reports.cells import STANDING, Source, titled, unfinished
 from reports.comparison import box_figure, modalities, surfaces, tables
 from reports.comparison.boxes import box_cases
 from reports.comparison.costs import costs_frame, joint_trainings, run_costs
@@ -28,6 +28,7 @@ from reports.comparison.frames import (
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
+from reports.comparison.standing import comparison_standing_notes, comparison_standings, statistics
 from reports.files import (
     SHOWN,
     TWO_DECIMALS,
@@ -44,6 +45,7 @@ from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.statistics.tables import count_notes
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Own:
     scored: Scored
     runs: pd.DataFrame
     frames: Frames
+    standings: Frames
     behind: Behind
 
 
@@ -107,7 +110,7 @@ def report(
     written = Written(out)
     _write_scores(comparison, own, paper, written)
     if own is not None and own.behind.n_runs:
-        for write in (_write_surfaces, _write_costs, _write_modalities, _write_boxes):
+        for write in (_write_statistics, _write_surfaces, _write_costs, _write_modalities, _write_boxes):
             write(comparison, own, lacking, written)
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
@@ -140,9 +143,13 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
     scored = scored_in(scores)
     comparison = on_data(comparison, scored)
     runs = with_means(planned, scores, measures=comparison.measures)
-    frames = comparison_frames(comparison, runs)
     known = checked(behind(runs, manifest), results, runs)
-    return comparison, Own(results, planned, scores, scored, runs, frames, known)
+    stand = comparison_standings(comparison, planned, scores)
+    frames = {
+        key: frame.merge(stand[key][["method", *STANDING]], on="method")
+        for key, frame in comparison_frames(comparison, runs).items()
+    }
+    return comparison, Own(results, planned, scores, scored, runs, frames, stand, known)
 
 
 def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:
@@ -157,6 +164,7 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
         behind=own.behind if own is not None else None,
         with_paper=bool(paper),
         remarks=said,
+        standing=comparison_standing_notes(comparison, own.standings, paper) if own is not None else (),
     )
     printed = [tables.comparison_table(comparison, frames, paper or None, facts=facts, notes=tuple(notes))]
     if frames is not None and not uniform_counts(frames):
@@ -169,10 +177,19 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
     )
 
 
+def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    frames = own.standings
+    layout = pd.concat([frame.assign(metric=key) for key, frame in frames.items()], ignore_index=True)
+    printed = statistics(comparison, frames, note=lacking)
+    written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=layout)
+
+
 def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
     if surfaces.has_surfaces(own.scored):
         frame = surfaces.surfaces_frame(comparison, own.planned, own.scores, regions=own.scored.named_regions)
+        counts = tuple(count_notes(own.standings, comparison.measures))
         printed = surfaces.surfaces_table(comparison, frame, note=lacking)
+        printed = replace(printed, notes=(*printed.notes, *counts))
         layout = surfaces.surfaces_csv(frame)
         written.table(f"{comparison.grid}_surfaces", [printed], layout=layout, cells=frame)
 
@@ -187,10 +204,13 @@ def _write_costs(comparison: Comparison, own: Own, lacking: str, written: Writte
 
 
 def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    whole = comparison
     comparison = replace(comparison, measures=usual_measures(own.scored.regions, own.scored.metrics))
     frame = modalities.modalities_frame(comparison, own.results, own.planned, own.scores)
     if not frame.empty:
+        counts = tuple(count_notes(own.standings, whole.measures))
         printed = modalities.modalities_table(comparison, frame, note=lacking)
+        printed = replace(printed, notes=(*printed.notes, *counts))
         layout = modalities.modalities_csv(comparison, frame)
         written.table(f"{comparison.grid}_without", [printed], layout=layout, cells=frame)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -13,9 +13,14 @@ from reports.publications import MIRROR_UNET
 
 
 def table2_notes(
-    own: pd.DataFrame | None, paper: pd.DataFrame | None, *, behind: Behind | None, measure: Measure
+    own: pd.DataFrame | None,
+    paper: pd.DataFrame | None,
+    *,
+    behind: Behind | None,
+    measure: Measure,
+    standing: Sequence[str] = (),
 ) -> Iterator[str]:
-    """All notes of Table 2, for own and published numbers as given."""
+    """All notes of Table 2, for own and published numbers as given; `standing` are those of the statistics."""
     best = "Best" if measure.higher_is_better else "Best (lowest)"
     among = "" if own is None or progress(own).finished else ", among the cells that are there"
     yield (
@@ -24,5 +29,6 @@ def table2_notes(
     )
     if own is not None and behind is not None:
         yield from own_notes({measure.metric: own}, behind)
+        yield from standing
     if paper is not None:
         yield from MIRROR_UNET[2].notes(behind)

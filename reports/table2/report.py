@@ -10,17 +10,19 @@ import pandas as pd
 
 from benchmark.results import GridManifest
 from reports import drawing
-from reports.cells import Source, titled, unfinished
+from reports.cells import STANDING, Source, titled, unfinished
 from reports.files import SHOWN, ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
-from reports.runs import run_cells
-from reports.table2 import figures, tables
+from reports.runs import planned_runs, reported_scores, with_means
+from reports.table2 import figures, standing, tables
 from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
 from reports.table2.tables import layers_label, level_label
+
+STOOD = [*CELL, *STANDING]
 
 
 def report(
@@ -28,13 +30,18 @@ def report(
 ) -> ReportFiles:
     """Write all files of Table 2 to `out`; `summary` comes first in the lines for the terminal."""
     own: dict[str, pd.DataFrame] = {}
+    stand: standing.Standings = {}
     known: Behind | None = None
     if results is not None and manifest is not None:
-        runs = run_cells(results, manifest, PLACE)
+        planned = planned_runs(results, manifest, PLACE)
+        scores = reported_scores(results, planned, metrics=standing.METRICS)
+        runs = with_means(planned, scores)
         known = checked(behind(runs, manifest), results, runs)
         if source == "runs":
             require_finished(known, grid=manifest.grid, results=results)
         own = {metric: table2_frame(runs, metric=metric) for metric in MEASURES}
+        stand = standing.table2_standings(planned, scores)
+        own = {metric: frame.merge(stand[metric][STOOD], on=CELL) for metric, frame in own.items()}
     paper = published_table2() if source in ("paper", "both") else None
     dice = own.get("dice")
 
@@ -47,7 +54,8 @@ def report(
     texts: list[str] = []
     written: list[WrittenTable] = []
     for block in blocks:
-        printed = [tables.table2(block.own, block.paper, behind=known, metric=block.metric)]
+        said = standing.table2_standing_notes(stand, block.metric, block.paper)
+        printed = [tables.table2(block.own, block.paper, behind=known, metric=block.metric, standing=said)]
         if block.metric == "dice" and dice is not None and not uniform_counts({"dice": dice}):
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
@@ -56,6 +64,13 @@ def report(
         written.append(WrittenTable(tuple(printed), tuple(paths)))
         files += paths
         texts += map(markdown, printed)
+    if stand:
+        for metric, frame in stand.items():
+            printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
+            paths = write_table(out / standing.stem(metric), printed, layout=frame, cells=frame)
+            written.append(WrittenTable(tuple(printed), tuple(paths)))
+            files += paths
+            texts += map(markdown, printed)
     shown = _write_figures(out, dice, paper)
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)

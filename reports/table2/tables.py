@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,7 +31,12 @@ def level_label(factor: str, level: str) -> str:
 
 
 def table2(
-    own: pd.DataFrame | None, paper: pd.DataFrame | None, *, behind: Behind | None, metric: str = "dice"
+    own: pd.DataFrame | None,
+    paper: pd.DataFrame | None,
+    *,
+    behind: Behind | None,
+    metric: str = "dice",
+    standing: Sequence[str] = (),
 ) -> PrintedTable:
     """Table 2 in the paper's layout, best of each box bold, best of each version underlined.
 
@@ -50,7 +55,7 @@ def table2(
         title=titled(
             f"Mirror U-Net v1 to v4 by shared layers L: mean {measure.title}{whose}", unfinished(own)
         ),
-        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure)),
+        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure, standing=standing)),
     )
 
 
