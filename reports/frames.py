@@ -76,8 +76,9 @@ def cells_frame(runs: pd.DataFrame, cells: pd.DataFrame, measure: Measure) -> pd
     `n_runs` of `n_expected` runs are done, `n_unsupported` cannot be, since the method does not serve the
     data set. `n_undefined` of the finished have no case for which the metric is defined and do not enter the
     mean. `n_cases` counts each fold's test cases once, however many seeds there are; `n_scored` those that
-    have a score, defined or not; `n_defined` those with a defined value. Cells without a finished run have
-    NaN and counts of 0.
+    have a score, defined or not; `n_defined` those with a defined value; `n_missed` those whose whole structure was
+    missed, the mean over seeds (NaN where that was not scored). Cells without a finished run have NaN and
+    counts of 0.
     """
     keys = list(cells.columns)
     unsupported = runs["failure"].eq("unsupported")
@@ -94,7 +95,7 @@ def cells_frame(runs: pd.DataFrame, cells: pd.DataFrame, measure: Measure) -> pd
     counts = ["n_runs", "n_expected", "n_unsupported", "n_undefined", "n_folds", "n_seeds"]
     counts += ["n_cases", "n_scored", "n_defined"]
     frame[counts] = frame[counts].astype(float).fillna(0).astype(int)
-    return frame[[*keys, *means, *counts]]
+    return frame[[*keys, *means, *counts, "n_missed"]]
 
 
 def _over_folds_then_seeds(runs: pd.DataFrame, keys: list[str], key: str) -> pd.DataFrame:
@@ -111,6 +112,7 @@ def _over_folds_then_seeds(runs: pd.DataFrame, keys: list[str], key: str) -> pd.
         "n_folds": by_cell["fold"].nunique(),
         "n_seeds": by_cell["seed"].nunique(),
         **{name: by_fold[column] for name, column in counts.items()},
+        "n_missed": runs.groupby([*keys, "seed"])[f"{key}_missed"].sum(min_count=1).groupby(keys).mean(),
     }
     return pd.DataFrame(columns).reset_index()
 

@@ -11,7 +11,7 @@ A table adds its coordinates (a `Place`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ from reports.score_files import (
     require_readings,
     sources_of,
 )
+
+MISSED = "missed"
+"""The metric that is 1 where a whole structure was missed."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ def with_means(
 
     Further columns: `checkpoint`, `grid` and `n_cases`, and for every measure its key (the mean over the test
     cases for which it is defined; Dice as a fraction, volumes in ml, distances in mm), `<key>_defined` (over
-    how many) and `<key>_scored` (how many have a row, defined or not). Rows that are not done have NaN and 0.
+    how many), `<key>_scored` (how many have a row, defined or not) and `<key>_missed` (in how many the whole
+    structure was missed; NaN where that was not scored). Rows that are not done have NaN and 0.
     `region`: of the measures that name none; it may be left out where there is only one.
     """
     sources, of_row = sources_of(scores)
@@ -153,14 +157,12 @@ def with_means(
         )
     means["n_cases"] = np.bincount(_distinct(of_row, scores["case_id"])["source"], minlength=n)
     for key, measure in measures.items():
-        rows = _rows_of(scores, of_row, measure if measure.region else measure.of(region or ""))
-        values, source = scores["value"].to_numpy(dtype=float)[rows], of_row[rows]
-        defined = ~np.isnan(values)
-        n_defined = np.bincount(source[defined], minlength=n)
-        sums = np.bincount(source[defined], values[defined], minlength=n)
+        shown = measure if measure.region else measure.of(region or "")
+        sums, n_defined, n_scored = _sums(scores, of_row, shown, n=n)
         means[key] = np.divide(sums, n_defined, out=np.full(n, np.nan), where=n_defined > 0)
-        means[f"{key}_defined"] = n_defined
-        means[f"{key}_scored"] = np.bincount(source, minlength=n)
+        means[f"{key}_defined"], means[f"{key}_scored"] = n_defined, n_scored
+        missed, _, told = _sums(scores, of_row, replace(shown, metric=MISSED), n=n)
+        means[f"{key}_missed"] = np.where(told > 0, missed, np.nan)
 
     by_source = pd.DataFrame(means).set_index(pd.MultiIndex.from_frame(sources))
     of_run = by_source.reindex(pd.MultiIndex.from_frame(runs[SOURCE])).set_index(runs.index)
@@ -169,6 +171,20 @@ def with_means(
     of_run[counts] = of_run[counts].fillna(0).astype(int)
     of_run[["checkpoint", "grid"]] = of_run[["checkpoint", "grid"]].fillna("")
     return pd.concat([runs, of_run], axis="columns")
+
+
+def _sums(
+    scores: pd.DataFrame, of_row: np.ndarray, measure: Measure, *, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[source]: the sum of the measure's values, how many are defined, and how many there are."""
+    rows = _rows_of(scores, of_row, measure)
+    values, source = scores["value"].to_numpy(dtype=float)[rows], of_row[rows]
+    defined = ~np.isnan(values)
+    return (
+        np.bincount(source[defined], values[defined], minlength=n),
+        np.bincount(source[defined], minlength=n),
+        np.bincount(source, minlength=n),
+    )
 
 
 def _rows_of(scores: pd.DataFrame, of_row: np.ndarray, measure: Measure) -> np.ndarray:

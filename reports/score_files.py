@@ -29,9 +29,10 @@ SOURCE = ["run_id", "reading"]
 """What scores are of: a training, and how its output was read."""
 IN_FILES = [*(name for name in NAMES if name != "run_id"), "split"]
 SCHEMA = pa.schema(
-    [(name, pa.dictionary(pa.int32(), pa.large_string())) for name in IN_FILES]
+    [(name, pa.dictionary(pa.int32(), pa.string())) for name in IN_FILES]
     + [(name, pa.float64() if SCORE_COLUMNS[name] == "float64" else pa.int64()) for name in NUMBERS]
 )
+MOSTLY_CONSTANT = {"reading", "region", "checkpoint", "grid", "split", "fold", "seed"}
 BATCH = 256
 """Files that are in memory at a time."""
 
@@ -50,7 +51,7 @@ def read_scores(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(run_ids), BATCH):
             batch = run_ids[start : start + BATCH]
-            tables = list(pool.map(partial(_test_rows, results), batch))
+            tables = list(pool.map(partial(_columns, results), batch))
             numbers = np.repeat(np.arange(start, start + len(batch)), [table.num_rows for table in tables])
             rows = {"run_id": numbers, **_plain(pa.concat_tables(tables), seen)}
             _take(rows, readings, run_ids, seen, metrics=metrics, results=results, into=columns)
@@ -67,20 +68,61 @@ def read_scores(
     return pd.DataFrame(frame, copy=False)
 
 
-def _test_rows(results: Path, run_id: str) -> pa.Table:
+def _columns(results: Path, run_id: str) -> pa.Table:
     """The columns SCHEMA of a run's file."""
     folder = RunFolder(results, run_id)
     try:
         file = pq.ParquetFile(folder.scores_file, read_dictionary=IN_FILES)
         if set(file.schema_arrow.names) != set(SCORE_COLUMNS):
             check_scores(file.read().to_pandas(), source=str(folder.scores_file))
-        table = file.read(columns=SCHEMA.names, use_threads=False).select(SCHEMA.names)
-        return table if table.schema.equals(SCHEMA) else table.cast(SCHEMA)
+        alike = _constants(file.metadata)
+        read = file.read(columns=[name for name in SCHEMA.names if name not in alike], use_threads=False)
+        arrays = [
+            _repeated(alike[field.name], read.num_rows, field.type)
+            if field.name in alike
+            else read.column(field.name)
+            for field in SCHEMA
+        ]
+        return pa.table(
+            [
+                array if array.type == field.type else array.cast(field.type)
+                for array, field in zip(arrays, SCHEMA, strict=True)
+            ],
+            schema=SCHEMA,
+        )
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BenchError(
             f"Run {run_id} is done, but {folder.scores_file} cannot be read ({error}). "
             f"Remove {folder.path} and start the grid again."
         ) from error
+
+
+def _constants(file: pq.FileMetaData) -> dict[str, str | int]:
+    """Columns that the file's own statistics show to hold one value throughout; they need not be decoded.
+
+    Most of the time of a small file goes into decoding, and most of its columns are of this kind.
+    """
+    if file.num_row_groups != 1 or not file.num_rows:
+        return {}
+    group = file.row_group(0)
+    alike = {}
+    for number in range(group.num_columns):
+        column = group.column(number)
+        name = column.path_in_schema
+        if name not in MOSTLY_CONSTANT:
+            continue
+        known = column.statistics
+        if known is not None and known.has_min_max and known.null_count == 0 and known.min == known.max:
+            alike[name] = known.min
+    return alike
+
+
+def _repeated(value: str | int, n: int, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(n, dtype=np.int32)), pa.array([value], kind.value_type)
+        )
+    return pa.array(np.full(n, value), kind)
 
 
 def _plain(table: pa.Table, seen: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
@@ -111,16 +153,16 @@ def _take(
     names = list(seen["reading"])
     pairs = rows["run_id"] * len(names) + rows["reading"]
     scored: dict[int, list[int]] = {}
-    for pair in np.unique(pairs[kept]):
+    for pair in pd.unique(pairs[kept]):
         scored.setdefault(int(pair) // len(names), []).append(int(pair) % len(names))
-    wanted = []
+    wanted = np.zeros(len(run_ids) * len(names), dtype=bool)
     for run, there in scored.items():
         run_id = run_ids[run]
         require_readings(RunFolder(results, run_id), [names[one] for one in there], readings[run_id])
-        wanted += [run * len(names) + one for one in there if names[one] in readings[run_id]]
-    kept &= np.isin(pairs, wanted)
+        wanted[[run * len(names) + one for one in there if names[one] in readings[run_id]]] = True
+    kept &= wanted[pairs]
     if metrics is not None:
-        kept &= np.isin(rows["metric"], [code for name, code in seen["metric"].items() if name in metrics])
+        kept &= np.array([name in metrics for name in seen["metric"]], dtype=bool)[rows["metric"]]
     for name in SCORES:
         into[name].append(rows[name][kept])
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import gc
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from made_scores import scores_from
 from scipy import stats
 
-from reports.statistics.paired import cohens_dz, compare, compare_all, holm, rank_biserial, signed_rank_p
+from reports.statistics.paired import (
+    cohens_dz,
+    compare,
+    compare_all,
+    holm,
+    pair_ps,
+    rank_biserial,
+    signed_rank_p,
+    signed_rank_ps,
+)
 from reports.statistics.resampling import interval, resampled_means, weighted_means
 
 NAN = float("nan")
@@ -49,6 +58,29 @@ def test_many_differences_have_the_normal_approximation_of_cureton() -> None:
     mean = (n * (n + 1) - zeros * (zeros + 1)) / 4
     variance = (n * (n + 1) * (2 * n + 1) - zeros * (zeros + 1) * (2 * zeros + 1)) / 24
     assert signed_rank_p(differences) == pytest.approx(2 * stats.norm.sf(abs(above - mean) / variance**0.5))
+
+
+@pytest.mark.parametrize("n", [6, 9, 13, 14, 30, 50, 51, 90])
+def test_many_pairs_have_the_p_that_scipy_chooses_for_each(n: int) -> None:
+    generator = np.random.default_rng(n)
+    plain = generator.normal(0.3, 1, (6, n))
+    differences = np.concatenate([plain, plain.round(1), plain * (generator.random((6, n)) < 0.6)])
+    expected = [stats.wilcoxon(row, zero_method="pratt", method="auto").pvalue for row in differences]
+    np.testing.assert_allclose(signed_rank_ps(differences), expected)
+    assert signed_rank_ps(np.zeros((2, n))).tolist() == [1, 1]
+
+
+def test_pairs_of_cells_have_the_p_of_their_comparison() -> None:
+    generator = np.random.default_rng(2)
+    values = generator.random((5, 30, 2)) * 100
+    values[:, 3] = NAN
+    values[1, 4:7] = NAN
+    values[2] = NAN
+    values[4] = values[0] + 0.1
+    scores = scores_from(values, patients=[0, 0, 1, 1, *range(26)])
+    pairs = list(combinations(range(5), 2))
+    np.testing.assert_allclose(pair_ps(scores, pairs), [one.p for one in compare_all(scores, pairs)])
+    assert pair_ps(scores, []).tolist() == []
 
 
 def test_fewer_than_six_patients_have_no_p_and_no_interval() -> None:

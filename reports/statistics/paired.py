@@ -27,6 +27,8 @@ from reports.statistics.resampling import (
 )
 from reports.statistics.scores import CaseScores, mean_of_defined
 
+ENUMERATED, EXACT = 13, 50
+"""Patients up to which p is exact: by enumeration of all signs, and by the distribution without ties."""
 EQUAL_DECIMALS = 9
 """Differences, in the printed unit, that agree so far differ by floating-point rounding alone."""
 
@@ -109,16 +111,62 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """The two-sided p of Wilcoxon's signed-rank test, zeros after Pratt; NaN with fewer than MIN_PATIENTS.
+    """The two-sided p of Wilcoxon's signed-rank test, zeros after Pratt; NaN with fewer than MIN_PATIENTS."""
+    return float(signed_rank_ps(np.asarray(differences, dtype=float)[None])[0])
 
-    SciPy's `auto`: exact up to 50 differences without ties and zeros, all 2^n signs up to 13 with them, else the
-    normal approximation with Cureton's variance.
+
+def signed_rank_ps(differences: np.ndarray) -> np.ndarray:
+    """[pair]: the p of every row of `differences` [pair, patient].
+
+    Exact up to ENUMERATED patients, over all 2^n signs of the ranks, whatever ties and zeros there are; exact by
+    SciPy up to 50 without ties and zeros; else the normal approximation with the variances of Cureton (zeros)
+    and of ties. SciPy's documentation recommends these, and its `auto` chooses the same.
     """
-    if len(differences) < MIN_PATIENTS:
-        return np.nan
-    if not differences.any():
-        return 1.0
-    return float(stats.wilcoxon(differences, zero_method="pratt", method="auto").pvalue)
+    n_pairs, n = differences.shape
+    if n < MIN_PATIENTS:
+        return np.full(n_pairs, np.nan)
+    if n <= ENUMERATED:
+        return _enumerated_ps(differences)
+    sizes = np.sort(np.abs(differences), axis=1)
+    tied = (sizes[:, 0] == 0) | (np.diff(sizes, axis=1) == 0).any(axis=1)
+    exact = ~tied & (n <= EXACT)
+    p = np.ones(n_pairs)
+    for rows, method in ((exact, "exact"), (~exact & differences.any(axis=1), "asymptotic")):
+        if rows.any():
+            tested = stats.wilcoxon(differences[rows], zero_method="pratt", method=method, axis=1)
+            p[rows] = tested.pvalue
+    return p
+
+
+def _enumerated_ps(differences: np.ndarray) -> np.ndarray:
+    n = differences.shape[1]
+    ranks = stats.rankdata(np.abs(differences), axis=1) * (differences != 0)
+    signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    p = np.empty(len(differences))
+    for start in range(0, len(differences), 256):
+        part = slice(start, start + 256)
+        observed = np.abs((np.sign(differences[part]) * ranks[part]).sum(axis=1))
+        # Ranks are halves, so that sums are exact.
+        p[part] = (np.abs(signs @ ranks[part].T) >= observed).mean(axis=0)
+    return p
+
+
+def pair_ps(scores: CaseScores, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """[pair]: the p of `compare` for many pairs of cells at once."""
+    values = scores.case_values()
+    defined = ~np.isnan(values)
+    masks, mask_of = np.unique(defined, axis=0, return_inverse=True)
+    mask_of = mask_of.reshape(-1)
+    p = np.full(len(pairs), np.nan)
+    first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
+    for number, mask in enumerate(masks):
+        rows = np.flatnonzero((mask_of[first] == number) & (mask_of[second] == number))
+        if len(rows) and mask.any():
+            means = _means_of_patients(scores.patients[mask], values[:, mask])
+            p[rows] = signed_rank_ps(_rounded(means[first[rows]] - means[second[rows]]))
+    for row in np.flatnonzero(mask_of[first] != mask_of[second]):
+        p[row] = signed_rank_p(_patient_means(scores, values[first[row]] - values[second[row]]))
+    return p
 
 
 def rank_biserial(differences: np.ndarray) -> float:
@@ -140,11 +188,25 @@ def cohens_dz(differences: np.ndarray) -> float:
 
 
 def _patient_means(scores: CaseScores, differences: np.ndarray) -> np.ndarray:
-    """[patient]: the mean difference of every patient who has one."""
+    """[patient]: the mean of [case] of every patient who has one."""
     paired = ~np.isnan(differences)
-    _, patient_of = np.unique(scores.patients[paired], return_inverse=True)
-    means = np.bincount(patient_of, differences[paired]) / np.bincount(patient_of)
-    return means.round(EQUAL_DECIMALS) + 0.0
+    return _rounded(_means_of_patients(scores.patients[paired], differences[None, paired])[0])
+
+
+def _means_of_patients(patients: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[row, patient]: the means of `values` [row, case] over each patient's cases."""
+    _, patient_of = np.unique(patients, return_inverse=True)
+    order = np.argsort(patient_of, kind="stable")
+    if not len(order):
+        return np.empty((len(values), 0))
+    counts = np.bincount(patient_of)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return np.add.reduceat(values[:, order], starts, axis=1) / counts
+
+
+def _rounded(differences: np.ndarray) -> np.ndarray:
+    """Without what floating-point rounding adds; -0.0 is 0.0."""
+    return differences.round(EQUAL_DECIMALS) + 0.0
 
 
 def _over_folds(scores: CaseScores, differences: np.ndarray) -> float:

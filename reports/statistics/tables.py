@@ -115,15 +115,15 @@ def statistics_notes(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Gro
     if groupings:
         yield (
             "The best is compared with each other cell of its group on the cases that both have. p: Wilcoxon's "
-            "signed-rank test over patients, two-sided, zeros after Pratt, adjusted by Holm over all comparisons of "
-            "the table. r: matched-pairs rank-biserial correlation, from −1 to 1, above 0 where the best has the "
-            "higher scores. The best was chosen by the same scores, which flatters it."
+            "signed-rank test over patients, two-sided, zeros after Pratt, adjusted by Holm over all pairs of cells "
+            "that compete, since the best was chosen by the same scores. r: matched-pairs rank-biserial correlation, "
+            "from −1 to 1, above 0 where the best has the higher scores."
         )
     yield (
         "n used: cases with a defined score. n undefined: scored cases without one. n missed: cases in which nothing "
         "of the lesion (or structure) was found, of those that have one, over all finished runs."
     )
-    yield from untested_note(frames, groupings)
+    yield from unjudged_note(frames, groupings)
 
 
 def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
@@ -140,24 +140,15 @@ def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
-def untested_note(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
-    """That, and why, comparisons have no p."""
-    if not groupings:
-        return
-    pairs = pd.concat(
-        [
-            pd.DataFrame({"difference": frame[f"{g.name}_difference"], "p": frame[f"{g.name}_p"]})
-            for frame in frames.values()
-            for g in groupings
-        ]
-    )
-    untested = int((pairs["difference"].notna() & pairs["p"].isna()).sum())
-    if untested:
-        whole = "No comparison was" if not pairs["p"].notna().any() else f"{untested} comparisons were not"
-        yield (
-            f"{whole} tested: with fewer than {MIN_PATIENTS} patients that both cells have a score of, no difference "
-            "could be significant."
-        )
+def unjudged_note(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
+    """Where nothing is marked because nothing could be significant."""
+    for g in groupings:
+        compared = any(frame[f"{g.name}_difference"].notna().any() for frame in frames.values())
+        if compared and not any(frame[f"{g.name}_judged"].any() for frame in frames.values()):
+            yield (
+                f"Differences from the best of {g.best_of} are not marked: with so few patients and so many pairs none "
+                f"could be significant (at least {MIN_PATIENTS} patients, and 2 / 2^n at most {LEVEL:g} / pairs)."
+            )
 
 
 def standing_notes(
@@ -167,17 +158,15 @@ def standing_notes(
 
     `where` names the table of statistics.
     """
-    marked = [frame for frame in frames.values() if frame["marks"].ne("").any()]
-    tested = any(frame[f"{g.name}_p"].notna().any() for frame in frames.values() for g in groupings)
-    if tested:
-        for g in groupings:
-            if any(frame[f"{g.name}_untold"].any() for frame in marked):
-                yield f"{g.mark} not significantly different from the best of {g.best_of} (p > {LEVEL:g})."
+    judged = [g for g in groupings if any(frame[f"{g.name}_judged"].any() for frame in frames.values())]
+    for g in judged:
+        yield f"{g.mark} not significantly different from the best of {g.best_of} (p > {LEVEL:g})."
+    if judged:
         yield (
-            "Best against each other: Wilcoxon's signed-rank test over patients (Pratt), Holm over the table; numbers "
-            f"without a sign are significantly worse than the best, or are it. Intervals, p and effects: {where}."
+            "Tested by Wilcoxon's signed-rank test over patients (Pratt), Holm over all pairs that compete. Numbers "
+            f"without such a sign are the best, or significantly worse than it. Intervals, p and effects: {where}."
         )
-    yield from untested_note(frames, groupings)
+    yield from unjudged_note(frames, groupings)
     yield from count_notes(frames, measures)
 
 
