@@ -191,6 +191,9 @@ def test_paper_is_white_and_has_no_buttons_and_all_rows(browser: Browser, folder
     expect(tab.locator("#failures-table")).to_be_visible()
     tab.emulate_media(media="print")
     assert luminance(tab) == 1.0
+    for written in ("#failures-table td", "#failures-table caption", "#failures-title"):
+        ink = tab.locator(written).first.evaluate("place => getComputedStyle(place).color")
+        assert max(map(int, re.findall(r"\d+", ink)[:3])) < 60
     for hidden in ("header.top", ".dt-search", ".dt-paging", "#view-failures button"):
         assert tab.locator(hidden).first.is_hidden()
     assert tab.locator("#failures-table thead th").first.is_visible()
