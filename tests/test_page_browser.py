@@ -191,6 +191,9 @@ def test_paper_is_white_and_has_no_buttons_and_all_rows(browser: Browser, folder
     expect(tab.locator("#failures-table")).to_be_visible()
     tab.emulate_media(media="print")
     assert luminance(tab) == 1.0
+    for written in ("#failures-table td", "#failures-table caption", "#failures-title"):
+        ink = tab.locator(written).first.evaluate("place => getComputedStyle(place).color")
+        assert max(map(int, re.findall(r"\d+", ink)[:3])) < 60
     for hidden in ("header.top", ".dt-search", ".dt-paging", "#view-failures button"):
         assert tab.locator(hidden).first.is_hidden()
     assert tab.locator("#failures-table thead th").first.is_visible()
@@ -281,6 +284,27 @@ def test_the_page_in_a_single_file_needs_nothing_beside_it(
     settled(tab)
     assert {url.partition("#")[0] for url in watched.asked} == {(tmp_path / "single.html").as_uri()}
     assert watched.said == []
+    context.close()
+
+
+def test_a_viewer_of_artifacts_shows_the_single_file_in_its_sandbox(browser: Browser, folder: Path) -> None:
+    """As MLflow's does: a blob in a frame that may run scripts and nothing else."""
+    host = """<!doctype html><script>onmessage = (event) => {
+        const frame = document.createElement("iframe");
+        frame.sandbox = "allow-scripts";
+        frame.src = URL.createObjectURL(new Blob([event.data], {type: "text/html"}));
+        document.body.append(frame);
+    }</script><body>"""
+    context = browser.new_context()
+    context.route("http://viewer.test/", lambda route: route.fulfill(body=host, content_type="text/html"))
+    tab = context.new_page()
+    tab.goto("http://viewer.test/")
+    tab.evaluate("text => window.postMessage(text)", (folder / "single.html").read_text(encoding="utf-8"))
+    frame = tab.frame_locator("iframe")
+    frame.get_by_role("link", name="Table 2").first.click()
+    frame.locator("#table-0-0-0").get_by_role("link", name="55.00").click()
+    expect(frame.locator("#view-number .big").nth(1)).to_have_text("55.00 ✓ the same")
+    frame.get_by_label("Dark").check(force=True)
     context.close()
 
 

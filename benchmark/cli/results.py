@@ -117,7 +117,8 @@ def report(
 
         if claims or search or (everything and grid):
             raise BenchError(
-                "--all and --html --all are of everything: leave --grid, --search and --claims out."
+                "--all and --html show everything, searches and claims included: leave --search and --claims out, "
+                "and --grid with --all."
             )
         if source is Source.PAPER:
             raise BenchError("--all and --html show own runs: use --source runs or both.")

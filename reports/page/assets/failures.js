@@ -97,8 +97,8 @@
     const swap = element("button", { type: "button" }, "Swap A and B");
     const go = (first, second) => {
       const query = new URLSearchParams({ measure: measureSelect.value, a: first, b: second });
-      location.hash = gridSelect.value === grid.name ? `#/failures/${encodeURIComponent(grid.name)}?${query}`
-        : `#/failures/${encodeURIComponent(gridSelect.value)}`;
+      bench.go(gridSelect.value === grid.name ? `#/failures/${encodeURIComponent(grid.name)}?${query}`
+        : `#/failures/${encodeURIComponent(gridSelect.value)}`);
     };
     for (const one of [gridSelect, measureSelect, firstSelect, secondSelect]) {
       one.addEventListener("change", () => go(firstSelect.value, secondSelect.value));
