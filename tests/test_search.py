@@ -282,6 +282,27 @@ def test_a_grid_s_finished_runs_are_known_trials_and_none_is_trained_again(bench
     assert "Did you mean 'fakes'" in bench.err
 
 
+def test_a_known_run_whose_validation_part_is_not_scored_is_tried_again_before_its_trial_fails(
+    bench: Bench,
+) -> None:
+    modes = ("unscored_once", "unscorable")
+    for mode in modes:
+        (bench.folder / "fakes.yaml").write_text(
+            GRID.replace("mode: fine", f"mode: {mode}").replace("0.1, 0.25, 2.0", "0.1")
+        )
+        grid = ["run", "--grid", "fakes.yaml", "--data", f"autopet={bench.data}", "--results", str(bench.results)]
+        assert bench(*grid, "--no-mlflow", "--jobs", "1") == 0, bench.err
+    study = fake_trials.search_file(bench.folder, paper={}, modes=modes)
+    names = [manifest.name for manifest in manifests(bench.results)]
+    warm = [option for name in names for option in ("--warm-start", name)]
+    assert bench.search(study, "--trials", "1", "--timeout", "0", *warm) in (0, 1), bench.err
+    assert bench.search(study, "--trials", "1", *warm) == 1, bench.err
+    known = {t.params["mode"]: t for t in bench.study().trials if "known_from" in t.user_attrs}
+    assert known["unscored_once"].state.name == "COMPLETE"
+    assert (known["unscorable"].state.name, known["unscorable"].user_attrs["failure"]) == ("FAIL", "data")
+    assert "validation part could not be scored" in known["unscorable"].user_attrs["reason"]
+
+
 def test_a_configuration_that_was_trained_is_taken_over(bench: Bench) -> None:
     study = fake_trials.search_file(bench.folder, paper={})
     assert bench.search(study, "--trials", "4", "--pruner", "none") == 0

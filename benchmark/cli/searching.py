@@ -144,7 +144,12 @@ class Searching(Observer):
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
         number = _number(order)
         elsewhere = elsewhere and order.run_id not in self._begun_here
-        if record.failure == "interrupted":
+        # A run that a grid has trained, and whose validation part nobody came to score, is as good as interrupted.
+        unscored = record.state in ("done", "trained") and not has_all(order, record.state)
+        if unscored:
+            error = f"Its validation part could not be scored; see {_folder(order).log_file}."
+            record = replace(record, state="failed", failure="data", error=error)
+        if unscored or record.failure == "interrupted":
             self._tries[number] += 1
             if self.pool.stops:
                 # The trial stays open; the next start continues its run.
@@ -158,14 +163,12 @@ class Searching(Observer):
         self.monitor.ended(self._named(order), record, elsewhere=elsewhere)
 
     def _tell(self, order: RunOrder, record: RunRecord) -> None:
-        number, folder = _number(order), _folder(order)
-        self.trials.report(number, curve_of(folder))
+        number = _number(order)
+        self.trials.report(number, curve_of(_folder(order)))
         if record.state == "pruned":
             self.trials.tell_pruned(number)
         elif record.state == "failed":
             self._fail(number, record.failure or "code", first_line(record.error))
-        elif not folder.validation_file.exists():
-            self._fail(number, "data", f"Its validation part could not be scored; see {folder.log_file}.")
         else:
             self._complete(order)
         self._open.pop(number, None)
