@@ -87,6 +87,14 @@ class Trainings:
             )
         return runs
 
+    def in_every_trial(self) -> tuple[str, ...]:
+        """The parameters that no choice rules out."""
+        of_each = [
+            {*choices, *(n.name for n in self.search.applicable(choices, self.profile, self.dataset))}
+            for choices in self.search.combinations()
+        ]
+        return tuple(name for name in self.search.parameters if all(name in own for own in of_each))
+
     def params_of(self, config: RunConfig) -> dict[str, Any] | None:
         """The values of the trial that is this run; None where it lies outside of the search's space."""
         wanted = config.canonical_json()
@@ -126,11 +134,6 @@ class Trainings:
 
     def key(self, fingerprints: Sequence[str], *how: object) -> str:
         """Stands for everything that decides what a trial is and who suggests it: the same search has the same key."""
-        params = next(self.search.combinations())
-        middle = {
-            number.name: number.probes[0]
-            for number in self.search.applicable(params, self.profile, self.dataset)
-        }
         content = [
             self.search.definition(),
             [
@@ -138,7 +141,7 @@ class Trainings:
                 for choice in self.search.choices
             ],
             [[n.name, n.paths, n.step, n.integer, n.when] for n in self.search.numbers],
-            self.config({**params, **middle}).canonical_json(),
+            [probe.config.canonical_json() for probe in self.probes()],
             self.search.validations,
             list(fingerprints),
             list(how),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,7 @@ def test_a_grid_s_finished_runs_are_known_trials_and_none_is_trained_again(bench
             bench.err
         )
         assert "2 of its finished runs are trials of this search, 1 lie outside of its space" in bench.out
+        assert "of these only because" not in bench.out
         trials = bench.study().trials
         assert len(trials) == 2 + 3
         known = {trial.params["theta"]: trial for trial in trials if "known_from" in trial.user_attrs}
@@ -282,6 +284,29 @@ def test_a_grid_s_finished_runs_are_known_trials_and_none_is_trained_again(bench
     assert "Did you mean 'fakes'" in bench.err
 
 
+def test_a_grid_s_runs_on_other_folds_or_data_are_no_trials_and_the_search_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "fakes.yaml").write_text(GRID)
+    grid = ["run", "--grid", "fakes.yaml", "--data", f"autopet={bench.data}", "--results", str(bench.results)]
+    assert bench(*grid, "--no-mlflow", "--jobs", "1", "--folds", "2") == 0, bench.err
+    study = fake_trials.search_file(bench.folder, paper={})
+    options = ["--trials", "1", "--pruner", "none", "--warm-start", "fakes"]
+    assert bench.search(study, *options) == 0, bench.err
+    assert "0 of its finished runs are trials of this search, 3 lie outside" in bench.out
+    assert "2 of these only because they are of fold 2 and seed 0" in bench.out
+    assert len(bench.study().trials) == 1
+    (bench.folder / "other").mkdir()
+
+    def other(*given: Any, **named: Any) -> Any:
+        return replace(fake_trials.ready(*given, **named), fingerprint="other")
+
+    monkeypatch.setattr("benchmark.cli.planning.ready_data", other)
+    assert bench.search(study, *options, "--fold", "2") == 0, bench.err
+    assert "2 of these only because they saw other data" in bench.out
+    assert [trial.user_attrs.get("known_from") for trial in bench.study().trials] == [None]
+
+
 def test_a_known_run_whose_validation_part_is_not_scored_is_tried_again_before_its_trial_fails(
     bench: Bench,
 ) -> None:
@@ -290,7 +315,15 @@ def test_a_known_run_whose_validation_part_is_not_scored_is_tried_again_before_i
         (bench.folder / "fakes.yaml").write_text(
             GRID.replace("mode: fine", f"mode: {mode}").replace("0.1, 0.25, 2.0", "0.1")
         )
-        grid = ["run", "--grid", "fakes.yaml", "--data", f"autopet={bench.data}", "--results", str(bench.results)]
+        grid = [
+            "run",
+            "--grid",
+            "fakes.yaml",
+            "--data",
+            f"autopet={bench.data}",
+            "--results",
+            str(bench.results),
+        ]
         assert bench(*grid, "--no-mlflow", "--jobs", "1") == 0, bench.err
     study = fake_trials.search_file(bench.folder, paper={}, modes=modes)
     names = [manifest.name for manifest in manifests(bench.results)]

@@ -15,14 +15,14 @@ import optuna
 from benchmark.cli import planning
 from benchmark.cli.planning import How, Need, data_at_hand
 from benchmark.cli.run import chosen_devices, places_for
-from benchmark.cli.searching import Searching, warm_start
+from benchmark.cli.searching import Searching
 from benchmark.execution.devices import Slot
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.order import Trial
 from benchmark.execution.pool import Pool
 from benchmark.registry import method_digest
 from benchmark.results import GridManifest, write_json
-from benchmark.search.samplers import sampler_of
+from benchmark.search.samplers import random_note, sampler_of, startup_note
 from benchmark.search.sharing import Launcher
 from benchmark.search.storage import has_password, is_database, journal_file, open_storage, without_password
 from benchmark.search.trials import Trials
@@ -76,6 +76,18 @@ def check(
             f"{search.source}: {unserved[0].run.config.method} cannot serve {dataset} with {values}; leave that out."
         )
     return Checked(pool, trainings, root, needs, places)
+
+
+def notes_on(sampler: str, trials: int, trainings: Trainings) -> list[str]:
+    """What a person should know of this sampler in this search."""
+    search = trainings.search
+    at_random = random_note(
+        sampler,
+        numbers=[number.name for number in search.numbers],
+        choices=[choice.name for choice in search.choices if len(choice.levels) > 1],
+        in_every_trial=trainings.in_every_trial(),
+    )
+    return [note for note in (startup_note(sampler, trials), at_random) if note]
 
 
 def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
@@ -159,7 +171,7 @@ def start(
         {
             "search": search.name,
             "study": name,
-            "storage": without_password(address),
+            "storage": without_password(_beside(address, how.results)),
             "has_password": has_password(address),
             "created": trials.study.user_attrs["bench"]["created"],
         },
@@ -188,7 +200,16 @@ def start(
         None if timeout is None else began + timeout,
         {},
         checked.root,
+        tuple(fingerprints),
     )
+
+
+def _beside(address: str, results: Path) -> str:
+    """The address as it is written down: a journal in its usual place is found again when the results are moved."""
+    usual = results.resolve() / "searches"
+    if not is_database(address) and Path(address).parent == usual:
+        return Path(address).name
+    return address
 
 
 def _name(storage: optuna.storages.BaseStorage, base: str, *, fresh: bool) -> str:
@@ -202,13 +223,3 @@ def _name(storage: optuna.storages.BaseStorage, base: str, *, fresh: bool) -> st
 
 def _is_again(name: str, base: str) -> bool:
     return name.startswith(f"{base}-") and name.removeprefix(f"{base}-").isdigit()
-
-
-def warm(searching: Searching, grid: str) -> None:
-    """`--warm-start GRID`."""
-    inside, outside = warm_start(searching.trials, searching.trainings, searching.how.results, grid)
-    if not searching.how.quiet:
-        searching.how.screen.print(
-            f"{grid}: {inside} of its finished runs are trials of this search, {outside} lie outside of its space.",
-            soft_wrap=True,
-        )

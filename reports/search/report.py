@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from optuna.study import Study
 
 from benchmark.results import RunFolder, load_scores, read_json
-from benchmark.search.storage import open_storage
+from benchmark.search.storage import is_database, open_storage, without_password
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style
 from reports.files import ReportFiles, write_index, write_table
@@ -72,7 +72,25 @@ def open_search(results: Path, name: str, *, storage: str | None = None) -> Stud
         raise BenchError(
             f"The trials of {card['study']} lie in {card['storage']}: give the address with --storage."
         )
-    return optuna.load_study(study_name=card["study"], storage=open_storage(storage or card["storage"]))
+    if storage and not is_database(storage):
+        storage = str(Path(storage).resolve())
+    return _load(str(card["study"]), storage or str(card["storage"]), results)
+
+
+def _load(study: str, address: str, results: Path) -> Study:
+    if not is_database(address):
+        # A journal in its usual place is written down by its name alone.
+        address = str(results / "searches" / address if Path(address).name == address else address)
+        if not Path(address).is_file():
+            raise BenchError(
+                f"The trials of {study} lay in {address}, which is gone; say where, with --storage."
+            )
+    try:
+        return optuna.load_study(study_name=study, storage=open_storage(address))
+    except KeyError as error:
+        raise BenchError(
+            f"{without_password(address)} has no search {study}; say where its trials are, with --storage."
+        ) from error
 
 
 def write_search_report(results: Path, study: Study, *, out: Path) -> SearchReport:
