@@ -28,7 +28,7 @@ from benchmark.search.storage import has_password, is_database, journal_file, op
 from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError
 from studies.grid import Profile
-from studies.search import Search
+from studies.search import Place, Search
 from studies.trials import Trainings
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def check(
     names, bfloat16 = chosen_devices(pool, devices, None)
     if fold is None:
         fold = profile.folds[0] if profile.search_fold is None else profile.search_fold
-    trainings = Trainings(search, profile, dataset, fold, bfloat16, method_digest)
+    place = Place(profile, dataset, planning.names_of({dataset: root})[dataset])
+    trainings = Trainings(search, place, fold, bfloat16, method_digest)
     probes = trainings.probes()
     on_cpu = names == ["cpu"]
     places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
@@ -136,7 +137,7 @@ def start(
         address = str(Path(address).resolve())
     opened = open_storage(address)
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = data_at_hand(trainings.dataset, checked.root, trainings.profile, how, shown)
+        data = data_at_hand(trainings.place.dataset, checked.root, trainings.place.profile, how, shown)
         ready_of = [data.wanted(need) for need in checked.needs]
     if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
@@ -149,7 +150,7 @@ def start(
     about = {
         **search.definition(),
         "dataset": data.spec.name,
-        "profile": trainings.profile.name,
+        "profile": trainings.place.profile.name,
         "fold": trainings.fold,
         "sampler": sampler,
         "pruner": pruner,
@@ -179,7 +180,7 @@ def start(
     manifest = GridManifest(
         grid=f"{GRID}{search.name}",
         key=name.removeprefix(f"{search.name}-"),
-        profile=trainings.profile.name,
+        profile=trainings.place.profile.name,
         dataset=data.spec.name,
         data_root=str(data.root.resolve() if checked.root else data.root),
         data_fingerprint=fingerprints[0],

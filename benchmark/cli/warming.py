@@ -41,7 +41,7 @@ def warm(searching: Searching, grid: str) -> None:
     for (fold, seed), count in warmth.elsewhere.items():
         how.screen.print(
             f"{count} of these only because they are of fold {fold} and seed {seed}; this search is on fold "
-            f"{trainings.fold} and seed {trainings.profile.seeds[0]} (--fold {fold} searches there).",
+            f"{trainings.fold} and seed {trainings.seed} (--fold {fold} searches there).",
             soft_wrap=True,
         )
 
@@ -52,7 +52,7 @@ def warm_start(
     """Enqueue what is inside; BenchError for a grid there is not. `fingerprints`: of the data that trials see."""
     warmth = Warmth()
     for name, config in _finished(results, grid):
-        here = config.model_copy(update={"fold": trainings.fold, "seed": trainings.profile.seeds[0]})
+        here = config.model_copy(update={"fold": trainings.fold, "seed": trainings.seed})
         params = trainings.params_of(here)
         same_data = name in {run_id(config, fingerprint) for fingerprint in fingerprints}
         if params is not None and here == config and same_data:
