@@ -225,7 +225,7 @@ def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
     definition, trials = definition_of(study), trials_frame(study)
     with style():
         drawn = [
-            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}),
+            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}, [12]),
             figures.draw_importances(importances(study)),
             figures.draw_slices(trials, definition),
             *(figure for _, figure in figures.draw_contours(trials, definition, definition.parameters)),
