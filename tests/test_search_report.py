@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from reports.search.frames import (
 )
 from reports.search.grid_file import write_grid
 from reports.search.pairs import interval, paired
+from reports.search.report import write_search_report
 from reports.search.tables import comparison_table, trials_table
 from studies.grid import load_study
 
@@ -208,6 +210,26 @@ def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(t
     assert cell.question["training"] == {"steps": 7}
     assert not {"fold", "seed", "dataset", "spacing_mm"} & set(cell.question)
     assert yaml.safe_load(path.read_text())["dataset"] == "phantom"
+
+
+def test_figures_are_saved_in_the_suite_s_style_and_with_the_same_bytes_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_history(*_: Any) -> list[Any]:
+        frame = history(trials_frame(study), "dice", "maximize")
+        return [("history", "History", figures.draw_history({"dice": frame}, []))]
+
+    study = study_of()
+    add(study, [0.4])
+    monkeypatch.setattr("reports.search.report._figures", only_the_history)
+    for name in ("one", "two"):
+        write_search_report(tmp_path, study, out=tmp_path / name)
+    for kind in ("png", "pdf", "svg"):
+        assert (tmp_path / "one" / f"history.{kind}").read_bytes() == (
+            tmp_path / "two" / f"history.{kind}"
+        ).read_bytes()
+    (width,) = struct.unpack(">I", (tmp_path / "one" / "history.png").read_bytes()[16:20])
+    assert width == round(4.8 * 200)
 
 
 @pytest.mark.parametrize("objectives", [{"dice": "maximize"}, {"dice": "maximize", "fpv_ml": "minimize"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,10 @@ def test_a_trial_that_two_machines_asked_for_as_the_last_one_is_withdrawn_by_the
         assert [counts(trial) for trial in real()] == [True, True, False]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
+NEEDS_CMAES = pytest.mark.skipif(find_spec("cmaes") is None, reason="cmaes is not installed")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii", pytest.param("cmaes", marks=NEEDS_CMAES)])
 def test_a_trial_s_values_depend_on_the_seed_and_its_number(tmp_path: Path, sampler: str) -> None:
     def values(seed: int, starts: int) -> list[float]:
         storage = optuna.storages.InMemoryStorage()
@@ -188,6 +192,14 @@ def test_a_trial_s_values_depend_on_the_seed_and_its_number(tmp_path: Path, samp
     assert values(0, 1) == values(0, 4)
     assert len(set(values(0, 1))) == 12
     assert values(0, 1) != values(1, 1)
+
+
+def test_the_gaussian_process_learns_after_its_random_trials() -> None:
+    study = optuna.create_study(direction="maximize", sampler=sampler_of("gp", seed=0))
+    for _ in range(12):
+        trial = study.ask()
+        study.tell(trial, -((trial.suggest_float("x", 0.0, 1.0) - 0.3) ** 2))
+    assert all(abs(trial.params["x"] - 0.3) < 0.1 for trial in study.trials[10:])
 
 
 def test_a_sampler_that_needs_a_package_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

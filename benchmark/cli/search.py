@@ -197,21 +197,19 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     from benchmark.cli.run import monitor_for, stop_signals
     from benchmark.cli.searching import counted, refer
     from benchmark.search.storage import without_password
+    from benchmark.search.trials import counts
 
     pool, screen, name = searching.pool, searching.how.screen, searching.trials.name
-    finished = sum(trial.state.is_finished() for trial in searching.trials.all())
+    finished = [trial for trial in searching.trials.all() if trial.state.is_finished()]
+    done = sum(map(counts, finished))
+    due = max(0, searching.limit - done)
     monitor = monitor_for(
-        searching.labels,
-        screen,
-        total=max(searching.limit, finished),
-        due=max(searching.limit, finished) - finished,
-        title=name,
-        as_json=as_json,
+        searching.labels, screen, total=len(finished) + due, due=due, title=name, as_json=as_json
     )
     searching.monitor = monitor
     if not as_json:
         screen.print(
-            f"{name}: {finished} of {searching.limit} trials done, {len(places)} at a time, results in "
+            f"{name}: {done} of {done + due} trials done, {len(places)} at a time, results in "
             f"{searching.how.results}",
             soft_wrap=True,
         )

@@ -25,7 +25,7 @@ from benchmark.results import (
     write_manifest,
 )
 from benchmark.search.attributes import FAILURE, GIVEN_BACK, RUN
-from benchmark.search.trials import Asked, Trials, curve_of, validation_means
+from benchmark.search.trials import Asked, Trials, counts, curve_of, validation_means
 from benchmark.vocabulary import BenchError
 from studies.trials import Trainings, described
 
@@ -82,6 +82,9 @@ class Searching(Observer):
                 self._in_vain = time.monotonic()
                 return None
             self._open[asked.number] = asked
+            if not counts(asked.frozen):
+                # Known, or the paper's values: beyond the number that was asked for.
+                self.monitor.total += 1
             try:
                 order = self._order(asked)
             except StorageError:
