@@ -25,6 +25,7 @@ from postgres_server import own_postgres  # noqa: F401 (a fixture)
 from benchmark.cli import main
 from benchmark.results import RunFolder, manifests, state_of
 from benchmark.search.storage import open_storage
+from benchmark.search.trials import Trials
 
 COUNTED = {"COMPLETE", "PRUNED", "FAIL"}
 DRAWN = ("test_two_objectives_have_a_front_and_no_pruning",)
@@ -221,6 +222,24 @@ def test_a_constraint_keeps_the_best_trial_within_it(bench: Bench) -> None:
         assert trial.constraints == {"fpv_ml": pytest.approx(10 * theta - 1.5)}
     assert any(trial.params["theta"] > 0.15 for trial in complete)
     assert "breaks a constraint" in next((bench.results / "reports").glob("*/trials.md")).read_text()
+
+
+def test_a_free_place_does_not_press_a_storage_that_has_no_trial_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    real = Trials.next
+
+    def counting(self: Trials, *given: Any) -> Any:
+        asked.append(time.monotonic())
+        return real(self, *given)
+
+    monkeypatch.setattr(Trials, "next", counting)
+    study = fake_trials.search_file(bench.folder, paper={}, seconds=0.2)
+    assert bench.search(study, "--trials", "1", "--pruner", "none", jobs=2) == 0, bench.err
+    assert bench.states() == ["COMPLETE"]
+    # One has the trial and one nothing; then once a second, and once at the end.
+    assert len(asked) <= 4 + (asked[-1] - asked[0])
 
 
 def test_two_objectives_have_a_front_and_no_pruning(bench: Bench) -> None:

@@ -28,6 +28,7 @@ from reports.search.frames import (
 from reports.search.grid_file import write_grid
 from reports.search.pairs import interval, paired
 from reports.search.report import write_search_report
+from reports.search.summary import summary
 from reports.search.tables import comparison_table, trials_table
 from studies.grid import load_study
 
@@ -210,6 +211,37 @@ def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(t
     assert cell.question["training"] == {"steps": 7}
     assert not {"fold", "seed", "dataset", "spacing_mm"} & set(cell.question)
     assert yaml.safe_load(path.read_text())["dataset"] == "phantom"
+
+
+def test_a_summary_says_how_the_comparison_with_the_paper_stands() -> None:
+    study = study_of()
+    add(study, [0.4], x=0.1)
+
+    def lines() -> list[str]:
+        trials, definition = trials_frame(study), definition_of(study)
+        best = best_trial(trials, definition.objectives)
+        return summary(trials, definition, best, [], {}, study="s")
+
+    assert "not tried beside these yet" in lines()[2]
+    add(study, None, state="FAIL", user_attrs={"failure": "memory", REASON: "full", REFERENCE: 0})
+    assert lines()[2:] == [
+        "The paper's values beside these are trial 1, which is failed.",
+        "Failed: trial 1, memory: full",
+    ]
+    add(study, [0.3], user_attrs={REFERENCE: 0})
+    assert "The paper's values beside" not in " ".join(lines())
+    add(study, [0.5], x=0.5)
+    assert lines()[2] == "These are the paper's values: no trial of the search has better ones."
+
+
+def test_two_trials_that_are_one_run_say_so_and_the_history_knows_the_paper_s_values() -> None:
+    study = study_of()
+    add(study, [0.4], user_attrs={RUN: "a"})
+    add(study, [0.4], user_attrs={RUN: "a"})
+    add(study, [0.3], user_attrs={RUN: "b", REFERENCE: 0})
+    trials = trials_frame(study)
+    assert trials["note"].tolist() == ["", "the run of trial 0", "the paper's values, for trial 0"]
+    assert history(trials, "dice", "maximize")["reference"].tolist() == [False, False, True]
 
 
 def test_figures_are_saved_in_the_suite_s_style_and_with_the_same_bytes_each_time(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import optuna
 
 from benchmark.cli import planning
-from benchmark.cli.planning import How, Need, data_at_hand
+from benchmark.cli.planning import DataAtHand, How, Need, data_at_hand
 from benchmark.cli.run import chosen_devices, places_for
 from benchmark.cli.searching import Searching
 from benchmark.execution.devices import Slot
@@ -22,6 +22,7 @@ from benchmark.execution.order import Trial
 from benchmark.execution.pool import Pool
 from benchmark.registry import method_digest
 from benchmark.results import GridManifest, write_json
+from benchmark.search.attributes import DEFINITION
 from benchmark.search.samplers import random_note, sampler_of, startup_note
 from benchmark.search.sharing import Launcher
 from benchmark.search.storage import has_password, is_database, journal_file, open_storage, without_password
@@ -147,16 +148,7 @@ def start(
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)
     launcher = around.enter_context(Launcher(how.results))
-    about = {
-        **search.definition(),
-        "dataset": data.spec.name,
-        "profile": trainings.place.profile.name,
-        "fold": trainings.fold,
-        "sampler": sampler,
-        "pruner": pruner,
-        "seed": seed,
-        "created": time.time(),
-    }
+    about = _about(trainings, data, sampler=sampler, pruner=pruner, seed=seed)
     trials = Trials(
         launcher,
         results=how.results,
@@ -167,16 +159,7 @@ def start(
         sampler=suggesting,
         pruner=pruner,
     )
-    write_json(
-        how.results / "searches" / f"{name}.json",
-        {
-            "search": search.name,
-            "study": name,
-            "storage": without_password(_beside(address, how.results)),
-            "has_password": has_password(address),
-            "created": trials.study.user_attrs["bench"]["created"],
-        },
-    )
+    _write_card(how.results, trials, search=search.name, address=address)
     manifest = GridManifest(
         grid=f"{GRID}{search.name}",
         key=name.removeprefix(f"{search.name}-"),
@@ -203,6 +186,34 @@ def start(
         checked.root,
         tuple(fingerprints),
     )
+
+
+def _about(
+    trainings: Trainings, data: DataAtHand, *, sampler: str, pruner: str, seed: int
+) -> dict[str, object]:
+    """What a report needs to know of a study."""
+    return {
+        **trainings.search.definition(),
+        "dataset": data.spec.name,
+        "profile": trainings.place.profile.name,
+        "fold": trainings.fold,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "created": time.time(),
+    }
+
+
+def _write_card(results: Path, trials: Trials, *, search: str, address: str) -> None:
+    """Where `bench report --search` finds the study."""
+    card = {
+        "search": search,
+        "study": trials.name,
+        "storage": without_password(_beside(address, results)),
+        "has_password": has_password(address),
+        "created": trials.study.user_attrs[DEFINITION]["created"],
+    }
+    write_json(results / "searches" / f"{trials.name}.json", card)
 
 
 def _beside(address: str, results: Path) -> str:

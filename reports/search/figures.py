@@ -168,7 +168,7 @@ def draw_contours(
 
 
 def draw_front(frame: pd.DataFrame, definition: Definition) -> Figure:
-    """Two objectives against each other; the Pareto front as steps, since nothing is known to lie between its trials."""
+    """Two objectives against each other; the front as steps, since nothing is known to lie between its trials."""
     first, second = list(definition.objectives)[:2]
     figure, axes = _figure(1, 1, width=4.8, height=3.4)
     ax = axes[0, 0]
