@@ -245,7 +245,8 @@ def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[
         if others:
             if not said:
                 said = True
-                print(f"Waiting for {others} trials of another launcher.", file=sys.stderr)
+                trials = "1 trial" if others == 1 else f"{others} trials"
+                print(f"Waiting for {trials} of another launcher.", file=sys.stderr)
             time.sleep(POLL_SECONDS)
 
 
