@@ -420,9 +420,9 @@ def test_ctrl_c_leaves_the_trial_open_and_the_next_start_continues_it(bench: Ben
     process = launcher(bench.folder, study, "--trials", "3", "--jobs", "1", "--pruner", "none")
     wait_for(lambda: list(bench.results.glob("runs/*/steps.txt")))
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(90) == 130
     assert "RUNNING" in bench.states()
-    assert launcher(bench.folder, study, "--trials", "3", "--jobs", "1", "--pruner", "none").wait(60) == 0
+    assert launcher(bench.folder, study, "--trials", "3", "--jobs", "1", "--pruner", "none").wait(180) == 0
     assert bench.states() == ["COMPLETE"] * 3
 
 
@@ -470,7 +470,7 @@ def test_launchers_killed_again_and_again_lose_no_finished_trial_and_leave_none_
         now = finished(bench)
         assert {number: now[number] for number in known} == known
         known = now
-    assert launcher(bench.folder, study, *options).wait(90) == 0, (bench.folder / "log.txt").read_text()
+    assert launcher(bench.folder, study, *options).wait(180) == 0, (bench.folder / "log.txt").read_text()
     trials = bench.study().trials
     assert len(trials) == 12
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
@@ -483,7 +483,7 @@ def test_two_launchers_share_a_search_and_do_no_trial_twice(bench: Bench) -> Non
     study = fake_trials.search_file(bench.folder, seconds=0.02, paper={})
     options = ["--trials", "10", "--jobs", "1", "--pruner", "none"]
     both = [launcher(bench.folder, study, *options) for _ in range(2)]
-    assert [process.wait(90) for process in both] == [0, 0], (bench.folder / "log.txt").read_text()
+    assert [process.wait(180) for process in both] == [0, 0], (bench.folder / "log.txt").read_text()
     trials = bench.study().trials
     assert [trial.number for trial in trials] == list(range(10))
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
@@ -504,7 +504,7 @@ def test_launchers_with_results_of_their_own_share_a_search_in_postgresql(
         machine.mkdir()
     both = [launcher(machine, study, *options) for machine in machines]
     logs = [machine / "log.txt" for machine in machines]
-    assert [process.wait(120) for process in both] == [0, 0], "".join(log.read_text() for log in logs)
+    assert [process.wait(240) for process in both] == [0, 0], "".join(log.read_text() for log in logs)
     storage = open_storage(postgres)
     (name,) = [
         s.study_name for s in optuna.get_all_study_summaries(storage) if s.study_name.startswith("small-")
