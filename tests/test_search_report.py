@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from reports.search.frames import (
 )
 from reports.search.grid_file import write_grid
 from reports.search.pairs import interval, paired
+from reports.search.report import write_search_report
+from reports.search.summary import summary
 from reports.search.tables import comparison_table, trials_table
 from studies.grid import load_study
 
@@ -210,6 +213,57 @@ def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(t
     assert yaml.safe_load(path.read_text())["dataset"] == "phantom"
 
 
+def test_a_summary_says_how_the_comparison_with_the_paper_stands() -> None:
+    study = study_of()
+    add(study, [0.4], x=0.1)
+
+    def lines() -> list[str]:
+        trials, definition = trials_frame(study), definition_of(study)
+        best = best_trial(trials, definition.objectives)
+        return summary(trials, definition, best, [], {}, study="s")
+
+    assert "not tried beside these yet" in lines()[2]
+    add(study, None, state="FAIL", user_attrs={"failure": "memory", REASON: "full", REFERENCE: 0})
+    assert lines()[2:] == [
+        "The paper's values beside these are trial 1, which is failed.",
+        "Failed: trial 1, memory: full",
+    ]
+    add(study, [0.3], user_attrs={REFERENCE: 0})
+    assert "The paper's values beside" not in " ".join(lines())
+    add(study, [0.5], x=0.5)
+    assert lines()[2] == "These are the paper's values: no trial of the search has better ones."
+
+
+def test_two_trials_that_are_one_run_say_so_and_the_history_knows_the_paper_s_values() -> None:
+    study = study_of()
+    add(study, [0.4], user_attrs={RUN: "a"})
+    add(study, [0.4], user_attrs={RUN: "a"})
+    add(study, [0.3], user_attrs={RUN: "b", REFERENCE: 0})
+    trials = trials_frame(study)
+    assert trials["note"].tolist() == ["", "the run of trial 0", "the paper's values, for trial 0"]
+    assert history(trials, "dice", "maximize")["reference"].tolist() == [False, False, True]
+
+
+def test_figures_are_saved_in_the_suite_s_style_and_with_the_same_bytes_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_history(*_: Any) -> list[Any]:
+        frame = history(trials_frame(study), "dice", "maximize")
+        return [("history", "History", figures.draw_history({"dice": frame}, []))]
+
+    study = study_of()
+    add(study, [0.4])
+    monkeypatch.setattr("reports.search.report._figures", only_the_history)
+    for name in ("one", "two"):
+        write_search_report(tmp_path, study, out=tmp_path / name)
+    for kind in ("png", "pdf", "svg"):
+        assert (tmp_path / "one" / f"history.{kind}").read_bytes() == (
+            tmp_path / "two" / f"history.{kind}"
+        ).read_bytes()
+    (width,) = struct.unpack(">I", (tmp_path / "one" / "history.png").read_bytes()[16:20])
+    assert width == round(4.8 * 200)
+
+
 @pytest.mark.parametrize("objectives", [{"dice": "maximize"}, {"dice": "maximize", "fpv_ml": "minimize"}])
 def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
     study = study_of(directions=tuple(objectives.values()), objectives=objectives)
@@ -225,7 +279,7 @@ def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
     definition, trials = definition_of(study), trials_frame(study)
     with style():
         drawn = [
-            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}),
+            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}, [12]),
             figures.draw_importances(importances(study)),
             figures.draw_slices(trials, definition),
             *(figure for _, figure in figures.draw_contours(trials, definition, definition.parameters)),
