@@ -26,3 +26,10 @@ def spread(values: pd.Series) -> str:
     """`3` or `1 to 3`."""
     low, high = int(values.min()), int(values.max())
     return str(low) if low == high else f"{low} to {high}"
+
+
+def p_text(p: float) -> str:
+    """A p value: `0.032`, `< 0.001`, or a dash."""
+    if p != p:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

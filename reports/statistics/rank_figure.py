@@ -1,0 +1,102 @@
+"""The figure of ranks: how often every competitor takes every rank. It draws `Ranking`s and computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from reports.drawing import BLUE, VERMILLION
+from reports.statistics.ranks import Ranking
+
+CAPTION = (
+    "The area of a disc is the share of the resamples of the patients in which a row takes that rank; the line is the 95 % "
+    "interval of its ranks, the diamond its mean rank. Rows are in the order of all patients; 1 is the best. Where discs "
+    "spread over many ranks, the order is not settled."
+)
+ROW_INCHES = 0.17
+PANEL_INCHES = 2.3
+LARGEST_DISC = 90.0
+"""Area in square points of a rank that is always taken."""
+
+
+def draw_ranks(rankings: Mapping[str, Ranking], title: str) -> Figure:
+    """One panel a ranking, side by side, their rows of one height and the best on top."""
+    most = max(len(ranking.frame) for ranking in rankings.values())
+    longest = max(len(name) for ranking in rankings.values() for name in ranking.frame["name"])
+    width = len(rankings) * (PANEL_INCHES + 0.062 * longest)
+    figure = Figure(figsize=(max(width, 4.8), ROW_INCHES * most + 1.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(rankings), squeeze=False)[0]
+    for ax, (name, ranking) in zip(axes, rankings.items(), strict=True):
+        _draw_panel(ax, ranking, most=most)
+        ax.set_title(name)
+    figure.suptitle(title, fontsize=9.5)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_panel(ax: Axes, ranking: Ranking, *, most: int) -> None:
+    rows = {name: row for row, name in enumerate(ranking.frame["name"])}
+    ax.hlines(
+        list(rows.values()),
+        ranking.frame["low"],
+        ranking.frame["high"],
+        color="0.65",
+        linewidth=0.9,
+        zorder=1,
+    )
+    ax.scatter(
+        ranking.shares["rank"],
+        [rows[name] for name in ranking.shares["name"]],
+        s=ranking.shares["share"] * (LARGEST_DISC / 100),
+        color=BLUE,
+        linewidths=0,
+        zorder=2,
+    )
+    ax.scatter(
+        ranking.frame["mean_rank"],
+        list(rows.values()),
+        s=11,
+        marker="D",
+        color=VERMILLION,
+        edgecolors="white",
+        linewidths=0.5,
+        zorder=3,
+    )
+    ax.set_yticks(list(rows.values()), list(rows))
+    # Panels with fewer rows end higher up, so that all rows are of one height.
+    ax.set_ylim(most - 0.4, -0.6)
+    ax.set_xlim(0.3, len(rows) + 0.7)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=2, nbins=7))
+    ax.xaxis.tick_top()
+    ax.tick_params(axis="y", length=0, labelsize=7)
+    ax.spines["bottom"].set_visible(False)
+    ax.spines["left"].set_visible(False)
+    ax.grid(False)
+    for row in rows.values():
+        ax.axhline(row, color="0.93", linewidth=0.5, zorder=0)
+
+
+def _legend() -> list[Line2D]:
+    disc = {"linestyle": "none", "color": BLUE, "markeredgewidth": 0}
+    return [
+        Line2D(
+            [], [], marker="o", markersize=(LARGEST_DISC / 2) ** 0.5, label="half of the resamples", **disc
+        ),
+        Line2D([], [], color="0.65", linewidth=0.9, label="95 % of the ranks"),
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="D",
+            markersize=4,
+            color=VERMILLION,
+            markeredgecolor="white",
+            label="mean rank",
+        ),
+    ]
