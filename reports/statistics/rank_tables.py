@@ -83,8 +83,8 @@ def rank_notes(rankings: Mapping[str, Ranking]) -> Iterator[str]:
     drawn = "within folds" if first.covers == "patients" else "within folds, and seeds,"
     yield (
         f"Ranks in {first.n_resamples} resamples in which {counted(first.n_patients, 'patient')} "
-        f"({counted(first.n_cases, 'case')} with a value) are drawn anew {drawn} the same for every row; 1 is the best; equal "
-        "means share their ranks and, where they are the best, the first place."
+        f"({counted(first.n_cases, 'case')} with a value) are drawn anew {drawn} the same for every row; 1 "
+        "is the best; equal means share their ranks and, where they are the best, the first place."
     )
     taus = [
         f"{name + ' ' if name else ''}{one.tau:.2f}{_tau_interval(one)}" for name, one in rankings.items()
@@ -93,8 +93,8 @@ def rank_notes(rankings: Mapping[str, Ranking]) -> Iterator[str]:
     if first.covers == "patients":
         yield "Training anew (another seed) would change ranks further; that is in none of these numbers."
     yield (
-        "These shares are no p values: where true means are close, resamples are too sure of the order that was seen. "
-        "Whether two rows differ is a paired comparison's question."
+        "These shares are no p values: where true means are close, resamples are too sure of the order that "
+        "was seen. Whether two rows differ is a paired comparison's question."
     )
     for one in rankings.values():
         if one.left_out:

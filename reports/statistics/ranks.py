@@ -1,12 +1,12 @@
 """How stable a ranking is: the ranks of a table's cells in resamples of the patients.
 
-A competitor is a cell or, as the bold numbers of Table 2 and the points of Figure 5, the best of several; which
-one is best is then decided anew in every resample. Rank 1 is the best; equal means share the mean of their ranks
-and, if they are the best, the first place.
+A competitor is a cell or, as the bold numbers of Table 2 and the points of Figure 5, the best of several;
+which one is best is then decided anew in every resample. Rank 1 is the best; equal means share the mean of
+their ranks and, if they are the best, the first place.
 
-The shares of resamples are no p values, and a share of first places no probability that a method is truly the best:
-resamples vary around what was observed, and where true means are equal the bootstrap tends to be too sure of the order
-that was seen (Hall and Miller, Annals of Statistics 2009).
+The shares of resamples are no p values, and a share of first places no probability that a method is truly the
+best: resamples vary around what was observed, and where true means are equal the bootstrap tends to be too
+sure of the order that was seen (Hall and Miller, Annals of Statistics 2009).
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ Groups = Mapping[str, Mapping[str, Sequence[int]]]
 class Ranking:
     """The ranks of competitors in `n_resamples`.
 
-    `frame` has one row a competitor, best first: `name`, `value` (in the printed unit), `rank` by it, `mean_rank`,
-    `low` and `high` (the 95 % interval of ranks, in whole ranks outwards), and `first` (the share of resamples in which it
-    is the best, in percent; ties divide it). `shares` has `name`, `rank` and `share` (percent) for every rank a
-    competitor takes. `tau` is the median of Kendall's tau-b between the resamples' order and that of all
-    patients, `tau_interval` holds 95 % of it; NaN for a single competitor, or where all are equal.
+    `frame` has one row a competitor, best first: `name`, `value` (in the printed unit), `rank` by it,
+    `mean_rank`, `low` and `high` (the 95 % interval of ranks, in whole ranks outwards), and `first` (the
+    share of resamples in which it is the best, in percent; ties divide it). `shares` has `name`, `rank` and
+    `share` (percent) for every rank a competitor takes. `tau` is the median of Kendall's tau-b between the
+    resamples' order and that of all patients, `tau_interval` holds 95 % of it; NaN for a single competitor,
+    or where all are equal.
     """
 
     measure: Measure
@@ -81,7 +82,7 @@ def rankings(
             f"{MIN_PATIENTS} patients with a value; there are {len(same.kept)}."
         )
     resampled = resampled_means(same.scores, n=n, seed=seed)
-    # The first row is of all patients. A resample without a value of some cell, which few patients have, orders nothing.
+    # The first row is of all patients. A resample without a value of some cell orders nothing.
     means = np.vstack([same.scores.means(), resampled.means])
     means = means[~np.isnan(means).any(axis=1)]
     if len(means) < 1 + (1 - MAX_UNDEFINED) * n:

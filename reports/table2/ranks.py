@@ -27,7 +27,7 @@ READING = (
 
 
 def table2_ranks(scores: CaseScores, *, note: str = "") -> Shown:
-    """Ranks of the cells within their version, and of the 28 boxes by their best cell, chosen anew in every resample."""
+    """Ranks of the cells within their version, and of the boxes by their best cell, chosen anew in every resample."""
     cells = scores.cells
     names = [cell_name(cell) for cell in cells.to_dict("records")]
     groups = version_groups(cells)
@@ -125,8 +125,8 @@ def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTab
         ),
         notes=(
             READING,
-            "A box (one version, one L) is as good as its best cell, which is chosen anew in every resample; a box of more "
-            "cells has more to choose from.",
+            "A box (one version, one L) is as good as its best cell, which is chosen anew in every "
+            "resample; a box of more cells has more to choose from.",
             *rank_notes({"": best}),
         ),
     )
