@@ -44,7 +44,7 @@ class MixedModel:
 
     `terms`: `term`, `df`, `df_error`, `F`, `p`, `p_holm` (over the terms); `F_own`, `epsilon`, `df_own`,
     `df_error_own`, `p_own`, `p_own_holm` against the patients' own responses; `share`, the term's sum of
-    squares in percent of that between all cells, and `share_beyond`, the same after taking off what the
+    squares in percent of that between all cells, `share_beyond` the same after taking off what the
     residual alone would give (df x its mean square; negative is 0); `size`, the root mean square of the
     term's effects after that, in points.
 
@@ -113,9 +113,7 @@ def mixed_model(scores: CaseScores, factors: Sequence[str], *, names: Sequence[s
             f"{_are(n_patients)}."
         )
     plan = design(here.cells, factors)
-    residual = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-    df_error = (len(values) - 1) * (values.shape[1] - 1)
-    mean_square = float((residual**2).sum() / df_error)
+    residual, mean_square = residuals_of(values)
     return MixedModel(
         design=plan,
         terms=term_tests(values, patients, plan.terms(), mean_square=mean_square),
@@ -135,6 +133,13 @@ def mixed_model(scores: CaseScores, factors: Sequence[str], *, names: Sequence[s
 
 def _are(number: int) -> str:
     return f"is {number}" if number == 1 else f"are {number or 'none'}"
+
+
+def residuals_of(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """What the means of cases and cells leave of scores [case, cell], and its mean square."""
+    residual = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    df = (len(values) - 1) * (values.shape[1] - 1)
+    return residual, float((residual**2).sum() / df)
 
 
 def term_tests(
@@ -159,16 +164,14 @@ def term_tests(
                 "p": float(stats.f.sf(f, term.df, df_error)) if term.df else np.nan,
                 **_own_error(values @ term.basis, patients),
                 "share": 100 * squares / between if between > 0 else np.nan,
-                "excess": excess,
+                "share_beyond": 100 * excess / between if between > 0 else np.nan,
                 "size": np.sqrt(excess / (n_cases * n_cells)),
             }
         )
     frame = pd.DataFrame(rows)
-    total = frame["excess"].sum()
-    frame["share_beyond"] = 100 * frame["excess"] / total if total > 0 else np.nan
     frame.insert(5, "p_holm", holm(frame["p"].to_numpy()))
     frame.insert(11, "p_own_holm", holm(frame["p_own"].to_numpy()))
-    return frame.drop(columns="excess")
+    return frame
 
 
 def _own_error(contrasts: np.ndarray, patients: np.ndarray) -> dict[str, float]:

@@ -26,7 +26,7 @@ def draw_models(models: Mapping[str, MixedModel], title: str) -> Figure:
     most = [max(len(model.terms), model.levels.groupby("factor").size().max()) for model in models.values()]
     columns = 1 + max(len(model.design.factors) for model in models.values())
     figure = Figure(
-        figsize=(2.9 * columns, sum(ROW_INCHES * rows + 0.75 for rows in most) + 0.4), layout="constrained"
+        figsize=(3.1 * columns, sum(ROW_INCHES * rows + 0.75 for rows in most) + 0.4), layout="constrained"
     )
     FigureCanvasAgg(figure)
     axes = figure.subplots(
@@ -48,17 +48,18 @@ def draw_models(models: Mapping[str, MixedModel], title: str) -> Figure:
             _draw_levels(ax, model, factor, reach=reach)
             ax.set_title(f"({part}) {factor}", loc="left")
     figure.suptitle(title, fontsize=9.5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2)
     return figure
 
 
 def _draw_terms(ax: Axes, model: MixedModel) -> None:
     places = range(len(model.terms))
-    ax.barh(places, model.terms["share"], height=0.7, color=tint(BLUE), label="as it is")
-    ax.barh(places, model.terms["share_beyond"], height=0.34, color=BLUE, label="beyond noise")
+    ax.barh(places, model.terms["share"], height=0.7, color=tint(BLUE), label="share as it is")
+    ax.barh(places, model.terms["share_beyond"], height=0.34, color=BLUE, label="share beyond noise")
     _rows(ax, list(model.terms["term"]))
     ax.set_xlim(0, 100)
     ax.set_xlabel("Share [%]")
-    ax.legend(loc="lower right", fontsize=6.5)
 
 
 def _draw_levels(ax: Axes, model: MixedModel, factor: str, *, reach: float) -> None:
@@ -69,7 +70,7 @@ def _draw_levels(ax: Axes, model: MixedModel, factor: str, *, reach: float) -> N
     ax.scatter(levels["deviation"], places, s=16, color=VERMILLION, linewidths=0, zorder=3)
     _rows(ax, list(levels["level"]))
     ax.set_xlim(-1.08 * reach, 1.08 * reach)
-    ax.set_xlabel("Dice from the factor's mean [points]")
+    ax.set_xlabel("From the factor's mean [points]")
 
 
 def _rows(ax: Axes, names: list[str]) -> None:

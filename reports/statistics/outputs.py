@@ -57,7 +57,8 @@ class Written:
     @property
     def files(self) -> list[Path]:
         """All files, tables first."""
-        return [path for part in (*self.tables, *self.figures) for path in part.files]
+        found = [path for table in self.tables for path in table.files]
+        return found + [path for figure in self.figures for path in figure.files]
 
 
 def write_shown(all_shown: Iterable[Shown], out: Path) -> Written:

@@ -102,19 +102,11 @@ def _draw_panel(ax: Axes, ranking: Ranking) -> None:
 
 
 def _legend() -> list[Line2D]:
-    return [
-        Line2D(
-            [], [], marker="o", markersize=(LARGEST_DISC / 2) ** 0.5, label="half of the resamples", **disc
-        ),
-        Line2D([], [], color="0.65", linewidth=0.9, label="95 % of the ranks"),
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker="D",
-            markersize=4,
-            color=VERMILLION,
-            markeredgecolor="white",
-            label="mean rank",
-        ),
-    ]
+    disc = Line2D([], [], linestyle="none", marker="o", color=BLUE, markeredgewidth=0)
+    disc.set_markersize((LARGEST_DISC / 2) ** 0.5)
+    disc.set_label("half of the resamples")
+    line = Line2D([], [], color="0.65", linewidth=0.9, label="95 % of the ranks")
+    diamond = Line2D([], [], linestyle="none", marker="D", markersize=4, color=VERMILLION)
+    diamond.set_markeredgecolor("white")
+    diamond.set_label("mean rank")
+    return [disc, line, diamond]

@@ -34,8 +34,8 @@ def same_cases(scores: CaseScores) -> SameCases:
     The cases are those of the largest group of cells that were scored on the same ones; of equal groups that with
     more cases.
     """
-    covered = scores.scored.any(axis=2)
-    valued = ~np.isnan(scores.values).all(axis=(1, 2))
+    covered: np.ndarray = scores.scored.any(axis=2)
+    valued: np.ndarray = ~np.isnan(scores.values).all(axis=(1, 2))
     left_out = {int(cell): "no value" for cell in np.flatnonzero(~valued)}
     if not valued.any():
         return SameCases(scores.of_cells([]), np.array([], dtype=int), left_out, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -135,8 +136,8 @@ def _number(value: float, form: str = DECIMALS) -> Cell:
     return (Span(MISSING if np.isnan(value) else form.format(value)),)
 
 
-def _contrast(row: Mapping[str, object]) -> Cell:
-    value, low, high = (float(str(row[name])) for name in ("value", "low", "high"))
+def _contrast(row: Mapping[Any, Any]) -> Cell:
+    value, low, high = (row[name] for name in ("value", "low", "high"))
     if np.isnan(value):
         return (Span(MISSING),)
     return (Span(f"{row['levels']}: {signed(value)} [{signed(low)}, {signed(high)}]"),)
@@ -162,8 +163,8 @@ def _terms_notes(models: Mapping[str, MixedModel]) -> Iterator[str]:
     )
     yield (
         "Share: the term's sum of squares in percent of that between all cells of the model. Beyond noise: "
-        "after taking df × the residual's mean square off each, negative is 0, in percent of what is left: "
-        "the share of the variance that the fixed effects explain which is not chance over patients."
+        "the same after taking off df × the residual's mean square, what chance over patients gives to a "
+        "term without any effect (negative is 0); what all terms lack to 100 % is such noise."
     )
     yield (
         "Largest contrast: of a factor its two levels farthest apart; of an interaction the combination "

@@ -17,9 +17,13 @@ from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
-from reports.runs import run_cells
+from reports.runs import planned_runs, reported_scores, with_means
+from reports.statistics.outputs import Shown, write_shown
+from reports.statistics.scores import case_scores
 from reports.table2 import figures, tables
-from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
+from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_cells, table2_frame
+from reports.table2.mixed import mixed_tables
+from reports.table2.ranks import table2_ranks
 from reports.table2.tables import layers_label, level_label
 
 
@@ -29,12 +33,16 @@ def report(
     """Write all files of Table 2 to `out`; `summary` comes first in the lines for the terminal."""
     own: dict[str, pd.DataFrame] = {}
     known: Behind | None = None
+    statistics: tuple[Shown, ...] = ()
     if results is not None and manifest is not None:
-        runs = run_cells(results, manifest, PLACE)
+        planned = planned_runs(results, manifest, PLACE)
+        scores = reported_scores(results, planned)
+        runs = with_means(planned, scores)
         known = checked(behind(runs, manifest), results, runs)
         if source == "runs":
             require_finished(known, grid=manifest.grid, results=results)
         own = {metric: table2_frame(runs, metric=metric) for metric in MEASURES}
+        statistics = _statistics(planned, scores, unfinished(own["dice"])) if known.n_runs else ()
     paper = published_table2() if source in ("paper", "both") else None
     dice = own.get("dice")
 
@@ -59,11 +67,20 @@ def report(
     shown = _write_figures(out, dice, paper)
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
+    more = write_shown(statistics, out)
+    files, texts = [*files, *more.files], [*texts, *more.texts]
+    written, shown = [*written, *more.tables], [*shown, *more.figures]
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
     lines = [*summary, *progress, *_best_lines(dice, paper)]
     return write_index(out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown)
+
+
+def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Shown, ...]:
+    """What the Dice of single cases says of the ranks of cells, and of the factors."""
+    dice = case_scores(planned, scores, table2_cells(planned), MEASURES["dice"])
+    return table2_ranks(dice, note=note), mixed_tables(dice, note=note)
 
 
 @dataclass(frozen=True)
