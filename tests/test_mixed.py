@@ -38,7 +38,7 @@ def fitted(values: object, cells: pd.DataFrame, **more: object) -> MixedModel:
     return mixed_model(scores, list(cells), names=["/".join(row) for row in cells.to_numpy()])
 
 
-def tested(values: np.ndarray, terms: Sequence[Term]) -> pd.DataFrame:
+def only_terms(values: np.ndarray, terms: Sequence[Term]) -> pd.DataFrame:
     """The tests of values [cell, case], one case a patient."""
     _, mean_square = residuals_of(values.T)
     return term_tests(values.T, np.arange(values.shape[1]), terms, mean_square=mean_square)
@@ -146,8 +146,8 @@ def test_greenhouse_and_geissers_epsilon_of_two_contrasts_by_hand() -> None:
     assert np.trace(covariance) ** 2 / (2 * (covariance**2).sum()) == pytest.approx(0.8)
 
 
-def test_the_dietary_study_that_statsmodels_ships_has_its_published_f() -> None:
-    """Balanced part of Grunfeld's investments (statsmodels): firms as patients, every fifth year as a cell."""
+def test_grunfelds_investments_have_the_f_of_repeated_measures_anova() -> None:
+    """A data set that statsmodels ships: firms stand for patients, every fifth year for a cell."""
     data = sm.datasets.grunfeld.load_pandas().data
     chosen = data[data["year"].isin([1935, 1940, 1945, 1950])]
     table = chosen.pivot(index="year", columns="firm", values="invest")
@@ -159,6 +159,7 @@ def test_the_dietary_study_that_statsmodels_ships_has_its_published_f() -> None:
     assert model.variances.patient == pytest.approx(float(peer.cov_re.iloc[0, 0]), rel=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:The design matrix is rank-deficient")
 def test_an_incomplete_grid_has_statsmodels_type_ii(noise: np.random.Generator) -> None:
     cells = factorial(3, 3).drop(index=[2, 4]).reset_index(drop=True)
     values = 60 + noise.normal(0, 8, 8) + np.arange(7.0)[:, None] + noise.normal(0, 3, (7, 8))
@@ -219,7 +220,7 @@ def test_with_no_effect_planted_terms_are_significant_at_the_nominal_rate() -> N
     generator = np.random.default_rng(11)
     terms = design(factorial(3, 2), ["a", "b"]).terms()
     found = [
-        tested(generator.normal(60, 10, 20) + generator.normal(0, 4, (6, 20)), terms) for _ in range(300)
+        only_terms(generator.normal(60, 10, 20) + generator.normal(0, 4, (6, 20)), terms) for _ in range(300)
     ]
     for column in ("p", "p_own"):
         rate = np.mean([(one[column] < 0.05).to_numpy() for one in found])
@@ -234,7 +235,7 @@ def test_where_patients_respond_differently_only_their_own_error_keeps_the_rate(
     rates = {"p": 0.0, "p_own": 0.0}
     for _ in range(200):
         response = generator.normal(0, 4, 20) * np.repeat([-1, 1], 4)[:, None]
-        found = tested(generator.normal(60, 10, 20) + response + generator.normal(0, 4, (8, 20)), terms)
+        found = only_terms(generator.normal(60, 10, 20) + response + generator.normal(0, 4, (8, 20)), terms)
         for column in rates:
             rates[column] += float(found[column].iloc[0] < 0.05) / 200
     assert rates["p"] > 0.2
