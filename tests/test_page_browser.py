@@ -75,9 +75,7 @@ def settled(tab: Page) -> None:
         expect(plot.locator("svg.main-svg").first).to_be_visible(timeout=20_000)
 
 
-def test_every_view_opens_without_a_complaint_and_asks_for_nothing_outside_its_folder(
-    watched: Watched,
-) -> None:
+def test_every_view_opens_without_a_complaint_and_asks_for_nothing_outside_its_folder(watched: Watched) -> None:
     for view in VIEWS:
         settled(watched.open(view))
     assert watched.said == []
@@ -203,9 +201,7 @@ def test_names_are_text_wherever_they_stand(watched: Watched) -> None:
         assert watched.tab.evaluate("window.hacked") is None
         assert watched.tab.locator("main img[src=x], main script, main svg[onload]").count() == 0
     tab = watched.open("#/grid/table3")
-    assert set(HOSTILE_METHODS) <= {
-        text.strip() for text in tab.locator("#cells-1 tbody th").all_inner_texts()
-    }
+    assert set(HOSTILE_METHODS) <= {text.strip() for text in tab.locator("#cells-1 tbody th").all_inner_texts()}
     tab.locator("#cells-1 tbody tr").first.get_by_role("link").first.click()
     expect(tab.locator("#number-title")).to_have_text(HOSTILE_METHODS[0])
     assert HOSTILE_CASE in column(tab, "#cases-table", 1)
@@ -219,7 +215,7 @@ def test_markup_that_did_get_in_could_do_nothing(watched: Watched) -> None:
     tab = watched.open("#/")
     tab.evaluate(
         "document.querySelector('main').insertAdjacentHTML('beforeend', "
-        '\'<img src=x onerror="window.hacked=1"><img src="http://127.0.0.1:9/leak">\')'
+        "'<img src=x onerror=\"window.hacked=1\"><img src=\"http://127.0.0.1:9/leak\">')"
     )
     tab.wait_for_timeout(200)
     assert tab.evaluate("window.hacked") is None

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from made_scores import scores_from
+from planted_claims import plant_methods
 from scipy import stats
+from written_runs import V3, manifest_of, write_run
 
+from benchmark.results import write_manifest
 from benchmark.vocabulary import BenchError
+from reports.drawing import FORMATS
 from reports.measures import DICE, FPV, Measure
+from reports.report import write_report
 from reports.statistics.rank_figure import draw_ranks, packed
 from reports.statistics.rank_tables import rank_tables
 from reports.statistics.ranks import Ranking, kendall, rankings, ranks_of
@@ -20,6 +28,14 @@ from reports.table2.frames import table2_cells
 from reports.table2.ranks import BEST, table2_ranks, version_groups
 
 NAN = float("nan")
+
+
+def no_ink(figure: object, stem: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Drawing takes seconds; empty files stand for figures."""
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
+    for path in paths:
+        path.touch()
+    return paths
 
 
 def ranked(values: object, *, measure: Measure = DICE, **more: object) -> Ranking:
@@ -168,3 +184,31 @@ def test_the_figure_has_a_disc_for_every_rank_that_is_taken() -> None:
 
 def test_panels_share_a_column_where_they_are_no_taller_than_the_tallest() -> None:
     assert packed({"v1": 21, "v2": 21, "v3": 21, "v4": 42}) == [["v1", "v2"], ["v3"], ["v4"]]
+
+
+def test_a_report_of_methods_has_the_ranks_of_every_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.drawing.save", no_ink)
+    means = {"PET": (0.5, 1.0, 2.0), "CT": (0.3, 3.0, 4.0), "EF": (0.4, 2.0, 3.0)}
+    plant_methods(tmp_path / "results", "table3", means, n_patients=8)
+    report = write_report(tmp_path / "results", grid="table3", source="runs", out=tmp_path / "out")
+    names = [path.name for path in report.files]
+    assert {"table3_ranks.md", "table3_ranks_cells.csv", "table3_rank_figure.png"} <= set(names)
+    ranks = pd.read_csv(tmp_path / "out" / "table3_ranks.csv")
+    assert ranks["metric"].tolist() == ["dice"] * 3 + ["fpv_ml"] * 3 + ["fnv_ml"] * 3
+    assert ranks["method"].tolist() == ["PET", "EF", "CT"] * 3
+    assert report.tables[-1].printed[0].number == "3 (ranks, Dice)"
+    assert "](table3_rank_figure.png)" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_report_of_too_few_patients_says_why_it_has_no_ranks_and_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.drawing.save", no_ink)
+    write_run(tmp_path / "results", "a", [0.5, 0.6, 0.7])
+    write_manifest(tmp_path / "results", manifest_of((V3, 0, 0, "a")))
+    report = write_report(tmp_path / "results", source="runs", out=tmp_path / "out")
+    text = report.files[0].read_text(encoding="utf-8")
+    assert "Rank stability of Table 2: Ranks by Dice need two cells" in text
+    assert "Mixed-effects summary of Table 2, v1–v3: A model of Dice needs two cells" in text

@@ -35,7 +35,7 @@ def same_cases(scores: CaseScores) -> SameCases:
     more cases.
     """
     covered: np.ndarray = scores.scored.any(axis=2)
-    valued: np.ndarray = ~np.isnan(scores.values).all(axis=(1, 2))
+    valued = np.asarray((~np.isnan(scores.values)).any(axis=(1, 2)))
     left_out = {int(cell): "no value" for cell in np.flatnonzero(~valued)}
     if not valued.any():
         return SameCases(scores.of_cells([]), np.array([], dtype=int), left_out, 0)
