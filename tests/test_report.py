@@ -19,7 +19,7 @@ from reports.drawing import FORMATS
 from reports.report import write_report
 
 FIGURES = [f"figure{number}.{kind}" for number in (4, 5, 6) for kind in ("png", "pdf", "svg")]
-TABLES = [f"{stem}{end}" for stem in ("table2",) for end in (".md", ".tex", ".csv", "_cells.csv")]
+TABLES = [f"{stem}{end}" for stem in ("table2",) for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 VOLUMES = [name.replace("table2", f"table2_{metric}") for metric in ("fpv_ml", "fnv_ml") for name in TABLES]
 
 
@@ -130,9 +130,9 @@ def test_unknown_grids_and_sources_are_refused(tmp_path: Path) -> None:
         write_report(None, source="web", out=tmp_path)  # type: ignore[arg-type]
 
 
-COSTS = [f"table3_costs{end}" for end in (".md", ".tex", ".csv", "_cells.csv")]
+COSTS = [f"table3_costs{end}" for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 BOXES = [f"table3_boxes.{kind}" for kind in ("png", "pdf", "csv")]
-SCORES = [f"table3{end}" for end in (".md", ".tex", ".csv", "_cells.csv")]
+SCORES = [f"table3{end}" for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
 
 
 @pytest.fixture
