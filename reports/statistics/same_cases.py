@@ -34,7 +34,7 @@ def same_cases(scores: CaseScores) -> SameCases:
     The cases are those of the largest group of cells that were scored on the same ones; of equal groups that with
     more cases.
     """
-    covered: np.ndarray = scores.scored.any(axis=2)
+    covered = np.asarray(scores.scored.any(axis=2))
     valued = np.asarray((~np.isnan(scores.values)).any(axis=(1, 2)))
     left_out = {int(cell): "no value" for cell in np.flatnonzero(~valued)}
     if not valued.any():
