@@ -26,3 +26,16 @@ def spread(values: pd.Series) -> str:
     """`3` or `1 to 3`."""
     low, high = int(values.min()), int(values.max())
     return str(low) if low == high else f"{low} to {high}"
+
+
+def p_text(p: float) -> str:
+    """A p value: `0.032`, `< 0.001`, or a dash."""
+    if p != p:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def signed(value: float, *, plus: str = "+") -> str:
+    """Two decimals with a sign: `+0.93`, `−0.05`; `0.00` without one."""
+    size = f"{abs(value):.2f}"
+    return size if float(size) == 0 else f"{'−' if value < 0 else plus}{size}"

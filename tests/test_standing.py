@@ -17,8 +17,9 @@ from reports.printing import latex_text
 from reports.statistics.paired import holm, pair_ps
 from reports.statistics.scores import CaseScores
 from reports.statistics.standing import Grouping, standings, structures
-from reports.statistics.tables import p_text, standing_notes
+from reports.statistics.tables import standing_notes
 from reports.table2.report import report as table2_report
+from reports.words import p_text
 from tests.written_runs import NAN, manifest_of, methods_manifest, write_readings
 
 N = 12

@@ -45,6 +45,9 @@ from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.statistics.outputs import write_shown
+from reports.statistics.rank_tables import rank_tables
+from reports.statistics.scores import case_scores
 from reports.statistics.tables import count_notes
 
 
@@ -110,7 +113,15 @@ def report(
     written = Written(out)
     _write_scores(comparison, own, paper, written)
     if own is not None and own.behind.n_runs:
-        for write in (_write_statistics, _write_surfaces, _write_costs, _write_modalities, _write_boxes):
+        parts = (
+            _write_statistics,
+            _write_ranks,
+            _write_surfaces,
+            _write_costs,
+            _write_modalities,
+            _write_boxes,
+        )
+        for write in parts:
             write(comparison, own, lacking, written)
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
@@ -229,6 +240,20 @@ def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Writte
     links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
     title = markdown_text(title)
     written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")
+
+
+def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    rows = methods(comparison, own.planned)
+    rows = rows[rows["method"].isin(own.planned["method"])].reset_index(drop=True)
+    scores = [case_scores(own.planned, own.scores, rows, measure) for measure in comparison.measures.values()]
+    ranked = rank_tables(
+        scores, list(rows["method"]), number=comparison.name, stem=comparison.grid, note=lacking
+    )
+    more = write_shown([ranked], written.out)
+    written.files += more.files
+    written.texts += more.texts
+    written.tables += more.tables
+    written.figures += more.figures
 
 
 def _best_lines(whose: str, frames: Frames, measures: Measures) -> Iterator[str]:

@@ -14,9 +14,7 @@ from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.statistics.resampling import MIN_PATIENTS
 from reports.statistics.standing import LEVEL, Grouping
-from reports.words import enumerated, spread
-
-SMALLEST_P = 0.001
+from reports.words import enumerated, p_text, signed, spread
 
 
 def statistics_table(
@@ -93,19 +91,6 @@ def _against(record: Mapping[Any, Any], name: str) -> list[Cell]:
 
 def _bounds(low: float, high: float) -> str:
     return "" if pd.isna(low) else f" [{signed(low, plus='')}, {signed(high, plus='')}]"
-
-
-def signed(value: float, *, plus: str = "+") -> str:
-    """Two decimals with a true minus."""
-    size = DECIMALS.format(abs(value))
-    return size if float(size) == 0 else f"{'−' if value < 0 else plus}{size}"
-
-
-def p_text(p: float) -> str:
-    """Three decimals; `< 0.001` below that."""
-    if pd.isna(p):
-        return MISSING
-    return f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
 
 
 def statistics_notes(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:

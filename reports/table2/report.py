@@ -18,8 +18,12 @@ from reports.notes import progress_note, uniform_counts
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import planned_runs, reported_scores, with_means
+from reports.statistics.outputs import Shown, write_shown
+from reports.statistics.scores import case_scores
 from reports.table2 import figures, standing, tables
-from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
+from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_cells, table2_frame
+from reports.table2.mixed import mixed_tables
+from reports.table2.ranks import table2_ranks
 from reports.table2.tables import layers_label, level_label
 
 STOOD = [*CELL, *STANDING]
@@ -32,6 +36,7 @@ def report(
     own: dict[str, pd.DataFrame] = {}
     stand: standing.Standings = {}
     known: Behind | None = None
+    statistics: tuple[Shown, ...] = ()
     if results is not None and manifest is not None:
         planned = planned_runs(results, manifest, PLACE)
         scores = reported_scores(results, planned, metrics=standing.METRICS)
@@ -42,6 +47,7 @@ def report(
         own = {metric: table2_frame(runs, metric=metric) for metric in MEASURES}
         stand = standing.table2_standings(planned, scores)
         own = {metric: frame.merge(stand[metric][STOOD], on=CELL) for metric, frame in own.items()}
+        statistics = _statistics(planned, scores, unfinished(own["dice"])) if known.n_runs else ()
     paper = published_table2() if source in ("paper", "both") else None
     dice = own.get("dice")
 
@@ -74,11 +80,20 @@ def report(
     shown = _write_figures(out, dice, paper)
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
+    more = write_shown(statistics, out)
+    files, texts = [*files, *more.files], [*texts, *more.texts]
+    written, shown = [*written, *more.tables], [*shown, *more.figures]
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
     lines = [*summary, *progress, *_best_lines(dice, paper)]
     return write_index(out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown)
+
+
+def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Shown, ...]:
+    """What the Dice of single cases says of the ranks of cells, and of the factors."""
+    dice = case_scores(planned, scores, table2_cells(planned), MEASURES["dice"])
+    return table2_ranks(dice, note=note), mixed_tables(dice, note=note)
 
 
 @dataclass(frozen=True)

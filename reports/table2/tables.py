@@ -48,7 +48,7 @@ def table2(
     if own is None:
         whose = ", as published"
     frame = _side_by_side(own, paper, metric)
-    return _table2_shape(
+    return table2_shape(
         frame.assign(address=addresses(frame, metric=metric)),
         value_cell,
         number="2" if metric == "dice" else f"2 ({measure.name})",
@@ -62,7 +62,7 @@ def table2(
 def table2_counts(own: pd.DataFrame) -> PrintedTable:
     """What stands behind each number of Table 2: runs done/planned, seeds, folds, cases with a Dice/all."""
     what = "runs done/planned; seeds; folds; test cases with a Dice/all"
-    return _table2_shape(
+    return table2_shape(
         own,
         _counts_cell,
         number="2 (counts)",
@@ -71,7 +71,7 @@ def table2_counts(own: pd.DataFrame) -> PrintedTable:
     )
 
 
-def _table2_shape(
+def table2_shape(
     frame: pd.DataFrame,
     cell: Callable[[dict[Any, Any]], Cell],
     *,
@@ -79,6 +79,7 @@ def _table2_shape(
     title: str,
     notes: tuple[str, ...],
 ) -> PrintedTable:
+    """What a `cell` prints of every row of `frame`, in the paper's layout."""
     layers = list(dict.fromkeys(frame["shared_layers"]))
     rows = []
     for (version, factor, level), group in frame.groupby(CELL[:3], sort=False):
