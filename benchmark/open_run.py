@@ -13,7 +13,7 @@ import torch
 from benchmark.config import RunConfig
 from benchmark.data.fold import FoldData
 from benchmark.data.store import PreparedCase
-from benchmark.evaluate import Predicted, Split, score_cases
+from benchmark.evaluate import Predicted, Split, new_projections, score_cases
 from benchmark.execution.order import RunOrder
 from benchmark.heartbeat import Beat
 from benchmark.protocols import ExternalMethod, Method
@@ -70,7 +70,8 @@ class OpenRun:
 
     def score(self, predicted: Iterable[Predicted], *, told: Sequence[str] | None) -> None:
         """Score the run's part as it is predicted, for the regions that are told, and write the scores."""
-        keeps = self.order.resources.save_predictions and self.part == "test"
+        test = self.part == "test"
+        projections = new_projections(self.data.spec, told) if test else None
         scores = score_cases(
             predicted,
             self.data.references,
@@ -79,9 +80,12 @@ class OpenRun:
             run_id=self.order.run_id,
             told=told,
             split=self.part,
-            predictions=self.folder.predictions if keeps else None,
+            predictions=self.folder.predictions if test and self.order.resources.save_predictions else None,
+            projections=projections,
         )
-        write = self.folder.write_scores if self.part == "test" else self.folder.write_validation
+        if projections is not None:
+            projections.write(self.folder.projections_file)
+        write = self.folder.write_scores if test else self.folder.write_validation
         write(scores)
         log.info("%s part: %s", self.part, _summary(scores))
 

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from benchmark.evaluate import score_cases
+from benchmark.evaluate import new_projections, score_cases
 from benchmark.reopened import ReopenedRun
 
 KEYS = ["case_id", "reading", "region", "metric"]
+ALIKE = 0.01
+"""Masks whose Dice differ by less look the same in a projection."""
 
 
 @dataclass(frozen=True)
 class Reproduced:
     """`differences`: by metric, the largest absolute one over cases, readings and regions, in the metric's unit;
-    infinite where a value is defined on one side alone. `only_stored`, `only_new`: rows without a counterpart."""
+    infinite where a value is defined on one side alone. `only_stored`, `only_new`: rows without a counterpart.
+    `projections`: the run had no pictures of its errors, and was given them; None: it had them."""
 
     rows: int
     differences: dict[str, float]
     only_stored: int
     only_new: int
+    projections: bool | None = None
 
     @property
     def exact(self) -> bool:
         return not (self.only_stored or self.only_new or any(self.differences.values()))
 
+    @property
+    def alike(self) -> bool:
+        """Whether pictures of the new masks may stand for those of the stored scores."""
+        return not self.only_stored and self.differences.get("dice", 0.0) < ALIKE
+
 
 def rescore(run: ReopenedRun) -> Reproduced:
-    """Predict and score the test cases again, and compare; nothing is written."""
+    """Predict and score the test cases again, and compare; no score is written.
+
+    A run of an earlier version of the suite gets its `projections.npz`, if the masks are those that were scored.
+    """
+    lacking = not run.folder.projections_file.exists()
+    projections = new_projections(run.spec, run.method.told_regions) if lacking else None
     scores = score_cases(
         run.predicted(run.data.test),
         run.data.references,
@@ -37,8 +51,14 @@ def rescore(run: ReopenedRun) -> Reproduced:
         config=run.config,
         run_id=run.folder.run_id,
         told=run.method.told_regions,
+        projections=projections,
     )
-    return compared(run.folder.scores(), scores)
+    found = compared(run.folder.scores(), scores)
+    if projections is None:
+        return found
+    if found.alike:
+        projections.write(run.folder.projections_file)
+    return replace(found, projections=found.alike)
 
 
 def compared(stored: pd.DataFrame, new: pd.DataFrame) -> Reproduced:

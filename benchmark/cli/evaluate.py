@@ -42,7 +42,8 @@ def evaluate(
 ) -> None:
     """Score finished runs again, or, with --without, with a modality missing.
 
-    Without options: are the stored scores what the weights give? Stored scores are never changed. A missing modality is
+    Without options: are the stored scores what the weights give? Stored scores are never changed; pictures of the errors
+    are added where an earlier version made none. A missing modality is
     answered in the method's own way, or shown as zeros. Exit code 1 if a run fails or is not reproduced.
     """
     from benchmark.execution.monitor import console
@@ -152,6 +153,11 @@ def _score_again(
 
 
 def _reproduced(found: Reproduced) -> str:
+    pictures = {None: "", True: "; projections added", False: "; no projections, as these are other masks"}
+    return _compared(found) + pictures[found.projections]
+
+
+def _compared(found: Reproduced) -> str:
     from benchmark.metrics import METRICS
 
     if found.exact:
