@@ -126,7 +126,9 @@ def score_cases(
                 "patient": case.patient,
             }
             grid = config.inference.score_grid
-            on_grid = label_map.on_grid(case.geometry) if projections is not None or grid != "native" else None
+            on_grid = (
+                label_map.on_grid(case.geometry) if projections is not None or grid != "native" else None
+            )
             rows += [facts | score for score in _scores(case, label_map, on_grid, regions, grid)]
             if projections is not None and on_grid is not None:
                 for region, codes in projected_errors(on_grid, case.label(), regions).items():

@@ -41,7 +41,9 @@ def projected_errors(
     regions: Sequence[Region],
 ) -> dict[str, Codes]:
     """The codes of every region of two label maps on one grid."""
-    planes = {region.name: np.zeros((prediction.shape[0], prediction.shape[2]), np.uint8) for region in regions}
+    planes = {
+        region.name: np.zeros((prediction.shape[0], prediction.shape[2]), np.uint8) for region in regions
+    }
     box = _box_around(np.bitwise_or(prediction, reference))
     if box is None:
         return planes
@@ -143,4 +145,6 @@ def _part(name: str) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> BenchError:
-    return BenchError(f"{path} is damaged ({error}). Remove it; `bench evaluate {path.parent.name}` writes it again.")
+    return BenchError(
+        f"{path} is damaged ({error}). Remove it; `bench evaluate {path.parent.name}` writes it again."
+    )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from benchmark.cli import data, evaluate, methods, predict, results, run, search
+from benchmark.cli import data, evaluate, methods, panels, predict, results, run, search
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app.command()(results.show)
 app.command()(results.report)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
-app.command()(predict.panels)
+app.command()(panels.panels)
 app.command()(results.sync)
 app.command("methods")(methods.list_methods)
 app.command()(methods.check_method)

@@ -42,9 +42,9 @@ def evaluate(
 ) -> None:
     """Score finished runs again, or, with --without, with a modality missing.
 
-    Without options: are the stored scores what the weights give? Stored scores are never changed; pictures of the errors
-    are added where an earlier version made none. A missing modality is
-    answered in the method's own way, or shown as zeros. Exit code 1 if a run fails or is not reproduced.
+    Without options: are the stored scores what the weights give? Stored scores are never changed; projections of the
+    errors are added where an earlier version made none. A missing modality is answered in the method's own way, or
+    shown as zeros. Exit code 1 if a run fails or is not reproduced.
     """
     from benchmark.execution.monitor import console
     from benchmark.registry import use_method_files

@@ -32,6 +32,7 @@ from reports.files import SHOWN, TWO_DECIMALS, ReportFiles, write_csv, write_ind
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import Measures, usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
+from reports.panels.included import include_panels
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 
@@ -95,6 +96,10 @@ def report(
     if own is not None and own.behind.n_runs:
         for write in (_write_surfaces, _write_costs, _write_modalities, _write_boxes):
             write(comparison, own, lacking, written)
+        if manifest is not None and results is not None:
+            pictures, shown = include_panels(results, manifest, out)
+            written.files += pictures
+            written.texts += shown
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
     lines = list(summary)

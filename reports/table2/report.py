@@ -15,6 +15,7 @@ from reports.files import SHOWN, ReportFiles, write_index, write_table
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
+from reports.panels.included import include_panels
 from reports.printing import markdown, markdown_text
 from reports.runs import run_cells
 from reports.table2 import figures, tables
@@ -53,6 +54,10 @@ def report(
         files += write_table(out / block.stem, printed, layout=layout, cells=cells)
         texts += map(markdown, printed)
     texts += _write_figures(out, dice, paper, files=files)
+    if results is not None and manifest is not None and known is not None and known.n_runs:
+        pictures, shown = include_panels(results, manifest, out)
+        files += pictures
+        texts += shown
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
