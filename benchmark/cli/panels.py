@@ -118,10 +118,11 @@ def _draw_runs(how: _How, runs: Sequence[str], wanted: Sequence[str], out: Path 
             with how.screen.status(f"{name}: {case.case_id}"):
                 reading = readings[run_id] if readings[run_id] in run.method.readings else None
                 (arrays,) = write_panels_data(run, [case.case_id], reading=reading)
+                why = "".join(f", {reason}" for reason in case.reasons)
                 said = [
-                    ", ".join([*case.reasons, f"{known.lesion_ml[case.case_id]:.1f} ml of lesions"]),
-                    ", ".join(case_words(scores, case.case_id)),
-                    f"fold {run.config.fold}, seed {run.config.seed}, run {run_id}",
+                    f"Case {case.case_id}{why}; {known.lesion_ml[case.case_id]:.1f} ml of lesions",
+                    f"{', '.join(case_words(scores, case.case_id))}; fold {run.config.fold}, "
+                    f"seed {run.config.seed}, run {run_id}",
                 ]
                 folder = (out / run_id if len(ids) > 1 else out) if out else arrays.parent
                 files = write_panel(arrays, folder, title=name, said=said)

@@ -186,7 +186,7 @@ class _Shown:
             key = f"{self.stem}_{case.case_id}"
             runs = [cell.run_id for cell in self.cells.values()]
             picture = Picture(
-                f"Case {case.case_id}{why} ({self.where})", [f"{key}_axial", f"{key}_coronal"], runs
+                f"Case {case.case_id}{why}\n{self.where}", [f"{key}_axial", f"{key}_coronal"], runs
             )
             drawn[key] = (picture, [(rows, (0,)), (rows, (1,))])
         return drawn
@@ -197,7 +197,7 @@ class _Shown:
         for name, cell in self.cells.items():
             key = self.stem if dict(cell.factors) in usual else f"{self.stem}_{case_id_from(name)}"
             rows = [self._row(name, case, ",\n".join(case.reasons) or case.case_id) for case in self.cases]
-            drawn[key] = (Picture(f"{name} ({self.where})", [key], [cell.run_id]), [(rows, (0, 1))])
+            drawn[key] = (Picture(f"{name}\n{self.where}", [key], [cell.run_id]), [(rows, (0, 1))])
         return drawn
 
     def _row(self, name: str, case: Chosen, label: str) -> FigureRow:

@@ -23,7 +23,7 @@ def include_panels(results: Path, manifest: GridManifest, out: Path) -> tuple[li
     pictures = current(every, [cell.run_id for cell in current_runs(manifest)])
     texts, files = [f"### {name}\n"], list[Path]()
     for picture in pictures.values():
-        title = markdown_text(picture.title)
+        title = markdown_text(", ".join(picture.title.splitlines()))
         for stem in picture.stems:
             copied = [_copied(folder / f"{stem}.{kind}", out) for kind in FORMATS]
             present = [path for path in copied if path is not None]

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from benchmark.projections import FALSE, HIT, MISS
 from reports.drawing import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, YELLOW
 from reports.panels.colours import ERROR_NAMES, ERRORS, WRONG
-from reports.panels.tiles import Picture, Tile
+from reports.panels.tiles import REFERENCE, Picture, Tile
 from reports.panels.views import View, scale_bar_mm
 
 LABEL_COLOURS = (GREEN, ORANGE, BLUE, PURPLE, YELLOW, VERMILLION)
@@ -140,8 +140,9 @@ def legend_entries(tiles: Sequence[Tile], labels: Mapping[str, int]) -> list[Pat
     entries: list[Patch | Line2D] = []
     labelled = [tile for tile in tiles if tile.kind == "labels"]
     if labelled:
+        whose = "reference: " if all(tile.role == REFERENCE for tile in labelled) else ""
         entries += [
-            Patch(color=colour, label=names.get(code, f"label {code}"))
+            Patch(color=colour, label=f"{whose}{names.get(code, f'label {code}')}")
             for code, colour in label_colours(labels, labelled).items()
         ]
     errors = [tile for tile in tiles if tile.kind == "errors"]
@@ -156,11 +157,11 @@ def legend_entries(tiles: Sequence[Tile], labels: Mapping[str, int]) -> list[Pat
     return entries
 
 
-def probability_bar(figure: Figure, axes: Sequence[Axes]) -> None:
-    """The scale of probabilities, beside the figure."""
+def probability_bar(figure: Figure, place: tuple[float, float, float, float]) -> None:
+    """The scale of probabilities, at a place (left, bottom, width, height) in parts of the figure."""
     scale = ScalarMappable(Normalize(0, 1), cmap=PROBABILITIES)
-    bar = figure.colorbar(scale, ax=list(axes), fraction=0.012, pad=0.01, aspect=30, shrink=0.5)
-    bar.set_label("probability", fontsize=6.5)
-    bar.set_ticks([0, 0.5, 1])
-    bar.ax.tick_params(labelsize=6)
+    bar = figure.colorbar(scale, cax=figure.add_axes(place))
+    bar.set_label("probability", fontsize=6)
+    bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "1"])
+    bar.ax.tick_params(labelsize=5.5, pad=1)
     bar.outline.set_linewidth(0.4)

@@ -23,6 +23,7 @@ INPUT, FIRST, SECOND, LAST = "input", "first branch", "second branch", "last"
 """Columns that networks with two branches share, whatever they call their outputs."""
 _BRANCHES = {"ct": FIRST, "pet": SECOND, "ct input": INPUT, "bottleneck": LAST, "output": LAST}
 """Mirror U-Net's outputs; the paper shows the bottleneck of v2 and v3 and the fused decision of v4 in one column."""
+CORRUPTED = {"noise": "noise added", "shuffle": "shuffled"}
 _ORDER = {INPUT: 2, FIRST: 3, SECOND: 4, LAST: 6, MASK: 7, FINAL: 8}
 _OTHER = 5
 
@@ -93,15 +94,16 @@ def _place(read: Outputs, tile: Tile) -> Place | None:
     if tile.role == REFERENCE:
         return Place(REFERENCE, "Reference", "", tile)
     if tile.role == MASK:
-        return Place(MASK, "Final mask", "all labels", tile)
+        return Place(MASK, "Labels of the final mask", "", tile)
     output = read.outputs[tile.role]
     if output.kind == "classification":
         return None
     of = output.of or (next(iter(read.labels)) if len(read.labels) == 1 else "any label")
+    corruption = str(read.run.method_args.get("corruption", ""))
     caption = {
-        "input": f"{of}, as shown",
-        "reconstruction": f"{of}, reconstructed",
-        "segmentation": f"probability of {of}",
+        "input": CORRUPTED.get(corruption, f"{of}, as shown"),
+        "reconstruction": f"reconstructed {of}",
+        "segmentation": f"P({of})",
     }[output.kind]
     column, heading = _branch(read, tile.role)
     return Place(column, heading, caption, tile)
@@ -123,7 +125,7 @@ def _branch(read: Outputs, name: str) -> tuple[str, str]:
         SECOND: f"{groups[1]} branch",
     }
     if column == LAST:
-        return LAST, "fused branches" if name == "output" else "Bottleneck decoder"
+        return LAST, "fused branches" if name == "output" else "Bottleneck"
     return column, headings.get(column, f"Output “{name}”")
 
 
@@ -133,5 +135,5 @@ def _final(read: Outputs, tiles: Sequence[Tile], views: Sequence[View]) -> Place
     final = next(tile for tile in tiles if tile.role == FINAL)
     if len(read.regions) > 1 and region is not None and final.under is not None:
         final = errors_tile(error_map(read, region), "", views, under=final.under)
-        return Place(FINAL, "Final mask against\nthe reference", region, final)
-    return Place(FINAL, "Final mask against\nthe reference", "", replace(final, title=""))
+        return Place(FINAL, "Final mask", region, final)
+    return Place(FINAL, "Final mask", "", replace(final, title=""))

@@ -71,13 +71,14 @@ def views_of(
     *,
     spacing_mm: Spacing,
     projected: bool,
+    cut: str = "",
 ) -> tuple[View, View]:
     """The axial slice where the largest lesion is largest, and a coronal view.
 
     The lesion is the largest component of the reference, else of the prediction; without both, slices go
     through the middle. The coronal view is a maximum-intensity projection where some modality is `projected`,
     as PET is; else, as of MRI, a slice through the same lesion, through which CT beside a projection is cut
-    too: its brightest voxels along a ray are bones.
+    too: its brightest voxels along a ray are bones. `cut` names what is.
     """
     box = shown_box(image, (reference > 0) | (prediction > 0), spacing_mm=spacing_mm)
     lesion = largest_component(reference) if reference.any() else largest_component(prediction)
@@ -87,7 +88,7 @@ def views_of(
         through = "through the middle,\nas there is no lesion"
     axial = fullest(lesion, UP, box=box)
     slices = {axis: fullest(lesion, axis, box=box) for axis in (UP, FRONT)}
-    axial = View(
+    across = View(
         f"Axial slice {slices[UP]},\n{through}",
         UP,
         slices[UP],
@@ -96,11 +97,11 @@ def views_of(
         ("R", "L", "A", "P"),
         slices[UP],
     )
-    name = (
-        "Coronal maximum-intensity\nprojection" if projected else f"Coronal slice {slices[FRONT]},\n{through}"
-    )
+    name = f"Coronal slice {slices[FRONT]},\n{through}"
+    if projected:
+        name = "Coronal maximum-intensity\nprojection" + (f"; {cut}: slice {slices[FRONT]}" if cut else "")
     index = None if projected else slices[FRONT]
-    return axial, View(name, FRONT, index, box, spacing_mm, ("R", "L", "S", "I"), slices[FRONT])
+    return across, View(name, FRONT, index, box, spacing_mm, ("R", "L", "S", "I"), slices[FRONT])
 
 
 def largest_component(mask: Shaped[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:

@@ -75,7 +75,7 @@ def shown(modality: str, rule: Intensity | None, volume: Float[np.ndarray, "x y 
 
 
 def _hounsfield(low: float, high: float) -> str:
-    return f"{_number(low)} to {_number(high)} HU"
+    return f"soft tissue,\n{_number(low)} to {_number(high)} HU"
 
 
 def _words(rule: Intensity | None, low: float, high: float) -> str:
