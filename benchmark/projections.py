@@ -114,7 +114,7 @@ class ProjectionReader:
     def _array(self, name: str) -> np.ndarray:
         try:
             array: np.ndarray = self._archive[name]
-        except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
             raise _damaged(self._path, error) from error
         return array
 
@@ -127,7 +127,7 @@ def open_projections(path: Path) -> Iterator[ProjectionReader | None]:
         return
     try:
         archive = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from error
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise _damaged(path, ValueError("a single array"))

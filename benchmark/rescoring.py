@@ -11,8 +11,8 @@ from benchmark.evaluate import new_projections, score_cases
 from benchmark.reopened import ReopenedRun
 
 KEYS = ["case_id", "reading", "region", "metric"]
-ALIKE = 0.01
-"""Masks whose Dice differ by less look the same in a projection."""
+ALIKE = {"dice": 0.01, "over_ml": 1.0, "under_ml": 1.0}
+"""Masks whose scores differ by less look the same in a projection."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Reproduced:
     @property
     def alike(self) -> bool:
         """Whether pictures of the new masks may stand for those of the stored scores."""
-        return not self.only_stored and self.differences.get("dice", 0.0) < ALIKE
+        return not self.only_stored and all(
+            self.differences.get(metric, 0.0) < most for metric, most in ALIKE.items()
+        )
 
 
 def rescore(run: ReopenedRun) -> Reproduced:
