@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.projections import FALSE, HIT, MISS
-from benchmark.vocabulary import DataError, Window
+from benchmark.vocabulary import DataError, Window, ZScore
 from reports.panels import write_panel
 from reports.panels.colours import ERRORS, WRONG
 from reports.panels.figure import draw_panel, pictured
@@ -224,6 +224,18 @@ def test_labels_lie_over_ct_in_a_slice_and_over_the_inverted_pet_in_a_projection
     # CT 0.5 of [0, 340/350]; PET is 0.25 and 0.5 of [0, 7/15], and white where it is low.
     assert under.pictures[0].max() == pytest.approx(0.5 * 350 / 340, abs=1e-3)
     assert (under.pictures[1].min(), under.inverted) == (0.0, False)
+
+
+def test_around_a_brain_it_is_black_whatever_its_z_scores() -> None:
+    image = np.zeros((1, *SHAPE), np.float16)
+    image[0, 4:, :, :], image[0, 4:, ::2, :] = 1, -1
+    read = Outputs("case", SPACING, ("FLAIR",), image, empty(), empty(), {}, {"FLAIR": ZScore(nonzero=True)})
+    (_, coronal), (tile, *_) = pictured(read)
+    assert coronal.index is not None
+    assert tile.low == pytest.approx(-1)
+    # The box has the brain and 10 mm, which are all four columns of air at its left, the picture's right.
+    assert set(np.unique(tile.pictures[0][:, -4:])) == {tile.low}
+    assert tile.pictures[0].max() == 1
 
 
 def test_a_classifier_s_mean_is_over_what_it_was_shown() -> None:

@@ -127,6 +127,10 @@ def _projected(case: PreparedCase, modality: str, channel: int, rule: Intensity 
         highest = image.max(axis=FRONT)
     highest = highest.astype(np.float32)
     window = shown(modality, rule, highest[:, None, :])
+    if window.low < 0:
+        inside, highest = highest != 0, np.where(highest == 0, window.low, highest)
+    else:
+        inside = highest > 0
     grey = np.clip((highest - window.low) / (window.high - window.low), 0, 1)
     x, _, z = geometry.crop
     width, _, height = geometry.grid_shape
@@ -136,7 +140,7 @@ def _projected(case: PreparedCase, modality: str, channel: int, rule: Intensity 
     if isinstance(rule, Window) and unit_of(modality, rule) == SUV:
         body[x, z] = physical(highest, rule) > AIR_SUV
     else:
-        body[x, z] = highest != 0
+        body[x, z] = inside
     spacing = geometry.spacing_mm[0], geometry.spacing_mm[2]
     return _Backdrop(greys, _box(body) or (slice(0, width), slice(0, height)), spacing)
 

@@ -99,6 +99,9 @@ def _image(
     role: str, title: str, volume: Shaped[np.ndarray, "X Y Z"], views: Sequence[View], window: Shown
 ) -> Tile:
     pictures = tuple(view.picture(volume, projected=window.projected) for view in views)
+    if window.low < 0:
+        # Around a brain without its skull there is nothing, which is no middle grey.
+        pictures = tuple(np.where(picture == 0, window.low, picture) for picture in pictures)
     return Tile(role, title, "image", pictures, window.low, window.high, window.inverted)
 
 

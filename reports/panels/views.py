@@ -86,7 +86,6 @@ def views_of(
     through = f"through the largest\nlesion of the {which}"
     if not lesion.any():
         through = "through the middle,\nas there is no lesion"
-    axial = fullest(lesion, UP, box=box)
     slices = {axis: fullest(lesion, axis, box=box) for axis in (UP, FRONT)}
     across = View(
         f"Axial slice {slices[UP]},\n{through}",
