@@ -118,9 +118,10 @@ def _draw_runs(how: _How, runs: Sequence[str], wanted: Sequence[str], out: Path 
             with how.screen.status(f"{name}: {case.case_id}"):
                 reading = readings[run_id] if readings[run_id] in run.method.readings else None
                 (arrays,) = write_panels_data(run, [case.case_id], reading=reading)
-                why = "".join(f", {reason}" for reason in case.reasons)
+                volume = known.lesion_ml[case.case_id]
+                why = ", ".join([*case.reasons, *([f"{volume:.1f} ml of lesions"] if volume else [])])
                 said = [
-                    f"Case {case.case_id}{why}; {known.lesion_ml[case.case_id]:.1f} ml of lesions",
+                    f"Case {case.case_id}: {why}" if why else f"Case {case.case_id}",
                     f"{', '.join(case_words(scores, case.case_id))}; fold {run.config.fold}, "
                     f"seed {run.config.seed}, run {run_id}",
                 ]

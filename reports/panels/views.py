@@ -82,8 +82,7 @@ def views_of(
     """
     box = shown_box(image, (reference > 0) | (prediction > 0), spacing_mm=spacing_mm)
     lesion = largest_component(reference) if reference.any() else largest_component(prediction)
-    which = "reference" if reference.any() else "prediction"
-    through = f"through the largest\nlesion of the {which}"
+    through = "through the largest\n" + ("lesion" if reference.any() else "false positive")
     if not lesion.any():
         through = "through the middle,\nas there is no lesion"
     slices = {axis: fullest(lesion, axis, box=box) for axis in (UP, FRONT)}
