@@ -91,15 +91,18 @@ def label_colours(labels: Mapping[str, int], tiles: Iterable[Tile]) -> dict[int,
     return {code: LABEL_COLOURS[number % len(LABEL_COLOURS)] for number, code in enumerate(wanted)}
 
 
-def mark_sides(ax: Axes, view: View) -> None:
-    """The patient's sides, at the borders of a picture."""
+def mark_sides(ax: Axes, view: View, *, bottom: bool = True) -> None:
+    """The patient's sides, at the borders of a picture; in a small one the `bottom` is left to the scale
+    bar."""
     places = (
         (0.02, 0.5, "left", "center"),
         (0.98, 0.5, "right", "center"),
         (0.5, 0.98, "center", "top"),
         (0.5, 0.02, "center", "bottom"),
     )
-    for mark, (x, y, horizontal, vertical) in zip(view.marks, places, strict=True):
+    for mark, (x, y, horizontal, vertical) in list(zip(view.marks, places, strict=True))[
+        : 4 if bottom else 3
+    ]:
         ax.text(
             x,
             y,
@@ -114,7 +117,7 @@ def mark_sides(ax: Axes, view: View) -> None:
         )
 
 
-def scale_bar(ax: Axes, view: View) -> None:
+def scale_bar(ax: Axes, view: View, *, fontsize: float = 5.5) -> None:
     """A bar of a round length, and its length."""
     width, height = view.size_mm
     length = scale_bar_mm(width)
@@ -131,7 +134,7 @@ def scale_bar(ax: Axes, view: View) -> None:
         )
     )
     text_at = (left, bottom - thickness - 0.02 * width)
-    ax.text(*text_at, f"{length:g} mm", color="white", fontsize=5.5, va="bottom", path_effects=OUTLINED)
+    ax.text(*text_at, f"{length:g} mm", color="white", fontsize=fontsize, va="bottom", path_effects=OUTLINED)
 
 
 def legend_entries(tiles: Sequence[Tile], labels: Mapping[str, int]) -> list[Patch | Line2D]:

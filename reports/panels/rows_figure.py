@@ -1,4 +1,4 @@
-"""Figures 7 and 8: the renderer. A row a network or a case, its branches across; it computes nothing."""
+"""Figures 7 and 8: the renderer. A row a network or a case, its branches across; only places are computed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from reports.panels.tiles import FINAL
 WIDTH_INCHES = 7.2
 """The width of a page's text."""
 LEFT, RIGHT, BELOW = 1.2, 0.5, 0.11
-LETTER = 0.047
+LETTER = 0.046
 """The width of a letter of 6 points."""
 SMALL = 6.0
+LABEL_LINE = 0.108
+"""The height of a line of a label."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,18 @@ def draw_rows(rows: Sequence[FigureRow], *, title: str, views: Sequence[int]) ->
     # What all rows share is said once, above them.
     common = {_plain(view.name) for view in shown}
     said = ink.wrapped(title, 110).splitlines() + (list(common) if len(common) == 1 else [])
-    top = (1.2 * len(said) + max(heading.count("\n") + 1 for heading in headings)) * LINE + 0.2
+    top = (1.2 * len(said) + max(heading.count("\n") + 1 for heading in headings)) * LINE + 0.12
     heights = [view.size_mm[1] / view.size_mm[0] for view in shown]
-    margins = Margins(left=LEFT, top=top, bottom=0.45, right=RIGHT, below=BELOW)
+    labels = [_label(row, number, first=number == views[0], named=len(common) > 1) for row, number in lines]
+    # A label of many lines beside a flat picture makes room for itself.
+    lacking = [
+        LABEL_LINE * (label.count("\n") + 1.5) - tile * height
+        for label, height in zip(labels, heights, strict=True)
+    ]
+    margins = Margins(left=LEFT, top=top, bottom=0.45, right=RIGHT, below=max(BELOW, *lacking))
     drawn = page(len(heads), heights, tile=tile, margins=margins)
-    for axes, (row, number) in zip(drawn.axes, lines, strict=True):
-        label = [row.label] if number == views[0] else []
-        if len(common) > 1:
-            label.append(ink.wrapped(_plain(row.case.views[number].name), 24))
-        _draw_line(axes, row.case, number, list(heads), label="\n".join(label))
+    for axes, (row, number), label in zip(drawn.axes, lines, labels, strict=True):
+        _draw_line(axes, row.case, number, list(heads), label=label)
     for ax, heading in zip(drawn.axes[0], headings, strict=True):
         ax.set_title(heading, fontsize=SMALL, pad=3)
     if any(tile.kind == "probability" for tile in tiles):
@@ -56,6 +61,12 @@ def draw_rows(rows: Sequence[FigureRow], *, title: str, views: Sequence[int]) ->
     drawn.title(said)
     drawn.legend(tiles, rows[0].case.labels, shown)
     return drawn.figure
+
+
+def _label(row: FigureRow, number: int, *, first: bool, named: bool) -> str:
+    """What stands at the left of a line: the row's label at its first view, the view's name where they differ."""
+    name = [ink.wrapped(_plain(row.case.views[number].name), 26)] if named else []
+    return "\n".join([*([row.label] if first else []), *name])
 
 
 def _draw_line(
@@ -73,8 +84,8 @@ def _draw_line(
             ax.set_xlabel(place.caption, fontsize=5, labelpad=1.5)
         if column == FINAL:
             ink.box(ax)
-    ink.mark_sides(axes[0], view)
-    ink.scale_bar(axes[0], view)
+    ink.mark_sides(axes[0], view, bottom=False)
+    ink.scale_bar(axes[0], view, fontsize=4.5)
     axes[0].text(
         -0.06,
         0.5,
@@ -83,7 +94,7 @@ def _draw_line(
         ha="right",
         va="center",
         fontsize=SMALL,
-        linespacing=1.25,
+        linespacing=1.15,
     )
 
 
