@@ -15,6 +15,7 @@ from benchmark.vocabulary import BenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.reopened import ReopenedRun
     from benchmark.results import CellRun, GridManifest
     from reports.panels.choice import Chosen
     from reports.panels.layout import PicturedCase
@@ -86,7 +87,7 @@ class _How:
         self.results, self.screen = results, screen
         self._machine = (method_file, device, jobs)
 
-    def opened(self, run_id: str):  # type: ignore[no-untyped-def]
+    def opened(self, run_id: str) -> ReopenedRun:
         return opened_run(self.results, run_id, *self._machine)
 
 
@@ -136,6 +137,7 @@ def _draw_grid(
     """The figures of a grid's cells, for `bench report` to include."""
     from reports.panels.choice import chosen_cases, known_of
     from reports.panels.grid import figures_folder, selected_cells, write_grid_figures
+    from reports.panels.rows import row_name
 
     manifest = _newest(how.results, grid)
     selected = selected_cells(how.results, manifest, _chosen(manifest, only), fold=fold)
@@ -146,23 +148,17 @@ def _draw_grid(
     pictured = _pictured(how, selected.cells, shown)
     if not pictured:
         raise BenchError("None of these methods shows its branches, so that there is nothing to draw.")
-    cells = [cell for cell in selected.cells if cell.run_id in {run_id for run_id, _ in pictured}]
-    from reports.panels.rows import row_name
-
-    by_row = {
-        (row_name(cell.factors), case.case_id): pictured[cell.run_id, case.case_id]
-        for cell in cells
-        for case in shown
-    }
+    names = {name for name, _ in pictured}
+    cells = [cell for cell in selected.cells if row_name(cell.factors) in names]
     folder = out or figures_folder(how.results, manifest)
-    for path in write_grid_figures(folder, how.results, manifest, cells, shown, by_row):
+    for path in write_grid_figures(folder, how.results, manifest, cells, shown, pictured):
         how.screen.print(str(path), soft_wrap=True)
 
 
 def _pictured(
     how: _How, cells: Sequence[CellRun], shown: Sequence[Chosen]
 ) -> dict[tuple[str, str], PicturedCase]:
-    """What every run that shows its branches says of every case, as pictures; a run is opened once."""
+    """What every network that shows its branches says of every case, by its row's name and the case."""
     from benchmark.panels import panels_data
     from benchmark.protocols import Method
     from reports.panels.layout import pictured_case
@@ -183,7 +179,7 @@ def _pictured(
             for case in shown:
                 status.update(f"[{number}/{len(cells)}] {name}: {case.case_id}")
                 (data,) = panels_data(run, [case.case_id], reading=reading)
-                pictured[cell.run_id, case.case_id] = pictured_case(outputs_of(data.arrays, data.description))
+                pictured[name, case.case_id] = pictured_case(outputs_of(data.arrays, data.description))
     return pictured
 
 
