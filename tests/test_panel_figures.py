@@ -14,6 +14,7 @@ from benchmark.vocabulary import DataError, Window, ZScore
 from reports.panels import write_panel
 from reports.panels.colours import ERRORS, WRONG
 from reports.panels.figure import draw_panel, pictured
+from reports.panels.ink import LABEL_COLOURS
 from reports.panels.reading import Output, Outputs, read_outputs
 from reports.panels.tiles import (
     classified,
@@ -291,6 +292,10 @@ def test_hits_misses_and_false_positives_differ_for_every_kind_of_eyes(name: str
     seen = [lab(np.array(DICHROMACIES[name]) @ linear(ERRORS[code])) for code in (HIT, MISS, FALSE)]
     apart = [np.linalg.norm(seen[a] - seen[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert min(apart) > 25
+
+
+def test_no_label_has_the_colour_of_an_error() -> None:
+    assert not {colour.upper() for colour in LABEL_COLOURS} & {colour.upper() for colour in ERRORS.values()}
 
 
 def test_their_colours_stand_out_from_black_and_from_white() -> None:

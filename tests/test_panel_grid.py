@@ -185,6 +185,10 @@ def test_figure_8_shows_the_contrasts_of_the_branches_their_regions_and_the_whol
     # Core that is called oedema is a hit of the whole tumour.
     final = next(place.tile for place in case.places if place.column == "final")
     assert set(np.unique(final.pictures[0])) == {0, 1}
+    # The window is the case's own, and each branch's border that of its own region: there is no reference of edema.
+    assert (heads["FLAIR"], captions["FLAIR"].endswith("as in the file")) == ("FLAIR", True)
+    borders = {place.column: place.tile.outlines[0].any() for place in case.places if place.tile.outlines}
+    assert borders == {"first branch": True, "second branch": False, "last": True}
     # MRI is cut, not projected.
     assert case.views[1].index is not None
 

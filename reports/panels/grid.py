@@ -196,7 +196,7 @@ class _Shown:
         drawn: Drawn = {}
         for name, cell in self.cells.items():
             key = self.stem if dict(cell.factors) in usual else f"{self.stem}_{case_id_from(name)}"
-            rows = [self._row(name, case, ",\n".join(case.reasons) or case.case_id) for case in self.cases]
+            rows = [self._row(name, case, "\n".join([case.case_id, *case.reasons])) for case in self.cases]
             drawn[key] = (Picture(f"{name}\n{self.where}", [key], [cell.run_id]), [(rows, (0, 1))])
         return drawn
 

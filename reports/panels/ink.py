@@ -15,12 +15,13 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from benchmark.projections import FALSE, HIT, MISS
-from reports.drawing import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, YELLOW
+from reports.drawing import BLUE, GREEN, YELLOW
 from reports.panels.colours import ERROR_NAMES, ERRORS, WRONG
 from reports.panels.tiles import REFERENCE, Picture, Tile
 from reports.panels.views import View, scale_bar_mm
 
-LABEL_COLOURS = (GREEN, ORANGE, BLUE, PURPLE, YELLOW, VERMILLION)
+LABEL_COLOURS = (GREEN, YELLOW, BLUE, "#882255", "#44AA99", "#999933")
+"""Wong's, then Tol's muted ones; none of them is the colour of an error."""
 OPACITY = {"labels": 0.75, "errors": 0.9}
 PROBABILITIES = "cividis"
 LINE_LETTERS = 24

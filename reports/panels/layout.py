@@ -18,6 +18,7 @@ from reports.panels.tiles import (
     widest_region,
 )
 from reports.panels.views import View
+from reports.panels.windows import unit_of
 
 INPUT, FIRST, SECOND, LAST = "input", "first branch", "second branch", "last"
 """Columns that networks with two branches share, whatever they call their outputs."""
@@ -55,7 +56,7 @@ def pictured_case(read: Outputs) -> PicturedCase:
     own = [tile for tile in tiles if tile.role not in (*read.modalities, FINAL)]
     inputs = [tile for name in _shown_modalities(read) for tile in tiles if tile.role == name]
     classes = [output for output in read.outputs.values() if output.kind == "classification"]
-    places = [Place(tile.role, tile.title, "", tile) for tile in inputs]
+    places = [_modality(read, tile) for tile in inputs]
     places += [place for tile in own if (place := _place(read, tile)) is not None]
     return PicturedCase(
         read.case_id,
@@ -64,6 +65,14 @@ def pictured_case(read: Outputs) -> PicturedCase:
         read.labels,
         classified(classes[0]) if classes else None,
     )
+
+
+def _modality(read: Outputs, tile: Tile) -> Place:
+    """A window in a known unit is the column's; one between percentiles is the case's own."""
+    if unit_of(tile.role, read.intensities.get(tile.role)):
+        return Place(tile.role, tile.title, "", tile)
+    name, _, words = tile.title.partition("\n")
+    return Place(tile.role, name, words, tile)
 
 
 def columns(rows: Sequence[PicturedCase]) -> dict[str, str]:

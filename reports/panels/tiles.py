@@ -56,9 +56,9 @@ def tiles_of(read: Outputs, views: Sequence[View], *, windows: Mapping[str, Show
     ]
     under = backdrop(modalities, views, windows=windows)
     reference = tuple(view.picture(read.reference) for view in views)
-    outlines = tuple(picture > 0 for picture in reference)
     tiles = [*modalities, Tile(REFERENCE, "Reference", "labels", reference, under=under)]
-    for name in read.outputs:
+    for name, output in read.outputs.items():
+        outlines = _borders(read, output, views)
         tiles += [_outlined(tile, outlines) for tile in _of_output(read, name, views, windows)]
     if len(read.labels) > 1:
         mask = tuple(view.picture(read.prediction) for view in views)
@@ -103,6 +103,15 @@ def _image(
         # Around a brain without its skull there is nothing, which is no middle grey.
         pictures = tuple(np.where(picture == 0, window.low, picture) for picture in pictures)
     return Tile(role, title, "image", pictures, window.low, window.high, window.inverted)
+
+
+def _borders(
+    read: Outputs, output: Output, views: Sequence[View]
+) -> tuple[Bool[np.ndarray, "rows columns"], ...]:
+    """The reference of the region that an output is of; of all labels, where it is of none."""
+    labels = read.regions.get(output.of)
+    mask = read.reference > 0 if labels is None else np.isin(read.reference, labels)
+    return tuple(view.picture(mask) for view in views)
 
 
 def _outlined(tile: Tile, outlines: tuple[Bool[np.ndarray, "_ _"], ...]) -> Tile:
