@@ -97,7 +97,7 @@ def report(
         for write in (_write_surfaces, _write_costs, _write_modalities, _write_boxes):
             write(comparison, own, lacking, written)
         if manifest is not None and results is not None:
-            pictures, shown = include_panels(results, manifest, out)
+            pictures, shown = include_panels(results, manifest, out, note=lacking)
             written.files += pictures
             written.texts += shown
 

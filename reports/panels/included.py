@@ -5,23 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.results import GridManifest, written_whole
+from reports.cells import titled
 from reports.panels.figure import FORMATS
 from reports.panels.grid import current, drawn_figures, figure_of, figures_folder
 from reports.printing import markdown_text
 from reports.runs import current_runs
 
 
-def include_panels(results: Path, manifest: GridManifest, out: Path) -> tuple[list[Path], list[str]]:
+def include_panels(
+    results: Path, manifest: GridManifest, out: Path, *, note: str = ""
+) -> tuple[list[Path], list[str]]:
     """Copy the figures of single cases to a report's folder; the files, and the Markdown that shows them.
 
-    Figures of runs that the grid has no more are left out. Where there are none, the text says how to make them.
+    Figures of runs that the grid has no more are left out. Where there are none, the text says how to make them. `note`
+    stands in the title.
     """
     figure = figure_of(manifest.grid)
     name = f"Figure {figure.number}. {figure.title}" if figure else "Single cases"
     folder = figures_folder(results, manifest)
     every = drawn_figures(folder)
     pictures = current(every, [cell.run_id for cell in current_runs(manifest)])
-    texts, files = [f"### {name}\n"], list[Path]()
+    texts, files = [f"### {titled(name, note)}\n"], list[Path]()
     for picture in pictures.values():
         title = markdown_text(", ".join(picture.title.splitlines()))
         for stem in picture.stems:

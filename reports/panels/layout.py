@@ -84,7 +84,8 @@ def columns(rows: Sequence[PicturedCase]) -> dict[str, str]:
             headings.setdefault(place.column, {})[place.heading] = None
     order = {REFERENCE: 1, **_ORDER, **dict.fromkeys(modalities, 0)}
     ranked = sorted(headings, key=lambda column: order.get(column, _OTHER))
-    return {column: "\nor ".join(headings[column]) for column in ranked}
+    joined = {column: "\nor ".join(headings[column]) for column in ranked}
+    return {column: heading[:1].upper() + heading[1:] for column, heading in joined.items()}
 
 
 def _inputs(row: PicturedCase) -> list[Tile]:

@@ -55,7 +55,7 @@ def report(
         texts += map(markdown, printed)
     texts += _write_figures(out, dice, paper, files=files)
     if results is not None and manifest is not None and known is not None and known.n_runs:
-        pictures, shown = include_panels(results, manifest, out)
+        pictures, shown = include_panels(results, manifest, out, note=unfinished(dice))
         files += pictures
         texts += shown
 
