@@ -42,6 +42,7 @@ from reports.files import (
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import Measures, usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
+from reports.panels.included import include_panels
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
@@ -123,6 +124,11 @@ def report(
         )
         for write in parts:
             write(comparison, own, lacking, written)
+        if manifest is not None and results is not None:
+            pictures = include_panels(results, manifest, out, note=lacking)
+            written.files += pictures.files
+            written.figures += pictures.figures
+            written.texts += pictures.texts
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
     lines = list(summary)

@@ -15,6 +15,7 @@ from reports.files import SHOWN, ReportFiles, WrittenFigure, WrittenTable, write
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
+from reports.panels.included import include_panels
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import planned_runs, reported_scores, with_means
@@ -70,19 +71,23 @@ def report(
         written.append(WrittenTable(tuple(printed), tuple(paths)))
         files += paths
         texts += map(markdown, printed)
-    if stand:
-        for metric, frame in stand.items():
-            printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
-            paths = write_table(out / standing.stem(metric), printed, layout=frame, cells=frame)
-            written.append(WrittenTable(tuple(printed), tuple(paths)))
-            files += paths
-            texts += map(markdown, printed)
+    for metric, frame in stand.items():
+        printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
+        paths = write_table(out / standing.stem(metric), printed, layout=frame, cells=frame)
+        written.append(WrittenTable(tuple(printed), tuple(paths)))
+        files += paths
+        texts += map(markdown, printed)
     shown = _write_figures(out, dice, paper)
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
     more = write_shown(statistics, out)
     files, texts = [*files, *more.files], [*texts, *more.texts]
     written, shown = [*written, *more.tables], [*shown, *more.figures]
+    if results is not None and manifest is not None and known is not None and known.n_runs:
+        pictures = include_panels(results, manifest, out, note=unfinished(dice))
+        files += pictures.files
+        texts += pictures.texts
+        shown += pictures.figures
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
