@@ -177,11 +177,13 @@ def test_seeds_are_averaged_before_patients_are_compared() -> None:
     assert (pair.ours, pair.difference) == (pytest.approx(0.4), pytest.approx(0.3))
 
 
-def test_the_interval_is_that_of_the_percentile_bootstrap() -> None:
-    # Three patients: the mean of three draws of -1, 0, 1 is -1 or 1 in one of 27 draws each, so 2.5 % lies at the ends.
-    assert interval(np.array([-1.0, 0.0, 1.0])) == (-1.0, 1.0)
-    same = interval(np.full(5, 0.25))
-    assert same == (0.25, 0.25)
+def test_the_interval_of_few_patients_is_as_wide_as_student_s() -> None:
+    assert np.isnan(interval(np.array([-1.0, -0.5, 0.0, 0.5, 1.0]))).all()
+    assert interval(np.full(6, 0.25)) == (0.25, 0.25)
+    six = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
+    low, high = interval(six)
+    half = 2.571 * six.std(ddof=1) / 6**0.5
+    assert (low, high) == (pytest.approx(-half, rel=0.15), pytest.approx(half, rel=0.15))
     many = np.random.default_rng(1).normal(0.1, 1.0, 400)
     low, high = interval(many)
     half = 1.96 * many.std() / 20
@@ -190,12 +192,12 @@ def test_the_interval_is_that_of_the_percentile_bootstrap() -> None:
 
 
 def test_the_comparison_prints_difference_and_interval() -> None:
-    ours = scores({name: {name: 0.6 + 0.02 * n} for n, name in enumerate("abcd")})
-    theirs = scores({name: {name: 0.5} for name in "abcd"})
+    ours = scores({name: {name: 0.6 + 0.02 * n} for n, name in enumerate("abcdef")})
+    theirs = scores({name: {name: 0.5} for name in "abcdef"})
     pair = paired([ours], [theirs])
     assert pair is not None
     (row,) = comparison_table({"test": pair}, best="trial 1", paper="theta 0.2").rows
-    assert [cell[0].text for cell in row.cells] == ["63.00", "50.00", "+13.00", "+11.00 to +15.00", "4 of 4"]
+    assert [cell[0].text for cell in row.cells] == ["65.00", "50.00", "+15.00", "+11.20 to +18.40", "6 of 6"]
 
 
 def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(tmp_path: Path) -> None:
