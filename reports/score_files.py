@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,6 @@ SCORES = ["run_id", "fold", "seed", "reading", *NAMES[2:6], "value", *NAMES[6:]]
 SOURCE = ["run_id", "reading"]
 """What scores are of: a training, and how its output was read."""
 IN_FILES = [*(name for name in NAMES if name != "run_id"), "split"]
-SCHEMA = pa.schema(
-    [(name, pa.dictionary(pa.int32(), pa.string())) for name in IN_FILES]
-    + [(name, pa.float64() if SCORE_COLUMNS[name] == "float64" else pa.int64()) for name in NUMBERS]
-)
 MOSTLY_CONSTANT = {"reading", "region", "checkpoint", "grid", "split", "fold", "seed"}
 BATCH = 256
 """Files that are in memory at a time."""
@@ -51,9 +48,9 @@ def read_scores(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(run_ids), BATCH):
             batch = run_ids[start : start + BATCH]
-            tables = list(pool.map(partial(_columns, results), batch))
-            numbers = np.repeat(np.arange(start, start + len(batch)), [table.num_rows for table in tables])
-            rows = {"run_id": numbers, **_plain(pa.concat_tables(tables), seen)}
+            files = list(pool.map(partial(_read, results), batch))
+            numbers = np.repeat(np.arange(start, start + len(batch)), [file.n_rows for file in files])
+            rows = {"run_id": numbers, **_together(files, seen)}
             _take(rows, readings, run_ids, seen, metrics=metrics, results=results, into=columns)
     categories = {name: list(seen[name]) for name in IN_FILES} | {"run_id": run_ids}
     frame: dict[str, Any] = {}
@@ -68,28 +65,38 @@ def read_scores(
     return pd.DataFrame(frame, copy=False)
 
 
-def _columns(results: Path, run_id: str) -> pa.Table:
-    """The columns SCHEMA of a run's file."""
+@dataclass(frozen=True)
+class _File:
+    """A file's columns; of names the values, and for every row which one it has."""
+
+    n_rows: int
+    names: dict[str, tuple[list[str], np.ndarray]]
+    numbers: dict[str, np.ndarray]
+
+
+def _read(results: Path, run_id: str) -> _File:
     folder = RunFolder(results, run_id)
     try:
         file = pq.ParquetFile(folder.scores_file, read_dictionary=IN_FILES)
         if set(file.schema_arrow.names) != set(SCORE_COLUMNS):
             check_scores(file.read().to_pandas(), source=str(folder.scores_file))
         alike = _constants(file.metadata)
-        read = file.read(columns=[name for name in SCHEMA.names if name not in alike], use_threads=False)
-        arrays = [
-            _repeated(alike[field.name], read.num_rows, field.type)
-            if field.name in alike
-            else read.column(field.name)
-            for field in SCHEMA
-        ]
-        return pa.table(
-            [
-                array if array.type == field.type else array.cast(field.type)
-                for array, field in zip(arrays, SCHEMA, strict=True)
-            ],
-            schema=SCHEMA,
-        )
+        wanted = [name for name in (*IN_FILES, *NUMBERS) if name not in alike]
+        table = file.read(columns=wanted, use_threads=False)
+        n = table.num_rows
+        names = {
+            name: ([str(alike[name])], np.zeros(n, dtype=np.int32))
+            if name in alike
+            else _dictionary(table.column(name))
+            for name in IN_FILES
+        }
+        numbers = {
+            name: np.full(n, alike[name])
+            if name in alike
+            else table.column(name).to_numpy().astype(SCORE_COLUMNS[name])
+            for name in NUMBERS
+        }
+        return _File(n, names, numbers)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BenchError(
             f"Run {run_id} is done, but {folder.scores_file} cannot be read ({error}). "
@@ -97,7 +104,7 @@ def _columns(results: Path, run_id: str) -> pa.Table:
         ) from error
 
 
-def _constants(file: pq.FileMetaData) -> dict[str, str | int]:
+def _constants(file: pq.FileMetaData) -> dict[str, Any]:
     """Columns that the file's own statistics show to hold one value throughout; they need not be decoded.
 
     Most of the time of a small file goes into decoding, and most of its columns are of this kind.
@@ -117,25 +124,29 @@ def _constants(file: pq.FileMetaData) -> dict[str, str | int]:
     return alike
 
 
-def _repeated(value: str | int, n: int, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(n, dtype=np.int32)), pa.array([value], kind.value_type)
-        )
-    return pa.array(np.full(n, value), kind)
+def _dictionary(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """The values of a column of names, and for every row which one it has."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    chunk = column.unify_dictionaries().combine_chunks()
+    if isinstance(chunk, pa.ChunkedArray):
+        chunk = chunk.chunk(0) if chunk.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    values = chunk.dictionary.to_numpy(zero_copy_only=False).tolist()
+    return values, chunk.indices.to_numpy(zero_copy_only=False)
 
 
-def _plain(table: pa.Table, seen: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-    """The columns as arrays, names by their numbers in `seen`, which grows."""
-    table = table.unify_dictionaries().combine_chunks()
-    columns = {}
+def _together(files: Sequence[_File], seen: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
+    """The columns of the files one after the other, names by their numbers in `seen`, which grows."""
+    columns: dict[str, np.ndarray] = {}
     for name in IN_FILES:
-        (chunk,) = table.column(name).chunks or [pa.array([], SCHEMA.field(name).type)]
         known = seen[name]
-        numbers = [known.setdefault(str(value), len(known)) for value in chunk.dictionary.to_pylist()]
-        codes = chunk.indices.to_numpy(zero_copy_only=False)
-        columns[name] = np.array(numbers, dtype=np.int32)[codes]
-    return columns | {name: table.column(name).to_numpy() for name in NUMBERS}
+        parts = []
+        for file in files:
+            values, codes = file.names[name]
+            numbers = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
+            parts.append(numbers[codes])
+        columns[name] = np.concatenate(parts)
+    return columns | {name: np.concatenate([file.numbers[name] for file in files]) for name in NUMBERS}
 
 
 def _take(

@@ -31,6 +31,7 @@ FIGURES = (
     "gpu_step",
     "search",
     "page",
+    "statistics",
 )
 
 
