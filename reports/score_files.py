@@ -70,7 +70,7 @@ class _File:
     """A file's columns; of names the values, and for every row which one it has."""
 
     n_rows: int
-    names: dict[str, tuple[list[str], np.ndarray]]
+    names: dict[str, tuple[tuple[str, ...], np.ndarray]]
     numbers: dict[str, np.ndarray]
 
 
@@ -85,7 +85,7 @@ def _read(results: Path, run_id: str) -> _File:
         table = file.read(columns=wanted, use_threads=False)
         n = table.num_rows
         names = {
-            name: ([str(alike[name])], np.zeros(n, dtype=np.int32))
+            name: ((str(alike[name]),), np.zeros(n, dtype=np.int32))
             if name in alike
             else _dictionary(table.column(name))
             for name in IN_FILES
@@ -124,14 +124,14 @@ def _constants(file: pq.FileMetaData) -> dict[str, Any]:
     return alike
 
 
-def _dictionary(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+def _dictionary(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:
     """The values of a column of names, and for every row which one it has."""
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     chunk = column.unify_dictionaries().combine_chunks()
     if isinstance(chunk, pa.ChunkedArray):
         chunk = chunk.chunk(0) if chunk.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
-    values = chunk.dictionary.to_numpy(zero_copy_only=False).tolist()
+    values = tuple(chunk.dictionary.to_numpy(zero_copy_only=False).tolist())
     return values, chunk.indices.to_numpy(zero_copy_only=False)
 
 
@@ -140,10 +140,15 @@ def _together(files: Sequence[_File], seen: dict[str, dict[str, int]]) -> dict[s
     columns: dict[str, np.ndarray] = {}
     for name in IN_FILES:
         known = seen[name]
+        # Runs of one fold have the same cases: their values are looked up once.
+        numbered: dict[tuple[str, ...], np.ndarray] = {}
         parts = []
         for file in files:
             values, codes = file.names[name]
-            numbers = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
+            numbers = numbered.get(values)
+            if numbers is None:
+                numbers = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
+                numbered[values] = numbers
             parts.append(numbers[codes])
         columns[name] = np.concatenate(parts)
     return columns | {name: np.concatenate([file.numbers[name] for file in files]) for name in NUMBERS}
