@@ -152,9 +152,7 @@ def with_means(
     n = len(sources)
     means: dict[str, object] = {}
     for name in ("checkpoint", "grid"):
-        means[name] = (
-            _distinct(of_row, scores[name]).groupby("source")["value"].agg(_joined).reindex(range(n))
-        )
+        means[name] = _joined(_distinct(of_row, scores[name]))
     means["n_cases"] = np.bincount(_distinct(of_row, scores["case_id"])["source"], minlength=n)
     for key, measure in measures.items():
         shown = measure if measure.region else measure.of(region or "")
@@ -211,5 +209,11 @@ def _distinct(of_row: np.ndarray, names: pd.Series) -> pd.DataFrame:
     )
 
 
-def _joined(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
+def _joined(distinct: pd.DataFrame) -> pd.Series:
+    """All names of every source, in one text."""
+    names = distinct.drop_duplicates("source").set_index("source")["value"]
+    several = distinct[distinct["source"].duplicated(keep=False)]
+    if not several.empty:
+        joined = several.groupby("source")["value"].agg(lambda values: ", ".join(sorted(values)))
+        names.loc[joined.index] = joined
+    return names.sort_index()

@@ -183,10 +183,12 @@ def columns(array: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """[n, column]: the means of the columns of `values` [case, column], with the weights [n, case]."""
     defined = ~np.isnan(values)
-    # Columns are undefined in the same few patterns (Dice without a lesion): the weights of each are summed once.
-    patterns, pattern_of = np.unique(defined, axis=1, return_inverse=True)
-    totals = (weights @ patterns.astype(float))[:, pattern_of.reshape(-1)]
     sums = weights @ np.where(defined, values, 0.0)
+    if (defined == defined[:, :1]).all():
+        # All columns are defined for the same cases, as those with a lesion are for Dice.
+        totals = np.broadcast_to(weights @ defined[:, :1].astype(float), sums.shape)
+    else:
+        totals = weights @ defined.astype(float)
     return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
 
 
