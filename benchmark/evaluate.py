@@ -15,6 +15,7 @@ from benchmark.config import RunConfig
 from benchmark.data.prepare import Geometry
 from benchmark.data.store import PreparedCase
 from benchmark.metrics import METRICS, dice, score_masks
+from benchmark.projections import Projections, projected_errors
 from benchmark.results import SCORE_COLUMNS
 from benchmark.vocabulary import BenchError, DatasetSpec, Region, did_you_mean
 
@@ -59,6 +60,12 @@ def told_regions(spec: DatasetSpec, told: Sequence[str] | None) -> tuple[Region,
     return tuple(region for region in spec.regions if region.name in told)
 
 
+def new_projections(spec: DatasetSpec, told: Sequence[str] | None) -> Projections:
+    """Where pictures of the told regions go, over the modality in which a method with two branches segments."""
+    modality = spec.branches[1][0] if spec.branches else spec.modalities[-1]
+    return Projections(modality, [region.name for region in told_regions(spec, told)])
+
+
 def mean_dice(
     predictor: Callable[[PreparedCase], np.ndarray],
     cases: Sequence[PreparedCase],
@@ -90,6 +97,7 @@ def score_cases(
     told: Sequence[str] | None = None,
     split: Split = "test",
     predictions: Path | None = None,
+    projections: Projections | None = None,
 ) -> pd.DataFrame:
     """The rows of `scores.parquet` for one part of a fold, for the regions that are `told` (None: all).
 
@@ -117,9 +125,14 @@ def score_cases(
                 "case_id": case_id,
                 "patient": case.patient,
             }
-            rows += [
-                facts | score for score in _scores(case, label_map, regions, config.inference.score_grid)
-            ]
+            grid = config.inference.score_grid
+            on_grid = (
+                label_map.on_grid(case.geometry) if projections is not None or grid != "native" else None
+            )
+            rows += [facts | score for score in _scores(case, label_map, on_grid, regions, grid)]
+            if projections is not None and on_grid is not None:
+                for region, codes in projected_errors(on_grid, case.label(), regions).items():
+                    projections.add(codes, reading=reading, case_id=case_id, region=region)
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
@@ -131,13 +144,18 @@ def _grid_name(case: PreparedCase, grid: str) -> str:
 
 
 def _scores(
-    case: PreparedCase, label_map: LabelMap, regions: Sequence[Region], grid: str
+    case: PreparedCase,
+    label_map: LabelMap,
+    on_grid: np.ndarray | None,
+    regions: Sequence[Region],
+    grid: str,
 ) -> Iterator[dict[str, object]]:
-    if grid == "native":
+    """`on_grid`: the labels on the case's own grid, where they are at hand."""
+    if grid == "native" or on_grid is None:
         prediction, reference = label_map.on_native(), case.native_label()
         spacing = case.geometry.native_spacing_mm
     else:
-        prediction, reference = label_map.on_grid(case.geometry), case.label()
+        prediction, reference = on_grid, case.label()
         spacing = case.geometry.spacing_mm
     for region in regions:
         values = score_masks(

@@ -14,7 +14,7 @@ import torch
 from benchmark.config import RunConfig
 from benchmark.data.fold import FoldData
 from benchmark.data.store import PreparedCase
-from benchmark.evaluate import Predicted, Split, score_cases
+from benchmark.evaluate import Predicted, Split, new_projections, score_cases
 from benchmark.evidence import scores_facts, weights_facts
 from benchmark.execution.order import RunOrder
 from benchmark.heartbeat import Beat
@@ -78,7 +78,8 @@ class OpenRun:
         `weights`: the file that the predictions come from, where there is one.
         """
         used = weights_facts(self.folder, weights)
-        keeps = self.order.resources.save_predictions and self.part == "test"
+        test = self.part == "test"
+        projections = new_projections(self.data.spec, told) if test else None
         scores = score_cases(
             predicted,
             self.data.references,
@@ -87,11 +88,14 @@ class OpenRun:
             run_id=self.order.run_id,
             told=told,
             split=self.part,
-            predictions=self.folder.predictions if keeps else None,
+            predictions=self.folder.predictions if test and self.order.resources.save_predictions else None,
+            projections=projections,
         )
-        write = self.folder.write_scores if self.part == "test" else self.folder.write_validation
+        if projections is not None:
+            projections.write(self.folder.projections_file)
+        write = self.folder.write_scores if test else self.folder.write_validation
         write(scores)
-        if self.part == "test":
+        if test:
             self.note(facts={**self.record.facts, **used, **scores_facts(self.folder)})
         log.info("%s part: %s", self.part, _summary(scores))
 

@@ -10,8 +10,10 @@ The outputs come from `named_outputs`, from which training computes its losses, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,57 +27,78 @@ from benchmark.protocols import Method, OutputKind
 from benchmark.reopened import ReopenedRun
 from benchmark.results import write_json, written_whole
 from benchmark.stitching import stitched
-from benchmark.vocabulary import BenchError, Intensity, Percentiles, Size3, Window, ZScore, did_you_mean
+from benchmark.vocabulary import BenchError, Intensity, Size3, did_you_mean
 
 TAKEN = ("image", "reference", "prediction")
 Kinds = Mapping[str, tuple[OutputKind, str]]
 
 
-def default_cases(run: ReopenedRun) -> list[str]:
-    """Of the test part, the cases with the largest and the median lesion, and, if there is one, one without."""
-    by_volume = sorted(run.data.test, key=lambda case: (case.lesion_ml, case.case_id))
-    ill = [case for case in by_volume if case.has_lesion]
-    chosen = [ill[-1], ill[(len(ill) - 1) // 2]] if ill else []
-    chosen += [case for case in by_volume if not case.has_lesion][:1]
-    return list(dict.fromkeys(case.case_id for case in chosen))
+@dataclass(frozen=True)
+class PanelData:
+    """The arrays of a case by name, and what stands of them in the JSON file."""
+
+    arrays: Mapping[str, np.ndarray]
+    description: Mapping[str, Any]
 
 
-def write_panels_data(run: ReopenedRun, case_ids: Sequence[str]) -> list[Path]:
+def write_panels_data(run: ReopenedRun, case_ids: Sequence[str], *, reading: str | None = None) -> list[Path]:
     """Write the arrays and their description for these test cases; returns the files of arrays."""
+    method, cases = _panel_method(run), _test_cases(run, case_ids)
+    return [_write(run, panel_data(run, method, case, reading=reading)) for case in cases]
+
+
+def panels_data(
+    run: ReopenedRun, case_ids: Sequence[str], *, reading: str | None = None
+) -> Iterator[PanelData]:
+    """The same without files, one case after the other: at full size they take hundreds of megabytes each."""
+    method, cases = _panel_method(run), _test_cases(run, case_ids)
+    for case in cases:
+        yield panel_data(run, method, case, reading=reading)
+
+
+def _panel_method(run: ReopenedRun) -> Method:
     if not isinstance(run.method, Method):
         raise BenchError(
             f"{run.config.method} trains itself and shows no branches; there are no panels of it."
         )
+    return run.method
+
+
+def _test_cases(run: ReopenedRun, case_ids: Sequence[str]) -> list[PreparedCase]:
     test = {case.case_id: case for case in run.data.test}
     if unknown := [case_id for case_id in case_ids if case_id not in test]:
         raise BenchError(
             f"The test part of run {run.folder.run_id} has no case {unknown[0]!r}. {did_you_mean(unknown[0], test)}"
         )
-    return [_write(run, run.method, test[case_id]) for case_id in case_ids]
+    return [test[case_id] for case_id in case_ids]
 
 
-def _write(run: ReopenedRun, method: Method, case: PreparedCase) -> Path:
+def _write(run: ReopenedRun, data: PanelData) -> Path:
+    path = run.folder.panels / f"{data.description['case_id']}.npz"
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **data.arrays)  # type: ignore[arg-type]
+    write_json(path.with_suffix(".json"), data.description)
+    return path
+
+
+def panel_data(run: ReopenedRun, method: Method, case: PreparedCase, *, reading: str | None) -> PanelData:
+    """What every branch says of a case, with the mask of a reading (None: the method's first)."""
     seed = step_seed(run.config.seed, 0)
     arrays, kinds = branch_outputs(run, method, case, seed=seed)
-    geometry, reading = case.geometry, method.readings[0]
+    geometry, reading = case.geometry, method.readings[0] if reading is None else reading
     arrays["image"] = _on_full_grid(np.asarray(case.image()), geometry)
-    content: dict[str, np.ndarray] = {
-        **arrays,
-        "reference": np.asarray(case.label()),
-        "prediction": run.predictor(case, [reading])[reading],
-    }
-    path = run.folder.panels / f"{case.case_id}.npz"
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **content)  # type: ignore[arg-type]
-    write_json(
-        path.with_suffix(".json"),
+    return PanelData(
+        {
+            **arrays,
+            "reference": np.asarray(case.label()),
+            "prediction": run.predictor(case, [reading])[reading],
+        },
         {
             "case_id": case.case_id,
             "spacing_mm": list(geometry.spacing_mm),
             "modalities": list(run.spec.modalities),
-            "intensities": {
-                name: intensity_words(rule) for name, rule in run.preparation.intensities.items()
-            },
+            "intensities": {name: rule_json(rule) for name, rule in run.preparation.intensities.items()},
+            "branches": [list(group) for group in branches_of(run)],
             "outputs": {name: {"kind": kind, "of": of} for name, (kind, of) in kinds.items()},
             "labels": dict(run.spec.labels),
             "regions": {region.name: list(region.labels) for region in run.spec.regions},
@@ -90,7 +113,6 @@ def _write(run: ReopenedRun, method: Method, case: PreparedCase) -> Path:
             "corruption_seed": seed,
         },
     )
-    return path
 
 
 @torch.inference_mode()
@@ -169,13 +191,14 @@ def _on_full_grid(
     return full
 
 
-def intensity_words(rule: Intensity | None) -> str:
-    """What was done to a modality's values, for a legend."""
-    match rule:
-        case Window(low, high):
-            return f"[{low:g}, {high:g}] scaled to [0, 1]"
-        case Percentiles(low, high):
-            return f"percentiles {low:g} to {high:g} scaled to [0, 1]"
-        case ZScore(nonzero):
-            return f"z-score{' of the voxels that are not zero' if nonzero else ''}"
-    return "as in the file"
+def rule_json(rule: Intensity | None) -> dict[str, Any] | None:
+    """What was done to a modality's values, for who brings them back to their unit."""
+    return None if rule is None else {"rule": type(rule).__name__, **asdict(rule)}
+
+
+def branches_of(run: ReopenedRun) -> Sequence[Sequence[str]]:
+    """The modalities of the two branches, where the method has two."""
+    groups = (
+        getattr(run.method, "branches", None) or run.config.method_args.get("branches") or run.spec.branches
+    )
+    return [[group] if isinstance(group, str) else list(group) for group in groups or ()]

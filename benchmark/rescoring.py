@@ -12,32 +12,48 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.evaluate import score_cases
+from benchmark.evaluate import new_projections, score_cases
 from benchmark.evidence import scores_facts, weights_facts
 from benchmark.in_loop import evaluated_weights
 from benchmark.protocols import Method
 from benchmark.reopened import ReopenedRun
 
 KEYS = ["case_id", "reading", "region", "metric"]
+ALIKE = {"dice": 0.01, "over_ml": 1.0, "under_ml": 1.0}
+"""Masks whose scores differ by less look the same in a projection."""
 
 
 @dataclass(frozen=True)
 class Reproduced:
     """`differences`: by metric, the largest absolute one over cases, readings and regions, in the metric's unit;
-    infinite where a value is defined on one side alone. `only_stored`, `only_new`: rows without a counterpart."""
+    infinite where a value is defined on one side alone. `only_stored`, `only_new`: rows without a counterpart.
+    `projections`: the run had no pictures of its errors, and was given them; None: it had them."""
 
     rows: int
     differences: dict[str, float]
     only_stored: int
     only_new: int
+    projections: bool | None = None
 
     @property
     def exact(self) -> bool:
         return not (self.only_stored or self.only_new or any(self.differences.values()))
 
+    @property
+    def alike(self) -> bool:
+        """Whether pictures of the new masks may stand for those of the stored scores."""
+        return not self.only_stored and all(
+            self.differences.get(metric, 0.0) < most for metric, most in ALIKE.items()
+        )
+
 
 def rescore(run: ReopenedRun) -> Reproduced:
-    """Predict and score the test cases again, and compare."""
+    """Predict and score the test cases again, and compare; no score is written.
+
+    A run of an earlier version of the suite gets its `projections.npz`, if the masks are those that were scored.
+    """
+    lacking = not run.folder.projections_file.exists()
+    projections = new_projections(run.spec, run.method.told_regions) if lacking else None
     scores = score_cases(
         run.predicted(run.data.test),
         run.data.references,
@@ -45,11 +61,16 @@ def rescore(run: ReopenedRun) -> Reproduced:
         config=run.config,
         run_id=run.folder.run_id,
         told=run.method.told_regions,
+        projections=projections,
     )
     found = compared(run.folder.scores(), scores)
     if found.exact:
         _confirm(run)
-    return found
+    if projections is None:
+        return found
+    if found.alike:
+        projections.write(run.folder.projections_file)
+    return replace(found, projections=found.alike)
 
 
 def _confirm(run: ReopenedRun) -> None:

@@ -7,6 +7,7 @@
         heartbeat.json    Heartbeat, while it runs: step, loss, validation Dice
         history.csv       one row an epoch or validation: step, seconds, loss names, val_dice
         scores.parquet    one row per case, region and metric (SCORE_COLUMNS)
+        projections.npz   where each test case is right and wrong, seen from the front (benchmark/projections.py)
         validation.parquet  the same of the validation part, where a search asked for it
         last.safetensors  weights;  checkpoint.pt  what a resume needs
         log.txt           the log;  predictions/  NIfTI masks, when asked for
@@ -211,6 +212,10 @@ class RunFolder:
     @property
     def scores_file(self) -> Path:
         return self.path / "scores.parquet"
+
+    @property
+    def projections_file(self) -> Path:
+        return self.path / "projections.npz"
 
     @property
     def validation_file(self) -> Path:

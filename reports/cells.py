@@ -16,8 +16,9 @@ from reports.words import counted
 
 Source = Literal["runs", "paper", "both"]
 PARTS = ("own", "paper", "difference")
-STATISTICS = ("low", "high", "confidence", "covers", "marks")
-"""Columns that own frames may have besides: intervals, and the signs behind the numbers."""
+STANDING = ("low", "high", "marks")
+WITHIN = "≈"
+"""Behind a difference: the published number lies within the own number's interval."""
 
 
 def side_by_side(
@@ -31,8 +32,9 @@ def side_by_side(
 ) -> pd.DataFrame:
     """`keys` and, where given, `own`, `paper`, `difference` with their `_bold` and `_underlined` marks.
 
-    `own` is a `cells_frame`, with or without STATISTICS, `paper` has `keys` and `value`. The best of each
-    group of `bold` columns is bold, of `underlined` columns underlined; None underlines nothing.
+    `own` is a `cells_frame`, perhaps with the columns STANDING of its cells' `standings`, `paper` has `keys` and
+    `value`. The best of each group of `bold` columns is bold, of `underlined` columns underlined; None underlines
+    nothing.
     """
     keys = list(keys)
     frames = []
@@ -49,10 +51,10 @@ def side_by_side(
         if name == "own":
             marked["std"] = source["std"]
             marked["undefined"] = source["n_scored"].gt(0) & source["value"].isna()
-            for column in STATISTICS:
+            marked["partial"] = source["n_runs"].gt(0) & source["n_runs"].lt(source["n_expected"])
+            for column in STANDING:
                 if column in source:
                     marked[column] = source[column]
-            marked["partial"] = source["n_runs"].gt(0) & source["n_runs"].lt(source["n_expected"])
         frames.append(marked)
     if len(frames) == 1:
         return frames[0]
@@ -77,7 +79,7 @@ def value_cell(cell: Mapping[Any, Any]) -> Cell:
     if "paper" in cell:
         spans += paper_cell(cell)
     if (difference := difference_text(cell)) is not None:
-        spans.append(Span(f" ({difference})"))
+        spans.append(Span(f" ({difference}{WITHIN if is_within(cell) else ''})"))
     return tuple(spans)
 
 
@@ -101,9 +103,15 @@ def difference_text(cell: Mapping[Any, Any]) -> str | None:
     return f"{sign}{size}"
 
 
+def is_within(cell: Mapping[Any, Any]) -> bool:
+    """Whether the published value lies within the own one's interval; False where there is none."""
+    return bool(cell.get("low", float("nan")) <= cell["paper"] <= cell.get("high", float("nan")))
+
+
 def difference_cell(cell: Mapping[Any, Any]) -> Cell:
     """The signed difference in a cell of its own."""
-    return (Span(difference_text(cell) or MISSING),)
+    difference = difference_text(cell)
+    return (Span(MISSING if difference is None else f"{difference}{WITHIN if is_within(cell) else ''}"),)
 
 
 def _own_spans(cell: Mapping[Any, Any]) -> Iterator[Span]:
@@ -111,10 +119,10 @@ def _own_spans(cell: Mapping[Any, Any]) -> Iterator[Span]:
     yield replace(number, address=cell.get("address", ""))
     if not pd.isna(cell["std"]):
         yield Span(f" ± {DECIMALS.format(cell['std'])}")
+    if marks := cell.get("marks", ""):
+        yield Span(f" {marks}")
     if cell["partial"]:
         yield Span(PARTIAL)
-    if marks := cell.get("marks", ""):
-        yield Span(str(marks))
 
 
 def _number(cell: Mapping[Any, Any], name: str) -> Span:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from benchmark.results import GridManifest, manifests, read_json
@@ -19,6 +17,7 @@ from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.grids import shown_grid
 from reports.page.model import CoverageRow, Page, Section, section_of
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, prepare_folder, write_page
+from reports.panels.thumbnails import thumbnail_png
 from reports.provenance.trace import Links
 from reports.report import REPORTS, write_launch
 from reports.runs import Place, planned_runs
@@ -84,7 +83,7 @@ def write_html(
     *,
     source: Source,
     launches: list[tuple[GridManifest, int]] | None = None,
-    thumbnail: Thumbnail | None = None,
+    thumbnail: Thumbnail | None = thumbnail_png,
     most_thumbnails: int = MOST_THUMBNAILS,
     links: Links | None = None,
     claims: Sequence[Path] = (),
@@ -117,7 +116,6 @@ def write_html(
         results, claims, source="both" if source == "both" else "runs", out=out / "files" / CLAIMS
     )
     parts += judged
-    thumbnail = thumbnail or _thumbnails()
     page = _page(results, rows, sections, next(iter(judged), None), out)
     files = write_page(
         page, grids, out, results=results, thumbnail=thumbnail, most_thumbnails=most_thumbnails, links=links
@@ -154,14 +152,6 @@ def _part(results: Path, manifest: GridManifest, others: int, *, source: Source,
     except BenchError as error:
         return Part(manifest.grid, None, str(error), manifest)
     return Part(manifest.grid, report, manifest=manifest)
-
-
-def _thumbnails() -> Thumbnail | None:
-    """The pictures of single cases, where this suite can draw them."""
-    if find_spec("reports.panels.thumbnails") is None:
-        return None
-    made: Thumbnail = import_module("reports.panels.thumbnails").thumbnail_png
-    return made
 
 
 def _claims(results: Path, files: Sequence[Path], *, source: Source, out: Path) -> list[Part]:

@@ -70,7 +70,7 @@ def order_key(cell: Cell) -> str:
     found = _NUMBER.match(text)
     if found:
         return found.group().replace("−", "-")
-    return "" if text in ("", "–") else text
+    return "" if text.startswith("–") else text
 
 
 def number_link(address: str) -> str:

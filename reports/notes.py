@@ -26,7 +26,6 @@ def own_notes(
     names = {key: measures[key].name for key in own}
     yield progress_note(next(iter(own.values())), behind, noun=noun)
     yield from _counts(own, names, behind, noun=noun)
-    yield from cases_note(own, names)
     yield from _conditions(behind, noun=noun)
     yield from _marks(own, names, noun=noun)
 
@@ -75,46 +74,6 @@ def _counts(own: Frames, names: Mapping[str, str], behind: Behind, *, noun: str)
         f"folds {spreads['n_folds']} (of {folds}), test cases {spreads['n_cases']}, {with_value}. Each {noun}'s "
         "counts are in the table of counts and in the CSV of the cells."
     )
-
-
-def cases_note(own: Frames, names: Mapping[str, str]) -> Iterator[str]:
-    """How many cases enter, how many have no value, and in how many nothing was found of what is there."""
-    filled = {names[key]: frame[frame["n_runs"] > 0] for key, frame in own.items()}
-    if all(frame.empty for frame in filled.values()):
-        return
-    counts = [
-        {name: spread(frame["n_defined"]) for name, frame in filled.items()},
-        {name: spread(frame["n_scored"] - frame["n_defined"]) for name, frame in filled.items()},
-        {name: spread_of_means(frame["n_missed"]) for name, frame in filled.items()},
-    ]
-    yield cases_sentence(*map(_by_name, counts))
-
-
-def cases_sentence(used: str, undefined: str, missed: str) -> str:
-    """The counts that stand under every table."""
-    return (
-        f"Cases: n used {used}; n undefined {undefined}; n missed lesions {missed} (a case with lesions, of which "
-        "nothing was found; the mean over seeds)."
-    )
-
-
-def _by_name(texts: Mapping[str, str]) -> str:
-    """`3`, or `3 (Dice) and 6 (FPV and FNV)`."""
-    names: dict[str, list[str]] = {}
-    for name, text in texts.items():
-        names.setdefault(text, []).append(name)
-    if len(names) == 1:
-        return next(iter(names))
-    return enumerated([f"{text} ({enumerated(group)})" for text, group in names.items()])
-
-
-def spread_of_means(values: pd.Series) -> str:
-    """`3`, `1.5 to 2`; NaN is not scored."""
-    values = values.dropna()
-    if values.empty:
-        return "not scored"
-    low, high = (f"{value:.1f}".removesuffix(".0") for value in (values.min(), values.max()))
-    return low if low == high else f"{low} to {high}"
 
 
 def _defined(counts: Mapping[str, str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", escaped)
 
 
+ROWS_A_PAGE = 28
+"""Of a landscape page, with room for the notes."""
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -112,9 +114,10 @@ LATEX_SIGNS = {
     "↓": r"$\downarrow$",
     "✓": r"$\surd$",
     "³": r"$^3$",
-    "≈": r"$\approx$",
-    "∼": r"$\sim$",
     "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "≃": r"$\simeq$",
+    "∼": r"$\sim$",
     "≤": r"$\leq$",
     "…": r"\ldots{}",
 }
@@ -138,8 +141,11 @@ LATEX_PARAGRAPH = r">{\raggedright\arraybackslash}p{60mm}"
 
 
 def latex(tables: Sequence[PrintedTable]) -> str:
-    """A LaTeX document with the tables, one a page; needs array, booktabs, multirow, graphicx and geometry."""
-    pages = "\n\\clearpage\n".join(map(_latex_table, tables))
+    """A LaTeX document with the tables, one a page; needs array, booktabs, multirow, graphicx and geometry.
+
+    A table of more than ROWS_A_PAGE rows goes on on further pages; its notes are on the last.
+    """
+    pages = "\n\\clearpage\n".join(_latex_table(page) for table in tables for page in _pages(table))
     return (
         "\\documentclass[10pt]{article}\n"
         "\\usepackage[utf8]{inputenc}\n"
@@ -150,6 +156,18 @@ def latex(tables: Sequence[PrintedTable]) -> str:
         f"{pages}\n"
         "\\end{document}\n"
     )
+
+
+def _pages(table: PrintedTable) -> Iterator[PrintedTable]:
+    starts = range(0, max(len(table.rows), 1), ROWS_A_PAGE)
+    for start in starts:
+        rest = f" (continued, page {start // ROWS_A_PAGE + 1} of {len(starts)})" if start else ""
+        yield replace(
+            table,
+            title=f"{table.title}{rest}",
+            rows=table.rows[start : start + ROWS_A_PAGE],
+            notes=table.notes if start == starts[-1] else (),
+        )
 
 
 def _latex_table(table: PrintedTable) -> str:

@@ -33,3 +33,9 @@ def p_text(p: float) -> str:
     if p != p:
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def signed(value: float, *, plus: str = "+") -> str:
+    """Two decimals with a sign: `+0.93`, `−0.05`; `0.00` without one."""
+    size = f"{abs(value):.2f}"
+    return size if float(size) == 0 else f"{'−' if value < 0 else plus}{size}"

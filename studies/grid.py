@@ -29,7 +29,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -311,7 +311,18 @@ def select(study: Study, only: Sequence[str]) -> list[bool]:
     A condition is `factor=value[,value...][,factor=value...]`: a cell must agree with every factor named, and
     is chosen when it satisfies one of the conditions. Errors: an unknown factor or value; a condition without cells.
     """
-    cells = study.cells()
+    return matching(study.cells(), only, where=study.name)
+
+
+class HasFactors(Protocol):
+    """A cell of a grid, planned or run."""
+
+    @property
+    def factors(self) -> Mapping[str, str]: ...
+
+
+def matching(cells: Sequence[HasFactors], only: Sequence[str], *, where: str) -> list[bool]:
+    """Which of these cells the conditions of `select` choose; `where` is what they are cells of."""
     if not only:
         return [True] * len(cells)
     conditions = [_condition(text, cells) for text in only]
@@ -319,16 +330,16 @@ def select(study: Study, only: Sequence[str]) -> list[bool]:
     for text, row in zip(only, matches, strict=True):
         if not any(row):
             raise BenchError(
-                f"--only {text}: no cell of {study.name} has this combination; see --dry-run for the cells."
+                f"--only {text}: no cell of {where} has this combination; see --dry-run for the cells."
             )
     return [any(column) for column in zip(*matches, strict=True)]
 
 
-def _satisfies(cell: Cell, condition: Mapping[str, list[str]]) -> bool:
+def _satisfies(cell: HasFactors, condition: Mapping[str, list[str]]) -> bool:
     return all(cell.factors.get(factor) in values for factor, values in condition.items())
 
 
-def _condition(text: str, cells: Iterable[Cell]) -> dict[str, list[str]]:
+def _condition(text: str, cells: Iterable[HasFactors]) -> dict[str, list[str]]:
     levels: dict[str, list[str]] = {}
     for cell in cells:
         for factor, value in cell.factors.items():

@@ -139,6 +139,18 @@ Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Place:
+    """On which data set a search is done, and how large its trials are.
+
+    `data_name`: what the data set calls itself, where its reader reads several.
+    """
+
+    profile: Profile
+    dataset: str
+    data_name: str | None = None
+
+
+@dataclass(frozen=True)
 class Search:
     """What is searched, as data."""
 
@@ -158,27 +170,28 @@ class Search:
     def parameters(self) -> tuple[str, ...]:
         return (*(choice.name for choice in self.choices), *(number.name for number in self.numbers))
 
-    def run_settings(self, params: Params, profile: Profile, dataset: str) -> dict[str, Any]:
+    def run_settings(self, params: Params, where: Place) -> dict[str, Any]:
         """The nested settings of a trial's run, without fold and seed. Values that do not apply are not looked at."""
-        settings = self._chosen_settings(params, profile, dataset)
+        settings = self._chosen_settings(params, where)
         for number in self.numbers:
             if applies(number, params):
                 for path in _present(number, settings):
                     settings = merge(settings, nested(path, number.snapped(params[number.name])))
         return settings
 
-    def applicable(self, params: Params, profile: Profile, dataset: str) -> tuple[Number, ...]:
+    def applicable(self, params: Params, where: Place) -> tuple[Number, ...]:
         """The numbers that a trial with these choices has."""
-        settings = self._chosen_settings(params, profile, dataset)
+        settings = self._chosen_settings(params, where)
         return tuple(n for n in self.numbers if applies(n, params) and _present(n, settings))
 
-    def _chosen_settings(self, params: Params, profile: Profile, dataset: str) -> dict[str, Any]:
+    def _chosen_settings(self, params: Params, where: Place) -> dict[str, Any]:
         question: dict[str, Any] = {}
         for choice in self.choices:
             if applies(choice, params):
                 (level,) = [value for value in choice.levels if value.name == params[choice.name]]
                 question = merge(question, dict(level.settings))
-        return Cell({}, self.settings, question).settings(profile, dataset)
+        cell = Cell({}, self.settings, question)
+        return cell.settings(where.profile, where.dataset, data_name=where.data_name)
 
     def combinations(self) -> Iterator[dict[str, str]]:
         """All that can be chosen, without what does not apply."""

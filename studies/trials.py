@@ -12,9 +12,8 @@ from optuna.trial import BaseTrial
 
 from benchmark.config import RunConfig, run_config
 from benchmark.vocabulary import BenchError
-from studies.grid import Profile
 from studies.launch import PlannedRun, decide_auto
-from studies.search import Number, Params, Search, applies
+from studies.search import Number, Params, Place, Search, applies
 
 CHECKED_COMBINATIONS = 100
 """So many combinations of choices are built before the first trial; of more, each choice in turn."""
@@ -25,11 +24,15 @@ class Trainings:
     """A search on one data set, in one size: makes a run of a trial's values."""
 
     search: Search
-    profile: Profile
-    dataset: str
+    place: Place
     fold: int = 0
     bfloat16: bool = False
     digest: Callable[[str], str | None] = lambda method: None
+
+    @property
+    def seed(self) -> int:
+        """Of every trial's training."""
+        return self.place.profile.seeds[0]
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """The trial's values; those that its choices rule out are not asked for."""
@@ -37,7 +40,7 @@ class Trainings:
         for choice in self.search.choices:
             if applies(choice, params):
                 params[choice.name] = trial.suggest_categorical(choice.name, choice.names)
-        for number in self.search.applicable(params, self.profile, self.dataset):
+        for number in self.search.applicable(params, self.place):
             if number.integer:
                 step = int(number.step or 1)
                 params[number.name] = trial.suggest_int(
@@ -51,14 +54,14 @@ class Trainings:
 
     def config(self, params: Params, *, seed: int | None = None) -> RunConfig:
         """The trial's run; with the profile's first seed where no other is given."""
-        settings = self.search.run_settings(params, self.profile, self.dataset)
+        settings = self.search.run_settings(params, self.place)
         settings |= {
             "fold": self.fold,
-            "seed": self.profile.seeds[0] if seed is None else seed,
+            "seed": self.seed if seed is None else seed,
         }
         if (digest := self.digest(str(settings.get("method")))) is not None:
             settings["method_digest"] = digest
-        source = f"{self.search.source} with profile {self.profile.name}, {described(params)}"
+        source = f"{self.search.source} with profile {self.place.profile.name}, {described(params)}"
         return run_config(decide_auto(settings, self.bfloat16), source=source)
 
     def run(self, params: Params, *, trial: str, seed: int | None = None) -> PlannedRun:
@@ -73,7 +76,7 @@ class Trainings:
             combinations = list(_one_at_a_time(self.search, combinations))
         runs, probed = [], set[str]()
         for choices in combinations:
-            numbers = self.search.applicable(choices, self.profile, self.dataset)
+            numbers = self.search.applicable(choices, self.place)
             middle = {number.name: number.probes[len(number.probes) // 2] for number in numbers}
             everything: list[dict[str, Any]] = [{**choices, **middle}]
             for number in numbers:
@@ -86,6 +89,14 @@ class Trainings:
                 f"{self.search.source}: space.{idle[0]} turns nothing: no trial has its settings. Leave it out."
             )
         return runs
+
+    def in_every_trial(self) -> tuple[str, ...]:
+        """The parameters that no choice rules out."""
+        of_each = [
+            {*choices, *(n.name for n in self.search.applicable(choices, self.place))}
+            for choices in self.search.combinations()
+        ]
+        return tuple(name for name in self.search.parameters if all(name in own for own in of_each))
 
     def params_of(self, config: RunConfig) -> dict[str, Any] | None:
         """The values of the trial that is this run; None where it lies outside of the search's space."""
@@ -100,7 +111,7 @@ class Trainings:
             ):
                 continue
             params: dict[str, Any] = dict(choices)
-            numbers = self.search.applicable(choices, self.profile, self.dataset)
+            numbers = self.search.applicable(choices, self.place)
             values = [_value_of(number, settings) for number in numbers]
             for number, value in zip(numbers, values, strict=True):
                 if value is not None and number.low <= value <= number.high and _on_step(number, value):
@@ -120,17 +131,12 @@ class Trainings:
         for choice in self.search.choices:
             if applies(choice, params):
                 params[choice.name] = mixed.get(choice.name, choice.names[0])
-        for number in self.search.applicable(params, self.profile, self.dataset):
+        for number in self.search.applicable(params, self.place):
             params[number.name] = mixed.get(number.name, number.probes[len(number.probes) // 2])
         return params
 
     def key(self, fingerprints: Sequence[str], *how: object) -> str:
         """Stands for everything that decides what a trial is and who suggests it: the same search has the same key."""
-        params = next(self.search.combinations())
-        middle = {
-            number.name: number.probes[0]
-            for number in self.search.applicable(params, self.profile, self.dataset)
-        }
         content = [
             self.search.definition(),
             [
@@ -138,7 +144,7 @@ class Trainings:
                 for choice in self.search.choices
             ],
             [[n.name, n.paths, n.step, n.integer, n.when] for n in self.search.numbers],
-            self.config({**params, **middle}).canonical_json(),
+            [probe.config.canonical_json() for probe in self.probes()],
             self.search.validations,
             list(fingerprints),
             list(how),

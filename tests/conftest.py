@@ -19,6 +19,7 @@ WITH_TENSORS = (
     "stitching",
     "panels",
     "predicting",
+    "projections",
     "results",
     "data.patches",
 )

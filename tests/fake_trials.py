@@ -66,12 +66,21 @@ def execute(order: RunOrder) -> None:
         if not held or has_all(order, record.state):
             return
         if record.state == "done":
-            folder.write_validation(_scores(order, "validation"))
+            _score(order, folder)
             return
         record = RunRecord(order.run_id, "running", attempts=record.attempts + 1, steps=STEPS)
         folder.write_config(order.config.model_dump(mode="json"))
         folder.write_record(record)
         folder.write_record(_train(order, folder, record))
+
+
+def _score(order: RunOrder, folder: RunFolder) -> None:
+    """The validation part of a run that a grid has trained."""
+    mode, tried = order.config.method_args["mode"], folder.path / "tried.txt"
+    if mode == "unscorable" or (mode == "unscored_once" and not tried.exists()):
+        tried.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    folder.write_validation(_scores(order, "validation"))
 
 
 def _train(order: RunOrder, folder: RunFolder, record: RunRecord) -> RunRecord:

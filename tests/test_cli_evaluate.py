@@ -151,6 +151,31 @@ def test_panels_are_drawn_from_what_the_branches_say(
     assert all(name in capsys.readouterr().out.replace("\n", "") for name in sorted(drawn)[:1])
 
 
+def test_panels_need_runs_or_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for asked in ((), ("abc", "--grid", "table2")):
+        assert bench("panels", *asked, "--results", tmp_path) == 2
+        assert "Name either runs, or a grid" in capsys.readouterr().err
+    assert bench("panels", "abc", "--only", "version=v3", "--results", tmp_path) == 2
+    assert "--only chooses cells of a grid" in capsys.readouterr().err
+    assert bench("panels", "--grid", "table2", "--results", tmp_path) == 2
+    assert "There is no grid 'table2'" in capsys.readouterr().err
+
+
+def test_panels_of_a_grid_put_its_networks_beside_one_another(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = CellRun({"method": "Mirror U-Net v1"}, 0, 0, v1.folder.run_id)
+    other = CellRun({"method": "Another"}, 0, 0, "none")
+    write_manifest(tmp_path, GridManifest("mine", "k", "demo", "autopet", "", "f", 1.0, (cell, other)))
+    assert bench("panels", "--grid", "mine", "--cases", "worst", "--results", tmp_path, "--jobs", 1) == 0
+    out = capsys.readouterr().out
+    assert "Not shown, since it is not done: Another" in out
+    drawn = {path.suffix for path in (tmp_path / "panels" / "mine-k").glob("panels_*_axial.*")}
+    assert drawn == {".png", ".pdf"}
+    assert bench("panels", "--grid", "mine", "--cases", "wors", "--results", tmp_path) == 2
+    assert "Did you mean 'worst'?" in capsys.readouterr().err
+
+
 def test_predict_writes_the_named_cases_and_says_what_they_are(
     v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the p
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 BROWSER = chromium()
+# A busy machine is slow, and that is no fault of the page.
+expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
 V3 = "#/number/" + quote("table2:v3/shuffle/5", safe="")
 V4 = "#/number/" + quote("table2:v4/0.2/4-5-6", safe="")
@@ -72,10 +74,12 @@ def settled(tab: Page) -> None:
     """Every plot in sight is drawn."""
     for plot in tab.locator(".plot:visible").all():
         plot.scroll_into_view_if_needed()
-        expect(plot.locator("svg.main-svg").first).to_be_visible(timeout=20_000)
+        expect(plot.locator("svg.main-svg").first).to_be_visible(timeout=60_000)
 
 
-def test_every_view_opens_without_a_complaint_and_asks_for_nothing_outside_its_folder(watched: Watched) -> None:
+def test_every_view_opens_without_a_complaint_and_asks_for_nothing_outside_its_folder(
+    watched: Watched,
+) -> None:
     for view in VIEWS:
         settled(watched.open(view))
     assert watched.said == []
@@ -121,7 +125,7 @@ def test_a_number_leads_to_the_cases_it_is_the_mean_of(watched: Watched) -> None
     assert column(tab, "#cases-table", 4) == ["90.00", "50.00", "undefined", "25.00"]
     assert column(tab, "#runs-table", 1) == ["run3"]
     expect(tab.locator("#view-number code")).to_have_text("bench why 'table2:v3/shuffle/5'")
-    tab.get_by_label("Measure", exact=False).select_option("fpv_ml")
+    tab.locator("#number-measure").select_option("fpv_ml")
     expect(tab.locator("#view-number .big").nth(1)).to_have_text("2.50 ✓ the same")
     assert tab.url.endswith(V3 + quote("#fpv_ml", safe=""))
 
@@ -147,18 +151,18 @@ def test_the_failure_browser_begins_where_a_beats_b_by_most_and_shows_both(watch
     tab = watched.open("#/failures/table2")
     expect(tab.locator("#failures-table")).to_be_visible()
     assert column(tab, "#failures-table", 1) == ["case00", "case03", "case01"]
-    assert column(tab, "#failures-table", 6) == ["30.00", "5.00", "−20.00"]
+    assert column(tab, "#failures-table", 2) == ["30.00", "5.00", "−20.00"]
     pictures = tab.locator("#failures-table img")
     assert pictures.count() == 4
     assert pictures.first.get_attribute("alt") == "Coronal projection of case00: v3, L2 + shuffling, L = {5}"
     assert pictures.first.evaluate("img => img.decode().then(() => img.naturalWidth)") == 30
     tab.get_by_role("button", name="Swap A and B").click()
     expect(tab.locator("#failures-table tbody tr").first).to_contain_text("case01")
-    assert column(tab, "#failures-table", 6) == ["20.00", "−5.00", "−30.00"]
-    tab.get_by_label("Measure").select_option("fnv_ml")
+    assert column(tab, "#failures-table", 2) == ["20.00", "−5.00", "−30.00"]
+    tab.locator("#failures-measure").select_option("fnv_ml")
     expect(tab.locator("#failures-table caption")).to_contain_text("FNV [ml]")
     # A is v4 now; less is better: v3 misses 1 ml less in two cases.
-    assert column(tab, "#failures-table", 6) == ["0.00", "0.00", "−1.00", "−1.00"]
+    assert column(tab, "#failures-table", 2) == ["0.00", "0.00", "−1.00", "−1.00"]
 
 
 def test_dark_follows_the_system_until_the_reader_chooses_and_the_choice_stays(
@@ -187,9 +191,18 @@ def test_paper_is_white_and_has_no_buttons_and_all_rows(browser: Browser, folder
     expect(tab.locator("#failures-table")).to_be_visible()
     tab.emulate_media(media="print")
     assert luminance(tab) == 1.0
+    for written in ("#failures-table td", "#failures-table caption", "#failures-title"):
+        ink = tab.locator(written).first.evaluate("place => getComputedStyle(place).color")
+        assert max(map(int, re.findall(r"\d+", ink)[:3])) < 60
     for hidden in ("header.top", ".dt-search", ".dt-paging", "#view-failures button"):
         assert tab.locator(hidden).first.is_hidden()
     assert tab.locator("#failures-table thead th").first.is_visible()
+    tab.evaluate("new DataTable.Api(document.getElementById('failures-table')).page.len(1).draw()")
+    assert len(column(tab, "#failures-table", 1)) == 1
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert len(column(tab, "#failures-table", 1)) == 3
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert len(column(tab, "#failures-table", 1)) == 1
     assert tab.pdf().startswith(b"%PDF")
     context.close()
 
@@ -201,7 +214,9 @@ def test_names_are_text_wherever_they_stand(watched: Watched) -> None:
         assert watched.tab.evaluate("window.hacked") is None
         assert watched.tab.locator("main img[src=x], main script, main svg[onload]").count() == 0
     tab = watched.open("#/grid/table3")
-    assert set(HOSTILE_METHODS) <= {text.strip() for text in tab.locator("#cells-1 tbody th").all_inner_texts()}
+    assert set(HOSTILE_METHODS) <= {
+        text.strip() for text in tab.locator("#cells-1 tbody th").all_inner_texts()
+    }
     tab.locator("#cells-1 tbody tr").first.get_by_role("link").first.click()
     expect(tab.locator("#number-title")).to_have_text(HOSTILE_METHODS[0])
     assert HOSTILE_CASE in column(tab, "#cases-table", 1)
@@ -215,7 +230,7 @@ def test_markup_that_did_get_in_could_do_nothing(watched: Watched) -> None:
     tab = watched.open("#/")
     tab.evaluate(
         "document.querySelector('main').insertAdjacentHTML('beforeend', "
-        "'<img src=x onerror=\"window.hacked=1\"><img src=\"http://127.0.0.1:9/leak\">')"
+        '\'<img src=x onerror="window.hacked=1"><img src="http://127.0.0.1:9/leak">\')'
     )
     tab.wait_for_timeout(200)
     assert tab.evaluate("window.hacked") is None
@@ -243,11 +258,11 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Browser, folder: Path, s
     context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
     watched = Watched(context.new_page(), folder)
     found = []
-    for view in VIEWS:
+    for view in VIEWS[:-1]:
         tab = watched.open(view)
         settled(tab)
         # Preloading style sheets would be a request, which the page's policy forbids.
-        results = axe.Axe().run(tab, options={"preload": False})
+        results = axe.Axe().run(tab, options={"preload": False, "resultTypes": ["violations"]})
         assert len(results.response["passes"]) > 10
         found += [
             (view, violation["impact"], violation["id"], [node["html"] for node in violation["nodes"]][:3])
@@ -269,6 +284,27 @@ def test_the_page_in_a_single_file_needs_nothing_beside_it(
     settled(tab)
     assert {url.partition("#")[0] for url in watched.asked} == {(tmp_path / "single.html").as_uri()}
     assert watched.said == []
+    context.close()
+
+
+def test_a_viewer_of_artifacts_shows_the_single_file_in_its_sandbox(browser: Browser, folder: Path) -> None:
+    """As MLflow's does: a blob in a frame that may run scripts and nothing else."""
+    host = """<!doctype html><script>onmessage = (event) => {
+        const frame = document.createElement("iframe");
+        frame.sandbox = "allow-scripts";
+        frame.src = URL.createObjectURL(new Blob([event.data], {type: "text/html"}));
+        document.body.append(frame);
+    }</script><body>"""
+    context = browser.new_context()
+    context.route("http://viewer.test/", lambda route: route.fulfill(body=host, content_type="text/html"))
+    tab = context.new_page()
+    tab.goto("http://viewer.test/")
+    tab.evaluate("text => window.postMessage(text)", (folder / "single.html").read_text(encoding="utf-8"))
+    frame = tab.frame_locator("iframe")
+    frame.get_by_role("link", name="Table 2").first.click()
+    frame.locator("#table-0-0-0").get_by_role("link", name="55.00").click()
+    expect(frame.locator("#view-number .big").nth(1)).to_have_text("55.00 ✓ the same")
+    frame.get_by_label("Dark").check(force=True)
     context.close()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_scores import scores_from
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from reports.statistics.paired import (
     cohens_dz,
@@ -199,3 +200,10 @@ def test_families_without_an_effect_seldom_have_a_significant_comparison() -> No
     gc.unfreeze()
     # Three standard errors of 0.05 in 150 are 0.053.
     assert found / 150 <= 0.1
+
+
+def test_holm_is_statsmodels() -> None:
+    p = np.random.default_rng(0).uniform(0, 0.2, 12)
+    p[3] = p[7]
+    assert holm(np.r_[p, NAN])[:-1] == pytest.approx(multipletests(p, method="holm")[1])
+    assert np.isnan(holm(np.array([NAN]))).all()

@@ -13,11 +13,12 @@ import threshold_methods
 import torch
 from finished import finished, split_evenly
 
-from benchmark.panels import branch_outputs, default_cases, intensity_words, write_panels_data
+from benchmark.panels import branch_outputs, panels_data, rule_json, write_panels_data
 from benchmark.protocols import Method
 from benchmark.registry import METHOD_FILES
 from benchmark.reopened import ReopenedRun
 from benchmark.vocabulary import BenchError, Percentiles, Window, ZScore
+from reports.panels.windows import rule_of
 
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
 
@@ -58,7 +59,8 @@ def test_outputs_are_what_their_kind_says_on_the_full_grid(branched: ReopenedRun
     assert probability[corner] == pytest.approx(1 / (1 + np.exp(-float(shown[corner]))), abs=2e-3)
     assert arrays["seg"].dtype == np.float16
     assert content["outputs"]["shown"] == {"kind": "input", "of": "CT"}
-    assert content["intensities"]["CT"] == "[-100, 250] scaled to [0, 1]"
+    assert content["intensities"]["CT"] == {"rule": "Window", "low": -100.0, "high": 250.0}
+    assert content["branches"] == [["CT"], ["PET"]]
     assert (content["run_id"], content["case_id"]) == (branched.folder.run_id, case.case_id)
     assert content["spacing_mm"] == [4.0, 4.0, 5.0]
 
@@ -115,15 +117,18 @@ def test_a_case_of_another_part_and_a_method_without_branches_are_refused(
         write_panels_data(outside, [outside.data.test[0].case_id])
 
 
-def test_by_default_the_largest_the_median_and_no_lesion_are_shown(branched: ReopenedRun) -> None:
-    chosen = default_cases(branched)
-    lesions = {case.case_id: case.lesion_ml for case in branched.data.test}
-    assert sorted(chosen) == sorted(lesions)
-    assert lesions[chosen[0]] == max(lesions.values())
+def test_the_same_is_had_without_files(branched: ReopenedRun) -> None:
+    case_id = branched.data.test[0].case_id
+    (data,) = panels_data(branched, [case_id])
+    assert not branched.folder.panels.exists()
+    (path,) = write_panels_data(branched, [case_id])
+    assert json.loads(path.with_suffix(".json").read_text()) == data.description
+    with np.load(path) as arrays:
+        assert set(arrays.files) == set(data.arrays)
+        for name in arrays.files:
+            np.testing.assert_array_equal(arrays[name], data.arrays[name])
 
 
-def test_intensities_are_said_in_words() -> None:
-    assert intensity_words(Window(0, 15)) == "[0, 15] scaled to [0, 1]"
-    assert intensity_words(Percentiles(1, 99)) == "percentiles 1 to 99 scaled to [0, 1]"
-    assert intensity_words(ZScore(nonzero=True)) == "z-score of the voxels that are not zero"
-    assert intensity_words(None) == "as in the file"
+def test_rules_are_read_as_they_are_written() -> None:
+    for rule in (Window(-100.0, 250.0), Percentiles(1.0, 99.0), ZScore(nonzero=True), None):
+        assert rule_of(rule_json(rule)) == rule

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from postgres_server import own_postgres  # noqa: F401 (a fixture)
 from benchmark.cli import main
 from benchmark.results import RunFolder, manifests, state_of
 from benchmark.search.storage import open_storage
+from benchmark.search.trials import Trials
 
 COUNTED = {"COMPLETE", "PRUNED", "FAIL"}
 DRAWN = ("test_two_objectives_have_a_front_and_no_pruning",)
@@ -133,9 +137,13 @@ def test_the_paper_s_values_are_tried_beside_the_best_ones_and_compared_on_the_s
 
 
 def test_the_best_trial_is_a_grid_that_only_has_to_be_scored(bench: Bench) -> None:
-    assert bench.search(fake_trials.search_file(bench.folder), "--trials", "3", "--pruner", "none") == 0
+    # On another fold than that of a grid without further words.
+    options = ["--trials", "3", "--pruner", "none", "--fold", "2"]
+    assert bench.search(fake_trials.search_file(bench.folder), *options) == 0
     grid = next((bench.results / "reports").glob("*/best.yaml"))
-    run = ["run", "--grid", str(grid), "--data", f"autopet={bench.data}", "--results", str(bench.results)]
+    (command,) = [line for line in grid.read_text().splitlines() if "bench run" in line]
+    run = shlex.split(command.lstrip("# ").replace("=DIR", f"={bench.data}"))[1:]
+    assert f": {command.lstrip('# ')}" in bench.out
     best = max(counted(bench.study()), key=lambda trial: trial.value)
     run_id = best.user_attrs["run_id"]
     assert bench(*run, "--no-mlflow", "--jobs", "1") == 0, bench.err
@@ -216,6 +224,24 @@ def test_a_constraint_keeps_the_best_trial_within_it(bench: Bench) -> None:
     assert "breaks a constraint" in next((bench.results / "reports").glob("*/trials.md")).read_text()
 
 
+def test_a_free_place_does_not_press_a_storage_that_has_no_trial_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    real = Trials.next
+
+    def counting(self: Trials, *given: Any) -> Any:
+        asked.append(time.monotonic())
+        return real(self, *given)
+
+    monkeypatch.setattr(Trials, "next", counting)
+    study = fake_trials.search_file(bench.folder, paper={}, seconds=0.2)
+    assert bench.search(study, "--trials", "1", "--pruner", "none", jobs=2) == 0, bench.err
+    assert bench.states() == ["COMPLETE"]
+    # One has the trial and one nothing; then once a second, and once at the end.
+    assert len(asked) <= 4 + (asked[-1] - asked[0])
+
+
 def test_two_objectives_have_a_front_and_no_pruning(bench: Bench) -> None:
     study = fake_trials.search_file(
         bench.folder, objectives={"dice": "maximize", "fpv_ml": "minimize"}, paper={}
@@ -267,6 +293,7 @@ def test_a_grid_s_finished_runs_are_known_trials_and_none_is_trained_again(bench
             bench.err
         )
         assert "2 of its finished runs are trials of this search, 1 lie outside of its space" in bench.out
+        assert "of these only because" not in bench.out
         trials = bench.study().trials
         assert len(trials) == 2 + 3
         known = {trial.params["theta"]: trial for trial in trials if "known_from" in trial.user_attrs}
@@ -280,6 +307,58 @@ def test_a_grid_s_finished_runs_are_known_trials_and_none_is_trained_again(bench
     assert fake_trials.steps_taken(bench.results, run_id) == list(range(1, fake_trials.STEPS + 1))
     assert bench.search(study, "--warm-start", "fkaes") == 2
     assert "Did you mean 'fakes'" in bench.err
+
+
+def test_a_grid_s_runs_on_other_folds_or_data_are_no_trials_and_the_search_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "fakes.yaml").write_text(GRID)
+    grid = ["run", "--grid", "fakes.yaml", "--data", f"autopet={bench.data}", "--results", str(bench.results)]
+    assert bench(*grid, "--no-mlflow", "--jobs", "1", "--folds", "2") == 0, bench.err
+    study = fake_trials.search_file(bench.folder, paper={})
+    options = ["--trials", "1", "--pruner", "none", "--warm-start", "fakes"]
+    assert bench.search(study, *options) == 0, bench.err
+    assert "0 of its finished runs are trials of this search, 3 lie outside" in bench.out
+    assert "2 of these only because they are of fold 2 and seed 0" in bench.out
+    assert len(bench.study().trials) == 1
+    (bench.folder / "other").mkdir()
+
+    def other(*given: Any, **named: Any) -> Any:
+        return replace(fake_trials.ready(*given, **named), fingerprint="other")
+
+    monkeypatch.setattr("benchmark.cli.planning.ready_data", other)
+    assert bench.search(study, *options, "--fold", "2") == 0, bench.err
+    assert "2 of these only because they saw other data" in bench.out
+    assert [trial.user_attrs.get("known_from") for trial in bench.study().trials] == [None]
+
+
+def test_a_known_run_whose_validation_part_is_not_scored_is_tried_again_before_its_trial_fails(
+    bench: Bench,
+) -> None:
+    modes = ("unscored_once", "unscorable")
+    for mode in modes:
+        (bench.folder / "fakes.yaml").write_text(
+            GRID.replace("mode: fine", f"mode: {mode}").replace("0.1, 0.25, 2.0", "0.1")
+        )
+        grid = [
+            "run",
+            "--grid",
+            "fakes.yaml",
+            "--data",
+            f"autopet={bench.data}",
+            "--results",
+            str(bench.results),
+        ]
+        assert bench(*grid, "--no-mlflow", "--jobs", "1") == 0, bench.err
+    study = fake_trials.search_file(bench.folder, paper={}, modes=modes)
+    names = [manifest.name for manifest in manifests(bench.results)]
+    warm = [option for name in names for option in ("--warm-start", name)]
+    assert bench.search(study, "--trials", "1", "--timeout", "0", *warm) in (0, 1), bench.err
+    assert bench.search(study, "--trials", "1", *warm) == 1, bench.err
+    known = {t.params["mode"]: t for t in bench.study().trials if "known_from" in t.user_attrs}
+    assert known["unscored_once"].state.name == "COMPLETE"
+    assert (known["unscorable"].state.name, known["unscorable"].user_attrs["failure"]) == ("FAIL", "data")
+    assert "validation part could not be scored" in known["unscorable"].user_attrs["reason"]
 
 
 def test_a_configuration_that_was_trained_is_taken_over(bench: Bench) -> None:
@@ -341,9 +420,9 @@ def test_ctrl_c_leaves_the_trial_open_and_the_next_start_continues_it(bench: Ben
     process = launcher(bench.folder, study, "--trials", "3", "--jobs", "1", "--pruner", "none")
     wait_for(lambda: list(bench.results.glob("runs/*/steps.txt")))
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(90) == 130
     assert "RUNNING" in bench.states()
-    assert launcher(bench.folder, study, "--trials", "3", "--jobs", "1", "--pruner", "none").wait(60) == 0
+    assert launcher(bench.folder, study, "--trials", "3", "--jobs", "1", "--pruner", "none").wait(180) == 0
     assert bench.states() == ["COMPLETE"] * 3
 
 
@@ -391,7 +470,7 @@ def test_launchers_killed_again_and_again_lose_no_finished_trial_and_leave_none_
         now = finished(bench)
         assert {number: now[number] for number in known} == known
         known = now
-    assert launcher(bench.folder, study, *options).wait(90) == 0, (bench.folder / "log.txt").read_text()
+    assert launcher(bench.folder, study, *options).wait(180) == 0, (bench.folder / "log.txt").read_text()
     trials = bench.study().trials
     assert len(trials) == 12
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
@@ -404,7 +483,7 @@ def test_two_launchers_share_a_search_and_do_no_trial_twice(bench: Bench) -> Non
     study = fake_trials.search_file(bench.folder, seconds=0.02, paper={})
     options = ["--trials", "10", "--jobs", "1", "--pruner", "none"]
     both = [launcher(bench.folder, study, *options) for _ in range(2)]
-    assert [process.wait(90) for process in both] == [0, 0], (bench.folder / "log.txt").read_text()
+    assert [process.wait(180) for process in both] == [0, 0], (bench.folder / "log.txt").read_text()
     trials = bench.study().trials
     assert [trial.number for trial in trials] == list(range(10))
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
@@ -425,7 +504,7 @@ def test_launchers_with_results_of_their_own_share_a_search_in_postgresql(
         machine.mkdir()
     both = [launcher(machine, study, *options) for machine in machines]
     logs = [machine / "log.txt" for machine in machines]
-    assert [process.wait(120) for process in both] == [0, 0], "".join(log.read_text() for log in logs)
+    assert [process.wait(240) for process in both] == [0, 0], "".join(log.read_text() for log in logs)
     storage = open_storage(postgres)
     (name,) = [
         s.study_name for s in optuna.get_all_study_summaries(storage) if s.study_name.startswith("small-")
@@ -466,6 +545,39 @@ def test_a_report_of_a_search_that_is_not_there_names_those_that_are(bench: Benc
     bench.search(fake_trials.search_file(bench.folder, paper={}), "--trials", "1", "--pruner", "none")
     assert bench("report", "--search", "smal", "--results", str(bench.results)) == 2
     assert "Did you mean 'small'?" in bench.err
+
+
+def test_results_that_were_moved_are_reported_from_where_they_are(bench: Bench) -> None:
+    bench.search(fake_trials.search_file(bench.folder, paper={}), "--trials", "1", "--pruner", "none")
+    moved = bench.folder / "moved"
+    shutil.move(bench.results, moved)
+    report = ["report", "--search", "small", "--results", str(moved), "--no-mlflow"]
+    assert bench(*report) == 0, bench.err
+    assert "1 trial (1 complete)" in bench.out
+    assert not bench.results.exists()
+    journal = moved / "searches" / "small.journal"
+    elsewhere = bench.folder / "elsewhere.journal"
+    shutil.move(journal, elsewhere)
+    assert bench(*report) == 2
+    assert "which is gone; say where, with --storage" in bench.err
+    assert not journal.exists()
+    assert bench(*report, "--storage", "elsewhere.journal") == 0, bench.err
+    (bench.folder / "empty.journal").touch()
+    assert bench(*report, "--storage", "empty.journal") == 2
+    assert "has no search small-" in bench.err
+
+
+def test_a_search_that_had_no_time_begins_nothing_and_the_next_start_goes_on(bench: Bench) -> None:
+    study = fake_trials.search_file(bench.folder)
+    assert bench.search(study, "--trials", "2", "--pruner", "none", "--timeout", "0") == 0, bench.err
+    assert not bench.study().trials
+    assert bench.search(study, "--trials", "2", "--pruner", "none") == 0
+    assert "0 of 2 trials done" in bench.out
+    # Of so few trials none is better than the paper's values, which are tried beyond the number that was asked for.
+    assert "[3/3] done    trial 2  mode=fine theta=0.8" in bench.out
+    assert "no trial of the search has better ones" in bench.out
+    assert bench.search(study, "--trials", "2", "--pruner", "none") == 0
+    assert "2 of 2 trials done" in bench.out
 
 
 def test_a_dry_run_shows_the_space_and_writes_nothing(bench: Bench) -> None:

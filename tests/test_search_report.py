@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from reports.search.frames import (
 )
 from reports.search.grid_file import write_grid
 from reports.search.pairs import interval, paired
+from reports.search.report import write_search_report
+from reports.search.summary import summary
 from reports.search.tables import comparison_table, trials_table
 from studies.grid import load_study
 
@@ -174,11 +177,13 @@ def test_seeds_are_averaged_before_patients_are_compared() -> None:
     assert (pair.ours, pair.difference) == (pytest.approx(0.4), pytest.approx(0.3))
 
 
-def test_the_interval_is_that_of_the_percentile_bootstrap() -> None:
-    # Three patients: the mean of three draws of -1, 0, 1 is -1 or 1 in one of 27 draws each, so 2.5 % lies at the ends.
-    assert interval(np.array([-1.0, 0.0, 1.0])) == (-1.0, 1.0)
-    same = interval(np.full(5, 0.25))
-    assert same == (0.25, 0.25)
+def test_the_interval_of_few_patients_is_as_wide_as_student_s() -> None:
+    assert np.isnan(interval(np.array([-1.0, -0.5, 0.0, 0.5, 1.0]))).all()
+    assert interval(np.full(6, 0.25)) == (0.25, 0.25)
+    six = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
+    low, high = interval(six)
+    half = 2.571 * six.std(ddof=1) / 6**0.5
+    assert (low, high) == (pytest.approx(-half, rel=0.15), pytest.approx(half, rel=0.15))
     many = np.random.default_rng(1).normal(0.1, 1.0, 400)
     low, high = interval(many)
     half = 1.96 * many.std() / 20
@@ -187,12 +192,12 @@ def test_the_interval_is_that_of_the_percentile_bootstrap() -> None:
 
 
 def test_the_comparison_prints_difference_and_interval() -> None:
-    ours = scores({name: {name: 0.6 + 0.02 * n} for n, name in enumerate("abcd")})
-    theirs = scores({name: {name: 0.5} for name in "abcd"})
+    ours = scores({name: {name: 0.6 + 0.02 * n} for n, name in enumerate("abcdef")})
+    theirs = scores({name: {name: 0.5} for name in "abcdef"})
     pair = paired([ours], [theirs])
     assert pair is not None
     (row,) = comparison_table({"test": pair}, best="trial 1", paper="theta 0.2").rows
-    assert [cell[0].text for cell in row.cells] == ["63.00", "50.00", "+13.00", "+11.00 to +15.00", "4 of 4"]
+    assert [cell[0].text for cell in row.cells] == ["65.00", "50.00", "+15.00", "+11.20 to +18.40", "6 of 6"]
 
 
 def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(tmp_path: Path) -> None:
@@ -210,6 +215,57 @@ def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(t
     assert yaml.safe_load(path.read_text())["dataset"] == "phantom"
 
 
+def test_a_summary_says_how_the_comparison_with_the_paper_stands() -> None:
+    study = study_of()
+    add(study, [0.4], x=0.1)
+
+    def lines() -> list[str]:
+        trials, definition = trials_frame(study), definition_of(study)
+        best = best_trial(trials, definition.objectives)
+        return summary(trials, definition, best, [], {}, study="s")
+
+    assert "not tried beside these yet" in lines()[2]
+    add(study, None, state="FAIL", user_attrs={"failure": "memory", REASON: "full", REFERENCE: 0})
+    assert lines()[2:] == [
+        "The paper's values beside these are trial 1, which is failed.",
+        "Failed: trial 1, memory: full",
+    ]
+    add(study, [0.3], user_attrs={REFERENCE: 0})
+    assert "The paper's values beside" not in " ".join(lines())
+    add(study, [0.5], x=0.5)
+    assert lines()[2] == "These are the paper's values: no trial of the search has better ones."
+
+
+def test_two_trials_that_are_one_run_say_so_and_the_history_knows_the_paper_s_values() -> None:
+    study = study_of()
+    add(study, [0.4], user_attrs={RUN: "a"})
+    add(study, [0.4], user_attrs={RUN: "a"})
+    add(study, [0.3], user_attrs={RUN: "b", REFERENCE: 0})
+    trials = trials_frame(study)
+    assert trials["note"].tolist() == ["", "the run of trial 0", "the paper's values, for trial 0"]
+    assert history(trials, "dice", "maximize")["reference"].tolist() == [False, False, True]
+
+
+def test_figures_are_saved_in_the_suite_s_style_and_with_the_same_bytes_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_history(*_: Any) -> list[Any]:
+        frame = history(trials_frame(study), "dice", "maximize")
+        return [("history", "History", figures.draw_history({"dice": frame}, []))]
+
+    study = study_of()
+    add(study, [0.4])
+    monkeypatch.setattr("reports.search.report._figures", only_the_history)
+    for name in ("one", "two"):
+        write_search_report(tmp_path, study, out=tmp_path / name)
+    for kind in ("png", "pdf", "svg"):
+        assert (tmp_path / "one" / f"history.{kind}").read_bytes() == (
+            tmp_path / "two" / f"history.{kind}"
+        ).read_bytes()
+    (width,) = struct.unpack(">I", (tmp_path / "one" / "history.png").read_bytes()[16:20])
+    assert width == round(4.8 * 200)
+
+
 @pytest.mark.parametrize("objectives", [{"dice": "maximize"}, {"dice": "maximize", "fpv_ml": "minimize"}])
 def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
     study = study_of(directions=tuple(objectives.values()), objectives=objectives)
@@ -225,7 +281,7 @@ def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
     definition, trials = definition_of(study), trials_frame(study)
     with style():
         drawn = [
-            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}),
+            figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}, [12]),
             figures.draw_importances(importances(study)),
             figures.draw_slices(trials, definition),
             *(figure for _, figure in figures.draw_contours(trials, definition, definition.parameters)),

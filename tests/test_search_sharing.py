@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from benchmark.search import sharing
 from benchmark.search.attributes import AGAIN, BEAT, GIVEN_BACK, LAUNCHER
 from benchmark.search.samplers import sampler_of, startup_note
 from benchmark.search.sharing import Launcher
-from benchmark.search.trials import Trials
+from benchmark.search.trials import Trials, counts
 from benchmark.vocabulary import BenchError, MissingPackageError
 
 
@@ -94,13 +96,85 @@ def test_a_trial_on_another_machine_is_left_alone_until_it_is_silent_and_then_re
         third = trials.next(3, suggest)
         assert third is not None
         assert trials.next(3, suggest) is None
-        # The far machine turns up again: it finds its trial told.
-        far.tell_done(0, [0.5], {})
-        assert trials.all()[0].state == optuna.trial.TrialState.FAIL
+        # The far machine turns up again: it finds its trial told, whatever it has to say.
+        before = trials.all()[0]
+        far.beat([asked], 1.0)
+        far.report(0, {10: 0.5})
+        far.note_means(0, {"dice": 0.5})
+        far.tell_done(0, [0.5], {"fpv_ml": 1.0})
+        far.tell_pruned(0)
+        far.tell_failed(0, failure="code", reason="late")
+        assert trials.all()[0] == before
+        assert before.state == optuna.trial.TrialState.FAIL
     assert sharing.STALE_SECONDS > 5 * 60
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
+def test_a_machine_that_dies_while_it_gives_a_trial_back_does_not_double_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "s.journal"
+    with Launcher(tmp_path / "there") as there:
+        asked = opened(there, tmp_path / "there", journal).next(1, suggest)
+        assert asked is not None
+    asked.trial.set_user_attr(BEAT, 0.0)
+    with Launcher(tmp_path / "here") as here:
+        trials = opened(here, tmp_path / "here", journal)
+        with monkeypatch.context() as dying:
+            dying.setattr(trials.study, "tell", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                trials.next(1, suggest)
+        repeated = trials.next(1, suggest)
+        assert repeated is not None
+        assert repeated.trial.params == asked.trial.params
+        assert [trial.user_attrs.get(AGAIN) for trial in trials.all()] == [None, 0]
+        assert trials.next(1, suggest) is None
+
+
+def test_launchers_with_results_of_their_own_wait_for_one_another_at_one_journal(tmp_path: Path) -> None:
+    """Else one could take what the other is asking for at that moment."""
+    journal = tmp_path / "common" / "s.journal"
+    taken: list[int | None] = []
+    with Launcher(tmp_path / "one") as one, Launcher(tmp_path / "two") as two:
+        first, second = opened(one, tmp_path / "one", journal), opened(two, tmp_path / "two", journal)
+
+        def ask() -> None:
+            asked = second.next(5, suggest)
+            taken.append(asked and asked.number)
+
+        other = threading.Thread(target=ask)
+
+        def while_the_other_asks(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+            other.start()
+            other.join(0.5)
+            return suggest(trial)
+
+        asked = first.next(5, while_the_other_asks)
+        other.join()
+    assert asked is not None
+    assert (asked.number, taken) == (0, [1])
+
+
+def test_a_trial_that_two_machines_asked_for_as_the_last_one_is_withdrawn_by_the_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.search.trials.is_database", lambda _: True)
+    journal = tmp_path / "s.journal"
+    with Launcher(tmp_path / "one") as one, Launcher(tmp_path / "two") as two:
+        first, second = opened(one, tmp_path / "one", journal), opened(two, tmp_path / "two", journal)
+        assert first.next(2, suggest) is not None
+        assert second.next(2, suggest) is not None
+        real = first.all
+        # `first` counted before `second` had asked.
+        seen = iter([real()[:1], real()[:1]])
+        monkeypatch.setattr(first, "all", lambda: next(seen, None) or real())
+        assert first.next(2, suggest) is None
+        assert [counts(trial) for trial in real()] == [True, True, False]
+
+
+NEEDS_CMAES = pytest.mark.skipif(find_spec("cmaes") is None, reason="cmaes is not installed")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii", pytest.param("cmaes", marks=NEEDS_CMAES)])
 def test_a_trial_s_values_depend_on_the_seed_and_its_number(tmp_path: Path, sampler: str) -> None:
     def values(seed: int, starts: int) -> list[float]:
         storage = optuna.storages.InMemoryStorage()
@@ -118,6 +192,14 @@ def test_a_trial_s_values_depend_on_the_seed_and_its_number(tmp_path: Path, samp
     assert values(0, 1) == values(0, 4)
     assert len(set(values(0, 1))) == 12
     assert values(0, 1) != values(1, 1)
+
+
+def test_the_gaussian_process_learns_after_its_random_trials() -> None:
+    study = optuna.create_study(direction="maximize", sampler=sampler_of("gp", seed=0))
+    for _ in range(12):
+        trial = study.ask()
+        study.tell(trial, -((trial.suggest_float("x", 0.0, 1.0) - 0.3) ** 2))
+    assert all(abs(trial.params["x"] - 0.3) < 0.1 for trial in study.trials[10:])
 
 
 def test_a_sampler_that_needs_a_package_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

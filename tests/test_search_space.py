@@ -9,10 +9,11 @@ import optuna
 import pytest
 import yaml
 
+from benchmark.cli.preparing import notes_on
 from benchmark.vocabulary import BenchError
 from studies.grid import load_profile, load_study
 from studies.launch import plan
-from studies.search import Search, available_searches, load_search
+from studies.search import Place, Search, available_searches, load_search
 from studies.trials import Trainings
 
 SMALL: dict[str, Any] = {
@@ -30,7 +31,7 @@ def written(folder: Path, **changes: Any) -> str:
 
 
 def trainings(name: str, search: Search | None = None) -> Trainings:
-    return Trainings(search or load_search(name), load_profile("demo"), "phantom")
+    return Trainings(search or load_search(name), Place(load_profile("demo"), "phantom"))
 
 
 def fixed(trial_of: Trainings, **params: Any) -> dict[str, Any]:
@@ -119,6 +120,29 @@ def test_the_reference_has_the_paper_s_values_and_the_best_trial_s_choices() -> 
         "lambda_seg": 2.0,
     }
     assert trainings("lambda").reference(best) == {**best, "lambda_rec": 1e-4, "lambda_seg": 0.5}
+
+
+def test_a_trial_has_the_settings_a_profile_has_for_the_data_set_as_a_grid_s_run_has(tmp_path: Path) -> None:
+    profile = load_profile("demo").model_copy(
+        update={"datasets": {"nnunet/HECKTOR": {"spacing_mm": [2.0, 2.0, 3.0]}}}
+    )
+    here = Trainings(load_search(written(tmp_path)), Place(profile, "nnunet", "HECKTOR"))
+    assert here.config({"theta": 0.2}).spacing_mm == (2.0, 2.0, 3.0)
+    other = Trainings(load_search(written(tmp_path)), Place(profile, "nnunet", "BraTS"))
+    assert other.config({"theta": 0.2}).spacing_mm == (6.0, 6.0, 6.0)
+
+
+def test_what_every_trial_has_and_what_a_sampler_cannot_learn() -> None:
+    assert trainings("theta").in_every_trial() == ("fusion", "shared_layers")
+    fixed = trainings("theta", load_search("theta").only(["fusion=fixed"]))
+    assert fixed.in_every_trial() == ("fusion", "shared_layers", "theta")
+    notes = notes_on("cmaes", 20, trainings("lambda"))
+    assert ["draws version, corruption, shared_layers, lambda_class at random" in note for note in notes] == [
+        True
+    ]
+    assert "draws theta at random" in str(notes_on("gp", 20, trainings("theta")))
+    assert notes_on("gp", 20, fixed) == []
+    assert notes_on("tpe", 20, trainings("theta")) == []
 
 
 def test_only_leaves_choices_out() -> None:

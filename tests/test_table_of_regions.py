@@ -193,8 +193,17 @@ def test_every_table_of_a_brain_grid_is_written(tmp_path: Path, monkeypatch: pyt
     write_manifest(results, replace(manifest, dataset="brain_phantom"))
     report = partial(write_report, results, grid="table5")
     stems = {path.name.partition(".")[0] for path in report(source="both", out=tmp_path / "out").files}
-    parts = ("", "_cells", "_surfaces", "_surfaces_cells", "_costs", "_costs_cells", "_boxes")
-    parts += ("_statistics", "_statistics_cells")
+    parts = (
+        "",
+        "_cells",
+        "_statistics",
+        "_statistics_cells",
+        "_surfaces",
+        "_surfaces_cells",
+        "_costs",
+        "_costs_cells",
+        "_boxes",
+    )
     assert stems == {"report", *(f"table5{part}" for part in parts)}
     paper = write_report(None, grid="table5", source="paper", out=tmp_path / "paper")
     assert "Whole tumor Dice [%] 92.52 (Mirror U-Net v2)" in paper.summary[1]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from benchmark.cli import data, evaluate, merge, methods, predict, results, run, search, why
+from benchmark.cli import data, evaluate, merge, methods, panels, predict, results, run, search, why
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app.command()(results.report)
 app.command()(why.why)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
-app.command()(predict.panels)
+app.command()(panels.panels)
 app.command()(results.sync)
 app.command()(merge.merge)
 app.command("methods")(methods.list_methods)

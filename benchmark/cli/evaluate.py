@@ -42,10 +42,10 @@ def evaluate(
 ) -> None:
     """Score finished runs again, or, with --without, with a modality missing.
 
-    Without options: are the stored scores what the weights give? Stored scores are never changed; a run
-    whose scores are reproduced exactly notes the protocol version and its files' digests, if it lacks them.
-    A missing modality is answered in the method's own way, or shown as zeros. Exit code 1 if a run fails or
-    is not reproduced.
+    Without options: are the stored scores what the weights give? Stored scores are never changed; a run whose scores
+    are reproduced exactly notes the protocol version and the digests of its files, if it lacks them, and one whose
+    masks are the same gets projections of its errors. A missing modality is answered in the method's own way, or
+    shown as zeros. Exit code 1 if a run fails or is not reproduced.
     """
     from benchmark.execution.monitor import console
     from benchmark.registry import use_method_files
@@ -154,6 +154,11 @@ def _score_again(
 
 
 def _reproduced(found: Reproduced) -> str:
+    pictures = {None: "", True: "; projections added", False: "; no projections, as these are other masks"}
+    return _compared(found) + pictures[found.projections]
+
+
+def _compared(found: Reproduced) -> str:
     from benchmark.metrics import METRICS
 
     if found.exact:

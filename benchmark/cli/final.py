@@ -119,7 +119,7 @@ def _planned(searching: Searching, settled: dict[str, Any]) -> list[tuple[str, P
 
 def _orders(searching: Searching, settled: dict[str, Any]) -> list[tuple[CellRun, RunOrder]]:
     planned = [run for _, run in _planned(searching, settled)]
-    roots = {searching.trainings.dataset: searching.root}
+    roots = {searching.trainings.place.dataset: searching.root}
     needs = planning.inspect(searching.pool, planned, searching.trainings.search, roots)
     orders = []
     for need in needs:

@@ -1,4 +1,4 @@
-"""`bench predict` and `panels`: what a finished run says of cases, as masks and as pictures of its branches."""
+"""`bench predict`: a finished run's masks of cases."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predict(
         raise BenchError(f"--data {data}: say where the images lie, --data {data}=DIR.")
     screen = console()
     with stopped_by_ctrl_c():
-        opened = _opened(results, run, method_file, device, jobs)
+        opened = opened_run(results, run, method_file, device, jobs)
         chosen = cases_to_predict(
             opened, data=(name, root) if root else None, wanted=cases.split(",") if cases else None
         )
@@ -70,34 +70,7 @@ def predict(
     )
 
 
-def panels(
-    run: Run,
-    case: Annotated[
-        list[str] | None,
-        typer.Option(help="A test case. Repeatable; default: large lesion, median one, none."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: panels/ in the run's folder.")] = None,
-    method_file: MethodFiles = None,
-    device: Device = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
-    results: Results = Path("results"),
-) -> None:
-    """Draw what every branch of a finished run says of test cases."""
-    from benchmark.execution.monitor import console
-    from benchmark.panels import default_cases, write_panels_data
-    from reports.panels import write_panel
-
-    screen = console(to_stderr=False)
-    with stopped_by_ctrl_c():
-        opened = _opened(results, run, method_file, device, jobs)
-        for case_id in case or default_cases(opened):
-            with screen.status(f"{case_id}"):
-                (arrays,) = write_panels_data(opened, [case_id])
-                files = write_panel(arrays, out or arrays.parent)
-            screen.print(", ".join(map(str, files)), soft_wrap=True)
-
-
-def _opened(
+def opened_run(
     results: Path, run: str, method_file: list[Path] | None, device: str | None, jobs: int | None
 ) -> ReopenedRun:
     from benchmark.execution.devices import cores, cuda_is_likely

@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING
 import optuna
 
 from benchmark.cli import planning
-from benchmark.cli.planning import How, Need, data_at_hand
+from benchmark.cli.planning import DataAtHand, How, Need, data_at_hand
 from benchmark.cli.run import chosen_devices, places_for
-from benchmark.cli.searching import Searching, warm_start
+from benchmark.cli.searching import Searching
 from benchmark.execution.devices import Slot
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.order import Trial
 from benchmark.execution.pool import Pool
 from benchmark.registry import method_digest
 from benchmark.results import GridManifest, write_json
-from benchmark.search.samplers import sampler_of
+from benchmark.search.attributes import DEFINITION
+from benchmark.search.samplers import random_note, sampler_of, startup_note
 from benchmark.search.sharing import Launcher
 from benchmark.search.storage import has_password, is_database, journal_file, open_storage, without_password
 from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError
 from studies.grid import Profile
-from studies.search import Search
+from studies.search import Place, Search
 from studies.trials import Trainings
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def check(
     names, bfloat16 = chosen_devices(pool, devices, None)
     if fold is None:
         fold = profile.folds[0] if profile.search_fold is None else profile.search_fold
-    trainings = Trainings(search, profile, dataset, fold, bfloat16, method_digest)
+    place = Place(profile, dataset, planning.names_of({dataset: root})[dataset])
+    trainings = Trainings(search, place, fold, bfloat16, method_digest)
     probes = trainings.probes()
     on_cpu = names == ["cpu"]
     places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
@@ -76,6 +78,18 @@ def check(
             f"{search.source}: {unserved[0].run.config.method} cannot serve {dataset} with {values}; leave that out."
         )
     return Checked(pool, trainings, root, needs, places)
+
+
+def notes_on(sampler: str, trials: int, trainings: Trainings) -> list[str]:
+    """What a person should know of this sampler in this search."""
+    search = trainings.search
+    at_random = random_note(
+        sampler,
+        numbers=[number.name for number in search.numbers],
+        choices=[choice.name for choice in search.choices if len(choice.levels) > 1],
+        in_every_trial=trainings.in_every_trial(),
+    )
+    return [note for note in (startup_note(sampler, trials), at_random) if note]
 
 
 def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
@@ -124,7 +138,7 @@ def start(
         address = str(Path(address).resolve())
     opened = open_storage(address)
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = data_at_hand(trainings.dataset, checked.root, trainings.profile, how, shown)
+        data = data_at_hand(trainings.place.dataset, checked.root, trainings.place.profile, how, shown)
         ready_of = [data.wanted(need) for need in checked.needs]
     if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
@@ -134,16 +148,7 @@ def start(
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)
     launcher = around.enter_context(Launcher(how.results))
-    about = {
-        **search.definition(),
-        "dataset": data.spec.name,
-        "profile": trainings.profile.name,
-        "fold": trainings.fold,
-        "sampler": sampler,
-        "pruner": pruner,
-        "seed": seed,
-        "created": time.time(),
-    }
+    about = _about(trainings, data, sampler=sampler, pruner=pruner, seed=seed)
     trials = Trials(
         launcher,
         results=how.results,
@@ -154,20 +159,11 @@ def start(
         sampler=suggesting,
         pruner=pruner,
     )
-    write_json(
-        how.results / "searches" / f"{name}.json",
-        {
-            "search": search.name,
-            "study": name,
-            "storage": without_password(address),
-            "has_password": has_password(address),
-            "created": trials.study.user_attrs["bench"]["created"],
-        },
-    )
+    _write_card(how.results, trials, search=search.name, address=address)
     manifest = GridManifest(
         grid=f"{GRID}{search.name}",
         key=name.removeprefix(f"{search.name}-"),
-        profile=trainings.profile.name,
+        profile=trainings.place.profile.name,
         dataset=data.spec.name,
         data_root=str(data.root.resolve() if checked.root else data.root),
         data_fingerprint=fingerprints[0],
@@ -188,7 +184,44 @@ def start(
         None if timeout is None else began + timeout,
         {},
         checked.root,
+        tuple(fingerprints),
     )
+
+
+def _about(
+    trainings: Trainings, data: DataAtHand, *, sampler: str, pruner: str, seed: int
+) -> dict[str, object]:
+    """What a report needs to know of a study."""
+    return {
+        **trainings.search.definition(),
+        "dataset": data.spec.name,
+        "profile": trainings.place.profile.name,
+        "fold": trainings.fold,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "created": time.time(),
+    }
+
+
+def _write_card(results: Path, trials: Trials, *, search: str, address: str) -> None:
+    """Where `bench report --search` finds the study."""
+    card = {
+        "search": search,
+        "study": trials.name,
+        "storage": without_password(_beside(address, results)),
+        "has_password": has_password(address),
+        "created": trials.study.user_attrs[DEFINITION]["created"],
+    }
+    write_json(results / "searches" / f"{trials.name}.json", card)
+
+
+def _beside(address: str, results: Path) -> str:
+    """The address as it is written down: a journal in its usual place is found again when the results are moved."""
+    usual = results.resolve() / "searches"
+    if not is_database(address) and Path(address).parent == usual:
+        return Path(address).name
+    return address
 
 
 def _name(storage: optuna.storages.BaseStorage, base: str, *, fresh: bool) -> str:
@@ -202,13 +235,3 @@ def _name(storage: optuna.storages.BaseStorage, base: str, *, fresh: bool) -> st
 
 def _is_again(name: str, base: str) -> bool:
     return name.startswith(f"{base}-") and name.removeprefix(f"{base}-").isdigit()
-
-
-def warm(searching: Searching, grid: str) -> None:
-    """`--warm-start GRID`."""
-    inside, outside = warm_start(searching.trials, searching.trainings, searching.how.results, grid)
-    if not searching.how.quiet:
-        searching.how.screen.print(
-            f"{grid}: {inside} of its finished runs are trials of this search, {outside} lie outside of its space.",
-            soft_wrap=True,
-        )

@@ -71,7 +71,9 @@ def report(
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
     ] = Source.RUNS,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID, or .../html.")
+    ] = None,
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
     profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
@@ -115,7 +117,8 @@ def report(
 
         if claims or search or (everything and grid):
             raise BenchError(
-                "--all and --html --all are of everything: leave --grid, --search and --claims out."
+                "--all and --html show everything, searches and claims included: leave --search and --claims out, "
+                "and --grid with --all."
             )
         if source is Source.PAPER:
             raise BenchError("--all and --html show own runs: use --source runs or both.")

@@ -104,13 +104,13 @@ def search(
 ) -> None:
     """Search for the best values on the validation part. The same command again continues; several share the work."""
     from benchmark.cli import planning, preparing
+    from benchmark.cli.warming import warm
     from benchmark.config import Resources
     from benchmark.execution.monitor import console
     from benchmark.execution.pool import Pool as WorkerPool
     from benchmark.execution.pool import check_writable
     from benchmark.execution.worker import PRELOAD
     from benchmark.registry import phantoms_for, use_method_files
-    from benchmark.search.samplers import startup_note
     from studies.grid import load_profile
     from studies.search import load_search
 
@@ -138,14 +138,14 @@ def search(
     )
     if not dry_run:
         check_writable(results)
-    if (note := startup_note(sampler.value, trials)) and not as_json:
-        screen.print(note, soft_wrap=True)
     with (
         stopped_by_ctrl_c(),
         WorkerPool(preload=(*PRELOAD, "benchmark.search.pruning")) as pool,
         contextlib.ExitStack() as around,
     ):
         prepared = preparing.check(pool, asked, size, roots, fold=fold, devices=devices, jobs=jobs)
+        for note in [] if as_json else preparing.notes_on(sampler.value, trials, prepared.trainings):
+            screen.print(note, soft_wrap=True)
         if dry_run:
             preparing.print_plan(screen, prepared, as_json=as_json)
             return
@@ -162,7 +162,7 @@ def search(
             timeout=timeout,
         )
         for grid in warm_start or ():
-            preparing.warm(searching, grid)
+            warm(searching, grid)
         code = _carry_out(searching, prepared.places, mlflow=mlflow, as_json=as_json)
         if final and not pool.stops:
             from benchmark.cli.final import look_at_the_test_part
@@ -197,21 +197,19 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     from benchmark.cli.run import monitor_for, stop_signals
     from benchmark.cli.searching import counted, refer
     from benchmark.search.storage import without_password
+    from benchmark.search.trials import counts
 
     pool, screen, name = searching.pool, searching.how.screen, searching.trials.name
-    finished = sum(trial.state.is_finished() for trial in searching.trials.all())
+    finished = [trial for trial in searching.trials.all() if trial.state.is_finished()]
+    done = sum(map(counts, finished))
+    due = max(0, searching.limit - done)
     monitor = monitor_for(
-        searching.labels,
-        screen,
-        total=max(searching.limit, finished),
-        due=max(searching.limit, finished) - finished,
-        title=name,
-        as_json=as_json,
+        searching.labels, screen, total=len(finished) + due, due=due, title=name, as_json=as_json
     )
     searching.monitor = monitor
     if not as_json:
         screen.print(
-            f"{name}: {finished} of {searching.limit} trials done, {len(places)} at a time, results in "
+            f"{name}: {done} of {done + due} trials done, {len(places)} at a time, results in "
             f"{searching.how.results}",
             soft_wrap=True,
         )
@@ -237,6 +235,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
 def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[], bool]) -> None:
     pool, said = searching.pool, False
     while True:
+        searching.ask_at_once()
         pool.run([], places, observer=searching, more=searching.more)
         if pool.stops or searching.timed_out:
             return
@@ -246,7 +245,8 @@ def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[
         if others:
             if not said:
                 said = True
-                print(f"Waiting for {others} trials of another launcher.", file=sys.stderr)
+                trials = "1 trial" if others == 1 else f"{others} trials"
+                print(f"Waiting for {trials} of another launcher.", file=sys.stderr)
             time.sleep(POLL_SECONDS)
 
 
@@ -257,6 +257,9 @@ def _conclude(searching: Searching, *, as_json: bool) -> None:
     from reports.search.report import write_search_report
 
     name, how = searching.trials.name, searching.how
+    if not searching.trials.all():
+        # Stopped, or out of time, before the first.
+        return
     written = write_search_report(
         how.results, searching.trials.study, out=how.results / "reports" / f"search-{name}"
     )

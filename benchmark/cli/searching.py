@@ -21,18 +21,19 @@ from benchmark.results import (
     RunFolder,
     RunRecord,
     StorageError,
-    manifests,
     state_of,
     write_manifest,
 )
 from benchmark.search.attributes import FAILURE, GIVEN_BACK, RUN
-from benchmark.search.trials import Asked, Trials, curve_of, validation_means
-from benchmark.vocabulary import BenchError, did_you_mean
+from benchmark.search.trials import Asked, Trials, counts, curve_of, validation_means
+from benchmark.vocabulary import BenchError
 from studies.trials import Trainings, described
 
 TRIES = 3
 """How often a run whose worker was killed is continued before its trial has failed."""
 BEAT_SECONDS = 60.0
+ASK_SECONDS = 1.0
+"""How often a storage is asked for a trial while there is none."""
 SHOWN_METRICS = ("dice", "fpv_ml", "fnv_ml")
 """Noted with every trial, whatever is searched for."""
 
@@ -53,6 +54,8 @@ class Searching(Observer):
     deadline: float | None
     labels: dict[str, str]
     root: Path | None
+    fingerprints: tuple[str, ...]
+    """Of the data that its trials see."""
     monitor: Monitor = field(default_factory=lambda: Monitor({}, total=0, finished=0))
     _open: dict[int, Asked] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
@@ -60,6 +63,8 @@ class Searching(Observer):
     _again: list[RunOrder] = field(default_factory=list)
     _tries: Counter[int] = field(default_factory=Counter)
     _beaten: float = 0.0
+    _in_vain: float = -math.inf
+    """When the storage was last asked for a trial and had none."""
 
     @property
     def timed_out(self) -> bool:
@@ -69,11 +74,17 @@ class Searching(Observer):
         """The next run to work on; trials whose runs are known already are told on the way."""
         if self._again:
             return self._again.pop()
+        if time.monotonic() - self._in_vain < ASK_SECONDS:
+            return None
         while not self.timed_out and not self.pool.stops:
             asked = self.trials.next(self.limit, self.trainings.suggest)
             if asked is None:
+                self._in_vain = time.monotonic()
                 return None
             self._open[asked.number] = asked
+            if not counts(asked.frozen):
+                # Known, or the paper's values: beyond the number that was asked for.
+                self.monitor.total += 1
             try:
                 order = self._order(asked)
             except StorageError:
@@ -84,6 +95,10 @@ class Searching(Observer):
             if not self._known(asked, order):
                 return order
         return None
+
+    def ask_at_once(self) -> None:
+        """There may be a trial now, whatever the storage said a moment ago."""
+        self._in_vain = -math.inf
 
     def _order(self, asked: Asked) -> RunOrder:
         params = self.trainings.suggest(asked.trial)
@@ -144,7 +159,12 @@ class Searching(Observer):
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
         number = _number(order)
         elsewhere = elsewhere and order.run_id not in self._begun_here
-        if record.failure == "interrupted":
+        # A run that a grid has trained, and whose validation part nobody came to score, is as good as interrupted.
+        unscored = record.state in ("done", "trained") and not has_all(order, record.state)
+        if unscored:
+            error = f"Its validation part could not be scored; see {_folder(order).log_file}."
+            record = replace(record, state="failed", failure="data", error=error)
+        if unscored or record.failure == "interrupted":
             self._tries[number] += 1
             if self.pool.stops:
                 # The trial stays open; the next start continues its run.
@@ -158,14 +178,12 @@ class Searching(Observer):
         self.monitor.ended(self._named(order), record, elsewhere=elsewhere)
 
     def _tell(self, order: RunOrder, record: RunRecord) -> None:
-        number, folder = _number(order), _folder(order)
-        self.trials.report(number, curve_of(folder))
+        number = _number(order)
+        self.trials.report(number, curve_of(_folder(order)))
         if record.state == "pruned":
             self.trials.tell_pruned(number)
         elif record.state == "failed":
             self._fail(number, record.failure or "code", first_line(record.error))
-        elif not folder.validation_file.exists():
-            self._fail(number, "data", f"Its validation part could not be scored; see {folder.log_file}.")
         else:
             self._complete(order)
         self._open.pop(number, None)
@@ -199,36 +217,6 @@ def _folder(order: RunOrder) -> RunFolder:
 def _number(order: RunOrder) -> int:
     assert order.trial is not None
     return order.trial.number
-
-
-def warm_start(trials: Trials, trainings: Trainings, results: Path, grid: str) -> tuple[int, int]:
-    """Let the finished runs of a grid that lie in the space be known trials; how many, and how many finished ones do
-    not lie in it."""
-    every = manifests(results)
-    found = [manifest for manifest in every if grid in (manifest.grid, manifest.name)]
-    if not found:
-        raise BenchError(
-            f"--warm-start {grid}: there is no such grid in {results}. {did_you_mean(grid, {m.grid for m in every})}"
-        )
-    run_ids = dict.fromkeys(cell.run_id for manifest in found for cell in manifest.cells)
-    inside = outside = 0
-    for run_id in run_ids:
-        folder = RunFolder(results, run_id)
-        if folder.record().state != "done":
-            continue
-        params = _params_of(trainings, folder)
-        if params is None:
-            outside += 1
-        else:
-            inside += 1
-            trials.enqueue_known(params, grid=grid, run_id=run_id)
-    return inside, outside
-
-
-def _params_of(trainings: Trainings, folder: RunFolder) -> dict[str, object] | None:
-    from benchmark.config import run_config
-
-    return trainings.params_of(run_config(folder.config(), source=str(folder.config_file)))
 
 
 def best_of(trials: Sequence[FrozenTrial], direction: str) -> FrozenTrial | None:

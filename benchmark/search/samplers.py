@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -94,3 +94,19 @@ def startup_note(name: str, trials: int) -> str | None:
     if name in ("tpe", "gp") and trials <= STARTUP_TRIALS:
         return f"--sampler {name} draws its first {STARTUP_TRIALS} trials at random: {trials} are a random search."
     return None
+
+
+def random_note(
+    name: str, *, numbers: Sequence[str], choices: Sequence[str], in_every_trial: Collection[str]
+) -> str | None:
+    """Which parameters a sampler draws at random from first to last, as it cannot learn them; None: none."""
+    if name not in ("cmaes", "gp"):
+        return None
+    learnt = set(in_every_trial) - (set(choices) if name == "cmaes" else set())
+    if not (left := [parameter for parameter in (*choices, *numbers) if parameter not in learnt]):
+        return None
+    kind = "numbers" if name == "cmaes" else "parameters"
+    return (
+        f"--sampler {name} learns {kind} that every trial has, and draws {', '.join(left)} at random; --only leaves "
+        "choices out, and --sampler tpe learns all."
+    )

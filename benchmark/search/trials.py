@@ -6,6 +6,7 @@ asks, with the same values, hence the same run, which continues from its checkpo
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 import optuna
 import pandas as pd
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
@@ -74,7 +76,9 @@ class Trials:
         """Creates the study where it does not exist. `directions` by the name of the objective."""
         self.launcher, self.name = launcher, name
         self._one_machine = not is_database(storage)
-        self._lock = results / "searches" / f".{name}.lock"
+        # Launchers with results folders of their own may share a journal; its lock is beside it.
+        beside = Path(storage).parent if self._one_machine else results / "searches"
+        self._lock = beside / f".{name}.lock"
         opened = open_storage(storage)
         with exclusive(self._lock, wait=True), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -112,7 +116,19 @@ class Trials:
             waiting = any(trial.state == TrialState.WAITING for trial in self.all())
             if not waiting and sum(map(counts, trials)) >= limit:
                 return None
-            return self._taken(self.study.ask(), suggest)
+            asked = self._taken(self.study.ask(), suggest)
+            return None if self._is_one_too_many(asked, limit) else asked
+
+    def _is_one_too_many(self, asked: Asked, limit: int) -> bool:
+        """Whether launchers on other machines, which no lock of ours holds up, asked for the last trials at the same
+        moment; this one is then withdrawn."""
+        numbers = [trial.number for trial in self.all() if counts(trial)]
+        if self._one_machine or asked.number not in numbers[limit:]:
+            return False
+        asked.trial.set_user_attr(GIVEN_BACK, True)
+        asked.trial.set_user_attr(REASON, "There were enough trials already.")
+        self.study.tell(asked.number, state=TrialState.FAIL, skip_if_finished=True)
+        return True
 
     def _taken(self, trial: optuna.trial.Trial, suggest: Suggest) -> Asked:
         suggest(trial)
@@ -130,7 +146,8 @@ class Trials:
     def beat(self, open_trials: Sequence[Asked], now: float) -> None:
         """A sign of life for launchers with other results folders; in one folder locks tell."""
         for asked in open_trials:
-            asked.trial.set_user_attr(BEAT, now)
+            with _unless_told():
+                asked.trial.set_user_attr(BEAT, now)
 
     def _give_back(self, trial: FrozenTrial) -> None:
         """Let others do a trial whose machine is gone."""
@@ -140,7 +157,8 @@ class Trials:
         repeated = {
             name: value for name, value in trial.user_attrs.items() if name in (KNOWN, KNOWN_RUN, REFERENCE)
         }
-        self.study.enqueue_trial(dict(trial.params), user_attrs={**repeated, AGAIN: trial.number})
+        if all(other.user_attrs.get(AGAIN) != trial.number for other in self.all()):
+            self.study.enqueue_trial(dict(trial.params), user_attrs={**repeated, AGAIN: trial.number})
         self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def enqueue_known(self, params: Mapping[str, Any], *, grid: str, run_id: str) -> None:
@@ -152,7 +170,8 @@ class Trials:
     def enqueue_reference(self, params: Mapping[str, Any], best: int) -> bool:
         """Let the values be tried that the best trial is compared with, once; whether they are still to be tried."""
         with exclusive(self._lock, wait=True):
-            own = [trial for trial in self.all() if trial.user_attrs.get(REFERENCE) == best]
+            every = [trial for trial in self.all() if GIVEN_BACK not in trial.user_attrs]
+            own = [trial for trial in every if trial.user_attrs.get(REFERENCE) == best]
             if not own:
                 self.study.enqueue_trial(dict(params), user_attrs={REFERENCE: best})
                 return True
@@ -175,34 +194,44 @@ class Trials:
         """Tell the validations of a run that the search was not told, by step."""
         if len(self.study.directions) > 1:
             return
-        trial = optuna.trial.Trial(self._plain, self._frozen(number)._trial_id)
-        known = self._frozen(number).intermediate_values
-        for step, value in curve.items():
-            if step not in known:
-                trial.report(value, step)
+        frozen = self._frozen(number)
+        trial = optuna.trial.Trial(self._plain, frozen._trial_id)
+        with _unless_told():
+            for step, value in curve.items():
+                if step not in frozen.intermediate_values:
+                    trial.report(value, step)
 
     def tell_done(self, number: int, values: Sequence[float], constraints: Mapping[str, float]) -> None:
         """The trial is complete; a constraint is kept where its number is not positive."""
         frozen = self._frozen(number)
         trial = optuna.trial.Trial(self._plain, frozen._trial_id)
-        for name, value in constraints.items():
-            if name not in frozen.constraints:
-                trial.set_constraint(name, value)
-        self.study.tell(number, list(values), skip_if_finished=True)
+        with _unless_told():
+            for name, value in constraints.items():
+                if name not in frozen.constraints:
+                    trial.set_constraint(name, value)
+            self.study.tell(number, list(values), skip_if_finished=True)
 
     def note_means(self, number: int, means: Mapping[str, float]) -> None:
         """Keep the means of all metrics a report shows."""
         trial = optuna.trial.Trial(self._plain, self._frozen(number)._trial_id)
-        trial.set_user_attr(MEANS, dict(means))
+        with _unless_told():
+            trial.set_user_attr(MEANS, dict(means))
 
     def tell_pruned(self, number: int) -> None:
-        self.study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+        with _unless_told():
+            self.study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
 
     def tell_failed(self, number: int, *, failure: str, reason: str) -> None:
         trial = optuna.trial.Trial(self._plain, self._frozen(number)._trial_id)
-        trial.set_user_attr(FAILURE, failure)
-        trial.set_user_attr(REASON, reason)
-        self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        with _unless_told():
+            trial.set_user_attr(FAILURE, failure)
+            trial.set_user_attr(REASON, reason)
+            self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _unless_told() -> contextlib.AbstractContextManager[None]:
+    """A trial that another machine gave back is told already; what comes of it here comes too late."""
+    return contextlib.suppress(UpdateFinishedTrialError)
 
 
 def counts(trial: FrozenTrial) -> bool:

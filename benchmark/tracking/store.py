@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmark.results import write_text, written_whole
+from benchmark.results import exclusive, write_text, written_whole
 from benchmark.tracking.content import shortened
 from benchmark.vocabulary import BenchError
 
@@ -37,7 +37,10 @@ def folder_id(results: Path) -> str:
     """Names a results folder in MLflow: two folders on one server may hold the same run."""
     file = results / ".mlflow_folder"
     if not file.exists():
-        write_text(file, uuid.uuid4().hex[:12] + "\n")
+        # Two launchers that begin at the same moment must not each take an id of their own.
+        with exclusive(file.with_name(f"{file.name}.lock"), wait=True):
+            if not file.exists():
+                write_text(file, uuid.uuid4().hex[:12] + "\n")
     return file.read_text(encoding="utf-8").strip()
 
 

@@ -52,10 +52,9 @@ from reports.claims.tree import (
     p_values,
     truth,
 )
-from reports.frames import DECIMALS
 from reports.statistics.paired import holm
 from reports.statistics.resampling import MIN_PATIENTS, Interval
-from reports.words import counted
+from reports.words import counted, p_text, signed
 
 Verdict = Literal["supported", "contradicted", "undecided", "untestable"]
 LEVEL = 0.05
@@ -326,16 +325,3 @@ def _sentence_of_runs(one: Judged) -> str:
         0: "The means leave it open",
     }
     return f"{sides[one.side]} ({p}).{without}"
-
-
-def p_text(p: float) -> str:
-    """`0.032`, `< 0.001`, or a dash."""
-    if p != p:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def signed(value: float) -> str:
-    """`+0.93`, `−0.05`."""
-    sign = "−" if value < 0 else "+"
-    return f"{sign}{DECIMALS.format(abs(value))}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reports.claims.frames import caveat_text
-from reports.claims.judging import Judged, p_text
+from reports.claims.judging import Judged
 from reports.claims.printed import VERDICT, comparisons_table, effect_text
 from reports.printing import markdown, markdown_text
+from reports.words import p_text
 
 
 def claim_page(found: Sequence[Judged]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from reports.claims.frames import caveat_text
-from reports.claims.judging import Judged, p_text, signed
+from reports.claims.judging import Judged
 from reports.claims.language import Claim
 from reports.claims.reading import Stated
 from reports.frames import DECIMALS
 from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
-from reports.words import enumerated
+from reports.words import enumerated, p_text, signed
 
 SHOWN_AT_MOST = 4
 """Counterexamples of a claim in the table; its page has all."""

@@ -12,10 +12,10 @@ from benchmark.results import RunFolder
 from reports.cells import own_cell, titled
 from reports.comparison.frames import Comparison
 from reports.frames import cells_frame
-from reports.notes import MISSING, PARTIAL, cases_sentence, spread_of_means
+from reports.notes import MISSING, PARTIAL
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.runs import of_readings, with_means
-from reports.words import enumerated, spread
+from reports.words import enumerated
 
 OWN_ANSWER = "own answer"
 COMPLETE = ""
@@ -59,8 +59,7 @@ def modalities_frame(
     """One row per method and missing modality, after one with all of them; empty where nothing was left out.
 
     For each measure of the comparison its key (printed unit), `_std` and `_scored`; `manner`, `n_unchanged`
-    of `n_compared` label maps, and `n_runs` of `n_finished`; `n_used`, `n_undefined` and `n_missed` cases, of
-    the first measure. The complete scores are those of the runs that
+    of `n_compared` label maps, and `n_runs` of `n_finished`. The complete scores are those of the runs that
     were evaluated without some modality, so that a row compares the same trainings.
     """
     left_out, left_out_scores = without_runs(results, planned)
@@ -97,9 +96,6 @@ def _block(comparison: Comparison, runs: pd.DataFrame, modality: str) -> pd.Data
         cells = cells_frame(runs, methods, measure)
         block[[key, f"{key}_std", f"{key}_scored"]] = cells[["value", "std", "n_scored"]].to_numpy()
         block["n_runs"] = cells["n_runs"].to_numpy()
-    first = cells_frame(runs, methods, next(iter(comparison.measures.values())))
-    block["n_used"], block["n_missed"] = first["n_defined"].to_numpy(), first["n_missed"].to_numpy()
-    block["n_undefined"] = (first["n_scored"] - first["n_defined"]).to_numpy()
     return block
 
 
@@ -116,7 +112,7 @@ def modalities_table(comparison: Comparison, frame: pd.DataFrame, *, note: str) 
         stub=("Method", "Shown"),
         columns=(*headings, "Answers by", "Masks unchanged"),
         rows=rows,
-        notes=(*modalities_notes(frame), _cases(comparison, frame)),
+        notes=tuple(modalities_notes(frame)),
         align="r" * len(headings) + "l",
     )
 
@@ -164,13 +160,6 @@ def modalities_notes(frame: pd.DataFrame) -> Iterator[str]:
         yield f"{MISSING} in a region that the method cannot tell from what it was shown."
     if frame["n_runs"].lt(frame["n_finished"]).any():
         yield f"{PARTIAL} not all finished runs of the method were evaluated so."
-
-
-def _cases(comparison: Comparison, frame: pd.DataFrame) -> str:
-    """Of the first measure."""
-    first = next(iter(comparison.measures.values())).name
-    used, undefined = (f"{spread(frame[name])} ({first})" for name in ("n_used", "n_undefined"))
-    return cases_sentence(used, undefined, spread_of_means(frame["n_missed"]))
 
 
 def modalities_csv(comparison: Comparison, frame: pd.DataFrame) -> pd.DataFrame:

@@ -26,16 +26,16 @@ def comparison_notes(
     behind: Behind | None,
     with_paper: bool,
     remarks: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    statistics: Sequence[str] = (),
+    standing: Sequence[str] = (),
 ) -> Iterator[str]:
     """All notes of a table of methods; `runs` and `behind` come with `own`; `remarks` are methods by
-    remark; `statistics` say what can be told apart."""
+    remark, `standing` the sentences of the statistics."""
     finished = own is None or progress(next(iter(own.values()))).finished
     among = "" if finished else ", among the methods that are there"
     yield f"Best of each metric in bold ({best_words(comparison.measures)}), ties included{among}."
     if own is not None and runs is not None and behind is not None:
         yield from own_notes(own, behind, noun="method", measures=comparison.measures)
-        yield from statistics
+        yield from standing
         yield from _unscored(own, comparison.measures)
         yield from _unsupported(runs)
         yield from _joint(runs)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmark.results import GridManifest
 from reports import drawing
-from reports.cells import Source, titled, unfinished
+from reports.cells import STANDING, Source, titled, unfinished
 from reports.comparison import box_figure, modalities, surfaces, tables
 from reports.comparison.boxes import box_cases
 from reports.comparison.costs import costs_frame, joint_trainings, run_costs
@@ -28,13 +28,7 @@ from reports.comparison.frames import (
 )
 from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
-from reports.comparison.statistics import (
-    GROUPINGS,
-    best_of_methods,
-    statistics_layout,
-    statistics_pairs,
-    statistics_tables,
-)
+from reports.comparison.standing import comparison_standing_notes, comparison_standings, statistics
 from reports.files import (
     SHOWN,
     TWO_DECIMALS,
@@ -48,10 +42,14 @@ from reports.files import (
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import Measures, usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
+from reports.panels.included import include_panels
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.mixing import checked
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
-from reports.statistics.best_tables import Found, best_notes, with_statistics
+from reports.statistics.outputs import write_shown
+from reports.statistics.rank_tables import rank_tables
+from reports.statistics.scores import case_scores
+from reports.statistics.tables import count_notes
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class Own:
     scored: Scored
     runs: pd.DataFrame
     frames: Frames
+    standings: Frames
     behind: Behind
-    found: Found
 
 
 @dataclass
@@ -116,8 +114,21 @@ def report(
     written = Written(out)
     _write_scores(comparison, own, paper, written)
     if own is not None and own.behind.n_runs:
-        for write in (_write_statistics, _write_surfaces, _write_costs, _write_modalities, _write_boxes):
+        parts = (
+            _write_statistics,
+            _write_ranks,
+            _write_surfaces,
+            _write_costs,
+            _write_modalities,
+            _write_boxes,
+        )
+        for write in parts:
             write(comparison, own, lacking, written)
+        if manifest is not None and results is not None:
+            pictures = include_panels(results, manifest, out, note=lacking)
+            written.files += pictures.files
+            written.figures += pictures.figures
+            written.texts += pictures.texts
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
     lines = list(summary)
@@ -149,13 +160,13 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
     scored = scored_in(scores)
     comparison = on_data(comparison, scored)
     runs = with_means(planned, scores, measures=comparison.measures)
-    frames = comparison_frames(comparison, runs)
     known = checked(behind(runs, manifest), results, runs)
-    found: Found = {}
-    if known.n_runs:
-        found = best_of_methods(comparison, planned, scores, frames)
-        frames = with_statistics(frames, found, GROUPINGS)
-    return comparison, Own(results, planned, scores, scored, runs, frames, known, found)
+    stand = comparison_standings(comparison, planned, scores)
+    frames = {
+        key: frame.merge(stand[key][["method", *STANDING]], on="method")
+        for key, frame in comparison_frames(comparison, runs).items()
+    }
+    return comparison, Own(results, planned, scores, scored, runs, frames, stand, known)
 
 
 def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:
@@ -170,7 +181,7 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
         behind=own.behind if own is not None else None,
         with_paper=bool(paper),
         remarks=said,
-        statistics=tuple(best_notes(own.found, GROUPINGS, comparison.measures, noun="method")) if own else (),
+        standing=comparison_standing_notes(comparison, own.standings, paper) if own is not None else (),
     )
     printed = [tables.comparison_table(comparison, frames, paper or None, facts=facts, notes=tuple(notes))]
     if frames is not None and not uniform_counts(frames):
@@ -184,15 +195,18 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
 
 
 def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
-    printed = statistics_tables(comparison, own.frames, own.found, note=lacking)
-    layout, pairs = statistics_layout(own.frames, own.found), statistics_pairs(own.frames, own.found)
-    written.table(f"{comparison.grid}_statistics", printed, layout=layout, cells=pairs, digits=None)
+    frames = own.standings
+    layout = pd.concat([frame.assign(metric=key) for key, frame in frames.items()], ignore_index=True)
+    printed = statistics(comparison, frames, note=lacking)
+    written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=layout)
 
 
 def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
     if surfaces.has_surfaces(own.scored):
         frame = surfaces.surfaces_frame(comparison, own.planned, own.scores, regions=own.scored.named_regions)
+        counts = tuple(count_notes(own.standings, comparison.measures))
         printed = surfaces.surfaces_table(comparison, frame, note=lacking)
+        printed = replace(printed, notes=(*printed.notes, *counts))
         layout = surfaces.surfaces_csv(frame)
         written.table(f"{comparison.grid}_surfaces", [printed], layout=layout, cells=frame)
 
@@ -207,10 +221,13 @@ def _write_costs(comparison: Comparison, own: Own, lacking: str, written: Writte
 
 
 def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    whole = comparison
     comparison = replace(comparison, measures=usual_measures(own.scored.regions, own.scored.metrics))
     frame = modalities.modalities_frame(comparison, own.results, own.planned, own.scores)
     if not frame.empty:
+        counts = tuple(count_notes(own.standings, whole.measures))
         printed = modalities.modalities_table(comparison, frame, note=lacking)
+        printed = replace(printed, notes=(*printed.notes, *counts))
         layout = modalities.modalities_csv(comparison, frame)
         written.table(f"{comparison.grid}_without", [printed], layout=layout, cells=frame)
 
@@ -229,6 +246,20 @@ def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Writte
     links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
     title = markdown_text(title)
     written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")
+
+
+def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    rows = methods(comparison, own.planned)
+    rows = rows[rows["method"].isin(own.planned["method"])].reset_index(drop=True)
+    scores = [case_scores(own.planned, own.scores, rows, measure) for measure in comparison.measures.values()]
+    ranked = rank_tables(
+        scores, list(rows["method"]), number=comparison.name, stem=comparison.grid, note=lacking
+    )
+    more = write_shown([ranked], written.out)
+    written.files += more.files
+    written.texts += more.texts
+    written.tables += more.tables
+    written.figures += more.figures
 
 
 def _best_lines(whose: str, frames: Frames, measures: Measures) -> Iterator[str]:

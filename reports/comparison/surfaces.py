@@ -12,12 +12,11 @@ import pandas as pd
 from reports.cells import own_cell, side_by_side, titled
 from reports.comparison.frames import Comparison, comparison_frames
 from reports.measures import DICE, HD95, SURFACE_DICE, measures_of
-from reports.notes import MISSING, cases_sentence, spread_of_means
+from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.provenance.addresses import address
 from reports.runs import Scored, with_means
 from reports.score_files import SOURCE
-from reports.words import spread
 
 SHOWN = (HD95, SURFACE_DICE)
 
@@ -51,10 +50,6 @@ def surfaces_frame(
             block[measure.metric] = marked["own"]
             for mark in marks:
                 block[f"{measure.metric}_{mark.removeprefix('own_')}"] = marked[mark]
-        counts = frames[HD95.of(region).key]
-        block["n_used"] = counts["n_defined"]
-        block["n_undefined"] = counts["n_scored"] - counts["n_defined"]
-        block["n_missed_mean"] = counts["n_missed"]
         blocks.append(block.merge(structure_counts(planned, scores, region=region), how="left", on="method"))
     frame = pd.concat(blocks, ignore_index=True)
     # By method first; the regions keep their order.
@@ -135,10 +130,6 @@ def surfaces_notes(frame: pd.DataFrame) -> Iterator[str]:
         "Missed: structures without a single predicted voxel in the case, of those there are. Invented: cases with "
         "predicted voxels, of those without the structure. Both over the test cases of all finished runs."
     )
-    done = frame[frame["n_runs"] > 0]
-    if not done.empty:
-        counts = (spread(done["n_used"]), spread(done["n_undefined"]), spread_of_means(done["n_missed_mean"]))
-        yield cases_sentence(*counts)
     older = frame["n_runs"].gt(0) & frame[HD95.metric].notna() & frame["n_missed"].isna()
     if older.any():
         names = ", ".join(dict.fromkeys(frame.loc[older, "method"]))

@@ -22,7 +22,7 @@ from reports.comparison.costs import time_unit
 from reports.comparison.frames import Comparison, addresses, methods
 from reports.comparison.notes import JOINT
 from reports.measures import Measures
-from reports.notes import MISSING, Frames, cases_note
+from reports.notes import MISSING, Frames
 from reports.printing import Cell, PrintedTable, Row, Span
 
 Facts = Mapping[str, Mapping[str, str]]
@@ -196,7 +196,6 @@ def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
         stub=("Method",),
         columns=("Runs done/planned", "Seeds", "Folds", "Test cases", *defined),
         rows=tuple(rows),
-        notes=tuple(cases_note(own, {key: comparison.measures[key].name for key in own})),
     )
 
 

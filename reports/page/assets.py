@@ -20,6 +20,7 @@ EARLY = ("theme.js",)
 """Before anything is drawn, so that a dark page does not begin white."""
 SCRIPTS = ("data.js", "tables.js", "plots.js", "cell.js", "failures.js", "routes.js")
 _EXPORTS = re.compile(r"\bexport\{([^{}]*)\};?")
+_IMPORT = re.compile(r"(?:^|[;}\n])import\b")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def classic_script(module: str, wanted: dict[str, str]) -> str:
     if len(found) == 1:
         pairs = (part.split(" as ") for part in found[0].group(1).split(","))
         exported = {names[-1].strip(): names[0].strip() for names in pairs}
-    if len(found) != 1 or not set(wanted) <= set(exported) or re.search(r"\bimport\b\s*[{*\"']", module):
+    if len(found) != 1 or not set(wanted) <= set(exported) or _IMPORT.search(module):
         raise BenchError(
             f"The script that itables {version('itables')} ships has another form than this suite knows. "
             "Install the version that requirements.lock names."

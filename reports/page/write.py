@@ -1,12 +1,13 @@
 """The page's folder: `index.html` with its assets, data, pictures and the files of all reports, and `single.html`.
 
 `single.html` is the same page in one file: what a viewer shows that opens one artifact alone, as MLflow's does, or
-what is sent by mail. It has everything but the pictures.
+what is sent by mail. It has everything but the pictures and the files.
 """
 
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,9 @@ from reports.page.text import script_json
 from reports.provenance.trace import Links, Trace, Traces
 
 INDEX, SINGLE = "index.html", "single.html"
-OWN_FOLDERS = ("assets", "data", "files", "pictures", "thumbnails")
+OWN_FOLDERS = ("assets", "data", "files", "pictures")
 MOST_THUMBNAILS = 3000
+THUMBNAILS = "-thumbnails"
 MARK = 'name="generator" content="mirror-bench"'
 
 Thumbnail = Callable[[Path, str, str, str], bytes | None]
@@ -69,8 +71,8 @@ def write_page(
     n_thumbnails = 0
     for number, grid in enumerate(grids):
         data[f"{number}/cases"] = script_json(cases_content(grid))
-        drawn = _write_thumbnails(grid, number, out, results, thumbnail, most_thumbnails)
-        n_thumbnails += len(drawn)
+        drawn = _thumbnails(grid, results, thumbnail, most_thumbnails)
+        n_thumbnails += sum(map(len, drawn.values()))
         traces = Traces(results, grid.manifest, links=links, verify=False)
         for cell in range(len(grid.cells)):
             trace = traces.of(grid.address(cell))
@@ -80,10 +82,11 @@ def write_page(
                 **trace_content(trace),
                 "runs": runs,
                 "scores": scores_content(grid, cell),
-                "thumbnails": sorted(case for drawn_of, case in drawn if drawn_of == cell),
+                "thumbnails": sorted(drawn.get(cell, ())),
             }
             data[f"{number}/{cell}"] = script_json(content)
-        pictures += [out / _thumbnail_file(number, *key) for key in drawn]
+            if cell in drawn:
+                data[f"{number}/{cell}{THUMBNAILS}"] = script_json(drawn[cell])
     report = script_json(
         {"grids": [summary(grid) for grid in grids], "thumbnails": _about_thumbnails(n_thumbnails)}
     )
@@ -100,7 +103,11 @@ def _write_pages(page: Page, report: str, data: Mapping[str, str], out: Path) ->
     index = environment().get_template("page.html.j2")
     paths = [out / INDEX, out / SINGLE]
     write_text(paths[0], index.render(**shown, single=False, policy=policy([]), embedded={}))
-    embedded = {name: Embedded("application/json", text) for name, text in data.items()}
+    embedded = {
+        name: Embedded("application/json", text)
+        for name, text in data.items()
+        if not name.endswith(THUMBNAILS)
+    }
     embedded["plotly"] = Embedded("text/plain", plotly.inline)
     inside = policy([*early, *scripts, plotly])
     write_text(paths[1], index.render(**shown, single=True, policy=inside, embedded=embedded))
@@ -144,15 +151,16 @@ def _runs(
     return runs, copied
 
 
-def _write_thumbnails(
-    grid: ShownGrid, number: int, out: Path, results: Path, thumbnail: Thumbnail | None, most: int
-) -> list[tuple[int, int]]:
-    """Write the wanted thumbnails that there are; cells and cases."""
+def _thumbnails(
+    grid: ShownGrid, results: Path, thumbnail: Thumbnail | None, most: int
+) -> dict[int, dict[int, str]]:
+    """By cell and case the wanted thumbnails that there are, in base64: one file a cell, where thousands of pictures
+    would be a burden on any file share."""
     if thumbnail is None or not grid.measures:
-        return []
+        return {}
     key, measure = next(iter(grid.measures.items()))
     values = grid.scores[key].case_values()
-    written = []
+    found: dict[int, dict[int, str]] = {}
     for cell, case in wanted_thumbnails(values, higher_is_better=measure.higher_is_better, most=most):
         runs = grid.runs_of(cell)
         fits = runs[(runs["state"] == "done") & (runs["fold"] == grid.cases["fold"].iloc[case])]
@@ -163,19 +171,16 @@ def _write_thumbnails(
             results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case])
         )
         if png is not None:
-            with written_whole(out / _thumbnail_file(number, cell, case)) as temporary:
-                temporary.write_bytes(png)
-            written.append((cell, case))
-    return written
-
-
-def _thumbnail_file(number: int, cell: int, case: int) -> Path:
-    return Path("thumbnails") / str(number) / f"{cell}-{case}.png"
+            found.setdefault(cell, {})[case] = b64encode(png).decode("ascii")
+    return found
 
 
 def _about_thumbnails(n: int) -> str:
     if n:
-        return "These cells have no pictures here: bench report --html --thumbnails N writes more of them."
+        return (
+            "These cells have no pictures here. The page in one file has none at all; in the folder, "
+            "`bench report --html --thumbnails N` writes more of them."
+        )
     return (
         "There are no pictures: the runs have no projections. `bench evaluate RUN` makes those of a finished run; "
         "new runs have them."

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from benchmark.vocabulary import DataError, Spacing
+from benchmark.vocabulary import DataError, Intensity, Spacing
+from reports.panels.windows import rule_of
 
 ARRAYS = ("image", "reference", "prediction")
 
@@ -29,9 +31,9 @@ class Output:
 class Outputs:
     """A case on the full grid of a preparation, axes to the right, to the front and upwards.
 
-    `intensities` says by modality what was done to its values; `labels` are the label map's values by name,
-    `regions` the labels of each region; `told_regions` are those that the method's label maps can tell (None:
-    all).
+    `intensities` says by modality what was done to its values; `branches` are the modalities of a network with
+    two; `labels` the label map's values by name, `regions` the labels of each region; `told_regions` are those
+    that the method's label maps can tell (None: all).
     """
 
     case_id: str
@@ -41,12 +43,24 @@ class Outputs:
     reference: UInt8[np.ndarray, "X Y Z"]
     prediction: UInt8[np.ndarray, "X Y Z"]
     outputs: Mapping[str, Output]
-    intensities: Mapping[str, str] = field(default_factory=dict)
+    intensities: Mapping[str, Intensity | None] = field(default_factory=dict)
+    branches: tuple[tuple[str, ...], ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     told_regions: tuple[str, ...] | None = None
-    made_by: str = ""
-    """The method and its run, in words."""
+    run: RunFacts = field(default_factory=lambda: RunFacts())
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The run that said so, and how its output was read."""
+
+    run_id: str = ""
+    reading: str = ""
+    fold: int = 0
+    seed: int = 0
+    method: str = ""
+    method_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_outputs(npz_path: Path) -> Outputs:
@@ -56,30 +70,42 @@ def read_outputs(npz_path: Path) -> Outputs:
     try:
         said = json.loads(description.read_text(encoding="utf-8"))
         with np.load(npz_path) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        outputs = {
-            name: Output(what["kind"], what["of"], values[name]) for name, what in said["outputs"].items()
-        }
-        told = said.get("told_regions")
-        x, y, z = said["spacing_mm"]
-        read = Outputs(
-            case_id=said["case_id"],
-            spacing_mm=(float(x), float(y), float(z)),
-            modalities=tuple(said["modalities"]),
-            outputs=outputs,
-            **{name: values[name] for name in ARRAYS},
-            intensities=said.get("intensities", {}),
-            labels=said.get("labels", {}),
-            regions={name: tuple(labels) for name, labels in said.get("regions", {}).items()},
-            told_regions=tuple(told) if told is not None else None,
-            made_by=f"{said['method']}, run {said['run_id']}, fold {said['fold']}, seed {said['seed']}",
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            read = outputs_of({name: arrays[name] for name in arrays.files}, said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise DataError(
             f"{npz_path} and {description.name} are not what `bench panels` writes ({error!r}). Write them again."
         ) from error
     _check_shapes(read, npz_path)
     return read
+
+
+def outputs_of(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Outputs:
+    """The arrays of a case with their description; KeyError, TypeError or DataError where something is
+    missing."""
+    told = said.get("told_regions")
+    x, y, z = said["spacing_mm"]
+    return Outputs(
+        case_id=said["case_id"],
+        spacing_mm=(float(x), float(y), float(z)),
+        modalities=tuple(said["modalities"]),
+        outputs={
+            name: Output(what["kind"], what["of"], values[name]) for name, what in said["outputs"].items()
+        },
+        **{name: values[name] for name in ARRAYS},
+        intensities={name: rule_of(rule) for name, rule in said.get("intensities", {}).items()},
+        branches=tuple(map(tuple, said.get("branches", ()))),
+        labels=said.get("labels", {}),
+        regions={name: tuple(labels) for name, labels in said.get("regions", {}).items()},
+        told_regions=tuple(told) if told is not None else None,
+        run=RunFacts(
+            said["run_id"],
+            said.get("reading", ""),
+            said["fold"],
+            said["seed"],
+            said["method"],
+            said.get("method_args", {}),
+        ),
+    )
 
 
 def _check_shapes(read: Outputs, path: Path) -> None:

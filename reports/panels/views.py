@@ -27,7 +27,7 @@ AIR = 0.05
 @dataclass(frozen=True)
 class View:
     """A plane across the volume's `axis`, at `index`, or with None the maximum along the axis; cropped to
-    `box`.
+    `box`. What must not be projected is cut at `cut` instead.
 
     `marks` are the patient's sides at the picture's left, right, top and bottom.
     """
@@ -38,6 +38,7 @@ class View:
     box: Box
     spacing_mm: Spacing
     marks: tuple[str, str, str, str]
+    cut: int
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -48,14 +49,15 @@ class View:
         )
         return width, height
 
-    def picture(self, volume: Shaped[np.ndarray, "X Y Z"]) -> Shaped[np.ndarray, "rows columns"]:
-        """What the view shows of a volume, row 0 at the top."""
+    def picture(
+        self, volume: Shaped[np.ndarray, "X Y Z"], *, projected: bool = True
+    ) -> Shaped[np.ndarray, "rows columns"]:
+        """What the view shows of a volume, row 0 at the top; a slice in any case if it must not be
+        `projected`."""
         inside = volume[self.box]
-        if self.index is None:
-            plane = inside.max(axis=self.axis)
-        else:
-            plane = np.take(inside, self.index - self.box[self.axis].start, axis=self.axis)
-        return self.turned(plane)
+        if self.index is None and projected:
+            return self.turned(inside.max(axis=self.axis))
+        return self.turned(np.take(inside, self.cut - self.box[self.axis].start, axis=self.axis))
 
     def turned(self, plane: Shaped[np.ndarray, "across along"]) -> Shaped[np.ndarray, "rows columns"]:
         """A plane of the volume in the picture's rows and columns."""
@@ -68,29 +70,36 @@ def views_of(
     prediction: Shaped[np.ndarray, "X Y Z"],
     *,
     spacing_mm: Spacing,
+    projected: bool,
+    cut: str = "",
 ) -> tuple[View, View]:
     """The axial slice where the largest lesion is largest, and a coronal view.
 
     The lesion is the largest component of the reference, else of the prediction; without both, slices go
-    through the middle. The coronal view is a maximum-intensity projection where no prepared value is
-    negative; z-scores, whose maximum along a ray means nothing, are shown as a slice through the same lesion.
+    through the middle. The coronal view is a maximum-intensity projection where some modality is `projected`,
+    as PET is; else, as of MRI, a slice through the same lesion, through which CT beside a projection is cut
+    too: its brightest voxels along a ray are bones. `cut` names what is.
     """
     box = shown_box(image, (reference > 0) | (prediction > 0), spacing_mm=spacing_mm)
     lesion = largest_component(reference) if reference.any() else largest_component(prediction)
-    which = "reference" if reference.any() else "prediction"
-    through = f"through the largest\nlesion of the {which}"
+    through = "through the largest\n" + ("lesion" if reference.any() else "false positive")
     if not lesion.any():
         through = "through the middle,\nas there is no lesion"
-    axial = fullest(lesion, UP, box=box)
-    name = f"Axial slice {axial},\n{through}"
-    views = [View(name, UP, axial, box, spacing_mm, ("R", "L", "A", "P"))]
-    if image.min() >= 0:
-        name, coronal = "Coronal maximum-intensity\nprojection", None
-    else:
-        coronal = fullest(lesion, FRONT, box=box)
-        name = f"Coronal slice {coronal},\n{through}"
-    views.append(View(name, FRONT, coronal, box, spacing_mm, ("R", "L", "S", "I")))
-    return views[0], views[1]
+    slices = {axis: fullest(lesion, axis, box=box) for axis in (UP, FRONT)}
+    across = View(
+        f"Axial slice {slices[UP]},\n{through}",
+        UP,
+        slices[UP],
+        box,
+        spacing_mm,
+        ("R", "L", "A", "P"),
+        slices[UP],
+    )
+    name = f"Coronal slice {slices[FRONT]},\n{through}"
+    if projected:
+        name = "Coronal maximum-intensity\nprojection" + (f"; {cut}: slice {slices[FRONT]}" if cut else "")
+    index = None if projected else slices[FRONT]
+    return across, View(name, FRONT, index, box, spacing_mm, ("R", "L", "S", "I"), slices[FRONT])
 
 
 def largest_component(mask: Shaped[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:

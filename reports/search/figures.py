@@ -28,13 +28,14 @@ FEWEST_POINTS = 6
 LEVELS = 10
 
 
-def draw_history(frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """The value of every complete trial by its number, and the best so far; a panel an objective."""
+def draw_history(frames: Mapping[str, pd.DataFrame], pruned: Sequence[int]) -> Figure:
+    """The value of every complete trial by its number, and the best so far; a panel an objective. The numbers of the
+    trials that were pruned are marked below."""
     figure, axes = _figure(1, len(frames), width=4.8, height=3.0)
     for ax, (objective, frame) in zip(axes[0], frames.items(), strict=True):
         scale = measure_of(objective).scale
         for kept, colour in ((True, BLUE), (False, GREY)):
-            part = frame[frame["feasible"] == kept]
+            part = frame[(frame["feasible"] == kept) & ~frame["reference"]]
             ax.scatter(
                 part["trial"],
                 scale * part["value"],
@@ -43,18 +44,24 @@ def draw_history(frames: Mapping[str, pd.DataFrame]) -> Figure:
                 edgecolor=colour,
                 zorder=3,
             )
+        own = frame[frame["reference"]]
+        ax.scatter(own["trial"], scale * own["value"], s=26, marker="D", color=BLACK, zorder=3)
+        foot = ax.get_xaxis_transform()
+        ax.plot(pruned, [0.02] * len(pruned), "x", markersize=4.5, color=VERMILLION, transform=foot, zorder=3)
         if len(frames) == 1:
-            ax.step(
-                frame["trial"], scale * frame["best"], where="post", color=VERMILLION, linewidth=1.2, zorder=2
-            )
-        _whole_numbers(ax, frame["trial"])
+            ax.step(frame["trial"], scale * frame["best"], where="post", color=BLUE, linewidth=1.2, zorder=2)
+        _whole_numbers(ax, max([*frame["trial"], *pruned], default=0))
         ax.set_xlabel("Trial")
         ax.set_ylabel(measure_of(objective).title)
     entries = [_dot(BLUE, "complete")]
     if any((~frame["feasible"]).any() for frame in frames.values()):
         entries.append(_dot(GREY, "breaks a constraint", hollow=True))
+    if any(frame["reference"].any() for frame in frames.values()):
+        entries.append(_mark("D", BLACK, "the paper's values"))
+    if pruned:
+        entries.append(_mark("x", VERMILLION, "pruned"))
     if len(frames) == 1:
-        entries.append(Line2D([], [], color=VERMILLION, linewidth=1.2, label="best so far"))
+        entries.append(Line2D([], [], color=BLUE, linewidth=1.2, label="best so far"))
     return _titled(figure, "Optimisation history", entries)
 
 
@@ -161,7 +168,7 @@ def draw_contours(
 
 
 def draw_front(frame: pd.DataFrame, definition: Definition) -> Figure:
-    """Two objectives against each other; the Pareto front joined."""
+    """Two objectives against each other; the front as steps, since nothing is known to lie between its trials."""
     first, second = list(definition.objectives)[:2]
     figure, axes = _figure(1, 1, width=4.8, height=3.4)
     ax = axes[0, 0]
@@ -173,6 +180,7 @@ def draw_front(frame: pd.DataFrame, definition: Definition) -> Figure:
     ax.plot(
         x.scale * best[first],
         y.scale * best[second],
+        drawstyle="steps-pre" if definition.objectives[first] == "maximize" else "steps-post",
         color=VERMILLION,
         marker="o",
         markersize=4.5,
@@ -263,8 +271,11 @@ def _dot(colour: str, label: str, *, hollow: bool = False) -> Line2D:
     )
 
 
-def _whole_numbers(ax: Axes, numbers: pd.Series) -> None:
-    last = int(numbers.max()) if len(numbers) else 0
+def _mark(marker: str, colour: str, label: str) -> Line2D:
+    return Line2D([], [], linestyle="none", marker=marker, markersize=4.5, color=colour, label=label)
+
+
+def _whole_numbers(ax: Axes, last: int) -> None:
     step = max(1, -(-(last + 1) // 8))
     ax.set_xticks(range(0, last + 1, step))
 

@@ -72,6 +72,7 @@ def trials_frame(study: Study) -> pd.DataFrame:
     """
     definition = definition_of(study)
     rows = []
+    first_with: dict[str, int] = {}
     for trial in study.get_trials(deepcopy=False):
         attributes = trial.user_attrs
         if GIVEN_BACK in attributes:
@@ -90,7 +91,7 @@ def trials_frame(study: Study) -> pd.DataFrame:
                 "last_step": trial.last_step,
                 "reference_for": attributes.get(REFERENCE),
                 "failure": attributes.get(FAILURE, ""),
-                "note": _note(trial),
+                "note": _note(trial, first_with),
             }
         )
     return pd.DataFrame(rows)
@@ -103,15 +104,17 @@ def _metrics(definition: Definition, study: Study) -> list[str]:
     return list(found)
 
 
-def _note(trial: FrozenTrial) -> str:
+def _note(trial: FrozenTrial, first_with: dict[str, int]) -> str:
+    """`first_with`: which trial was the first with that run, among those before; this one is added."""
     attributes = trial.user_attrs
+    first = first_with.setdefault(attributes[RUN], trial.number) if RUN in attributes else trial.number
     if REASON in attributes:
         return f"{attributes.get(FAILURE, 'failed')}: {attributes[REASON]}"
     if REFERENCE in attributes:
         return f"the paper's values, for trial {attributes[REFERENCE]}"
     if KNOWN in attributes:
         return f"known from {attributes[KNOWN]}"
-    return ""
+    return "" if first == trial.number else f"the run of trial {first}"
 
 
 def best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series | None:
@@ -128,9 +131,12 @@ def best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series
 
 
 def history(trials: pd.DataFrame, objective: str, direction: str) -> pd.DataFrame:
-    """`trial`, `value`, `feasible` of the complete trials, and the `best` value so far that keeps all constraints."""
+    """`trial`, `value`, `feasible` and `reference` (whether its values are the paper's) of the complete trials, and the
+    `best` value so far that keeps all constraints."""
     complete = trials[trials["state"] == "complete"].sort_values("trial")
-    frame = complete[["trial", "feasible"]].assign(value=complete[objective])
+    frame = complete[["trial", "feasible"]].assign(
+        value=complete[objective], reference=complete["reference_for"].notna()
+    )
     kept = frame["value"].where(frame["feasible"])
     best = kept.cummax() if direction == "maximize" else kept.cummin()
     return frame.assign(best=best.ffill()).reset_index(drop=True)

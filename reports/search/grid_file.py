@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,16 @@ import yaml
 from benchmark.results import write_text
 
 AT_LAUNCH = ("dataset", "fold", "seed", "method_digest")
+
+
+def scoring_command(path: Path, config: Mapping[str, Any], *, profile: str, results: Path) -> str:
+    """What scores the grid's run where it was trained: its own data set, fold and seed, and the search's profile."""
+    dataset = str(config["dataset"])
+    data = dataset if dataset.endswith("phantom") else f"{dataset}=DIR"
+    options = f"--data {data} --profile {profile} --folds {config['fold']} --seeds {config['seed']}"
+    if results != Path("results"):
+        options += f" --results {shlex.quote(str(results))}"
+    return f"bench run --grid {shlex.quote(str(path))} {options}"
 
 
 def write_grid(path: Path, config: Mapping[str, Any], *, name: str, cell: str, header: str) -> None:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.statistics import resampling
+from reports.statistics.resampling import MIN_PATIENTS
+
 RESAMPLES = 10_000
 LEVEL = 0.95
 SEED = 0
-FEWEST_PATIENTS = 3
-"""Below this a bootstrap interval would be a pretence."""
 
 
 @dataclass(frozen=True)
 class Paired:
     """Mean Dice of both, on the patients that both have; the mean difference per patient with its interval.
 
-    `low` and `high` are NaN where there are fewer than three patients.
+    `low` and `high` are NaN where there are fewer than MIN_PATIENTS patients.
     """
 
     ours: float
@@ -37,8 +38,8 @@ def paired(
 ) -> Paired | None:
     """Compare scores (SCORE_COLUMNS) of the same cases, one frame a seed on either side; None without a common case.
 
-    A patient's value is the mean over regions, then seeds, then the patient's cases; the interval is the percentile
-    bootstrap over patients, who are drawn with both of their values.
+    A patient's value is the mean over regions, then seeds, then the patient's cases; patients are drawn with both
+    of their values.
     """
     both = pd.concat(
         [_by_case(ours, metric).rename("ours"), _by_case(theirs, metric).rename("theirs")], axis=1
@@ -72,10 +73,10 @@ def _by_case(frames: Sequence[pd.DataFrame], metric: str) -> pd.Series:
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
-    """The percentile bootstrap interval of their mean."""
+    """The bootstrap interval of their mean, by the scheme of `reports.statistics.resampling`."""
     n = len(differences)
-    if n < FEWEST_PATIENTS:
+    if n < MIN_PATIENTS:
         return (float("nan"), float("nan"))
-    drawn = np.random.default_rng(SEED).integers(0, n, size=(RESAMPLES, n))
-    low, high = np.quantile(differences[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return (float(low), float(high))
+    drawn = np.random.default_rng(SEED).multinomial(n - 1, np.full(n, 1 / n), size=RESAMPLES)
+    found = resampling.interval(drawn @ differences / (n - 1), LEVEL, freedom=n - 1)
+    return (found.low, found.high)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from optuna.study import Study
 
 from benchmark.results import RunFolder, load_scores, read_json
-from benchmark.search.storage import open_storage
+from benchmark.search.storage import is_database, open_storage, without_password
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style
 from reports.files import ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
@@ -31,9 +31,10 @@ from reports.search.frames import (
     training_steps,
     trials_frame,
 )
-from reports.search.grid_file import write_grid
+from reports.search.grid_file import scoring_command, write_grid
 from reports.search.pairs import Paired, paired
-from reports.search.tables import comparison_table, measure_of, metrics_of, trials_table
+from reports.search.summary import summary, values_text
+from reports.search.tables import comparison_table, measure_of, trials_table
 from reports.words import counted
 
 
@@ -72,7 +73,25 @@ def open_search(results: Path, name: str, *, storage: str | None = None) -> Stud
         raise BenchError(
             f"The trials of {card['study']} lie in {card['storage']}: give the address with --storage."
         )
-    return optuna.load_study(study_name=card["study"], storage=open_storage(storage or card["storage"]))
+    if storage and not is_database(storage):
+        storage = str(Path(storage).resolve())
+    return _load(str(card["study"]), storage or str(card["storage"]), results)
+
+
+def _load(study: str, address: str, results: Path) -> Study:
+    if not is_database(address):
+        # A journal in its usual place is written down by its name alone.
+        address = str(results / "searches" / address if Path(address).name == address else address)
+        if not Path(address).is_file():
+            raise BenchError(
+                f"The trials of {study} lay in {address}, which is gone; say where, with --storage."
+            )
+    try:
+        return optuna.load_study(study_name=study, storage=open_storage(address))
+    except KeyError as error:
+        raise BenchError(
+            f"{without_password(address)} has no search {study}; say where its trials are, with --storage."
+        ) from error
 
 
 def write_search_report(results: Path, study: Study, *, out: Path) -> SearchReport:
@@ -93,11 +112,11 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
     tables = [WrittenTable((table,), tuple(files))]
     shown: list[WrittenFigure] = []
     written_grids = [
-        path
+        written
         for trial in ([number] if number is not None else on_front)
-        if (path := _write_best(results, study, trials, trial, out, alone=number is not None))
+        if (written := _write_best(results, study, trials, trial, out, alone=number is not None))
     ]
-    files += written_grids
+    files += [path for path, _ in written_grids]
     pairs = _pairs(results, study, trials, best)
     if pairs:
         compared = _comparison(pairs, definition, best)
@@ -106,12 +125,15 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
         files += paths
         tables.append(WrittenTable((compared,), tuple(paths)))
         texts.append(markdown(compared))
-    for name, text, figure in _figures(study, trials, definition, number, pareto):
-        paths = save(figure, out / name)
-        files += paths
-        shown.append(WrittenFigure(text, "", tuple(paths)))
-        texts.append(f"![{markdown_text(text)}]({paths[0].name})\n")
-    lines = _lines(study, trials, definition, best, on_front, pairs, written_grids)
+    with style():
+        # Until they are saved: resolution and the names in SVG files are part of the style.
+        for name, text, figure in _figures(study, trials, definition, number, pareto):
+            paths = save(figure, out / name)
+            files += paths
+            shown.append(WrittenFigure(text, "", tuple(paths)))
+            texts.append(f"![{markdown_text(text)}]({paths[0].name})\n")
+    lines = summary(trials, definition, best, on_front, pairs, study=study.study_name)
+    lines += [f"Score it on the test part, without training again: {c}" for _, c in written_grids[:1]]
     title = f"Search {study.study_name}"
     index = write_index(out, title, lines=lines, texts=texts, files=files, tables=tables, figures=shown)
     # Among the grids, where MLflow has its parent run.
@@ -137,24 +159,25 @@ def _searched_value(trials: pd.DataFrame, definition: Definition) -> float | Non
 
 def _write_best(
     results: Path, study: Study, trials: pd.DataFrame, number: int, out: Path, *, alone: bool
-) -> Path | None:
-    """The trial's run as a grid; None where its folder is on another machine."""
+) -> tuple[Path, str] | None:
+    """The trial's run as a grid, and the command that scores it; None where its folder is on another machine."""
     trial = trials[trials["trial"] == number].iloc[0]
     folder = RunFolder(results, str(trial["run"]))
     if not folder.config_file.exists():
         return None
+    config = folder.config()
     path = out / ("best.yaml" if alone else f"trial{number}.yaml")
+    command = scoring_command(path, config, profile=definition_of(study).profile, results=results)
     when = time.strftime("%Y-%m-%d", time.gmtime())
     what = "best trial" if alone else "trial on the Pareto front"
     header = (
         f"The {what} of the search {study.study_name} ({number}), found on the validation part; {when}.\n"
-        f"bench run --grid {path.name} --data ... scores it on the test part without training it again, and with\n"
-        "--seeds 0,1,2 or --folds all trains it anew. All of a profile's training settings are written out here."
+        "Scored on the test part, without training it again, by\n"
+        f"    {command}\n"
+        "Other folds and seeds train it anew. All of a profile's training settings are written out here."
     )
-    write_grid(
-        path, folder.config(), name=f"{study.study_name}-trial{number}", cell=str(number), header=header
-    )
-    return path
+    write_grid(path, config, name=f"{study.study_name}-trial{number}", cell=str(number), header=header)
+    return path, command
 
 
 def _pairs(results: Path, study: Study, trials: pd.DataFrame, best: pd.Series | None) -> dict[str, Paired]:
@@ -183,14 +206,8 @@ def _comparison(pairs: Mapping[str, Paired], definition: Definition, best: pd.Se
     )
     return comparison_table(
         pairs,
-        best=f"trial {best['trial']}, {_values(values)}" if best is not None else "see --final",
-        paper=_values(definition.paper),
-    )
-
-
-def _values(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items() if v is not None
+        best=f"trial {best['trial']}, {values_text(values)}" if best is not None else "see --final",
+        paper=values_text(definition.paper),
     )
 
 
@@ -203,65 +220,22 @@ def _figures(
 ) -> list[tuple[str, str, Figure]]:
     found = []
     complete = trials[trials["state"] == "complete"]
-    with style():
-        if not complete.empty:
-            own = {o: history(trials, o, direction) for o, direction in definition.objectives.items()}
-            found.append(("history", "Optimisation history", figures.draw_history(own)))
-            found.append(("slices", "Slices", figures.draw_slices(trials, definition)))
-        importance = importances(study)
-        if not importance.empty:
-            found.append(("importances", "Importances", figures.draw_importances(importance)))
-        ranked = importance.groupby("parameter")["importance"].max().sort_values(ascending=False).index
-        names = [*ranked, *(name for name in definition.parameters if name not in set(ranked))]
-        if not complete.empty:
-            for objective, figure in figures.draw_contours(trials, definition, names):
-                found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
-        if len(definition.objectives) > 1 and not pareto.empty:
-            found.append(("pareto", "Pareto front", figures.draw_front(pareto, definition)))
-        told = curves(study)
-        if not told.empty:
-            found.append(("curves", "Validations during training", figures.draw_curves(told, best)))
+    if not complete.empty:
+        pruned = trials.loc[trials["state"] == "pruned", "trial"].tolist()
+        own = {o: history(trials, o, direction) for o, direction in definition.objectives.items()}
+        found.append(("history", "Optimisation history", figures.draw_history(own, pruned)))
+        found.append(("slices", "Slices", figures.draw_slices(trials, definition)))
+    importance = importances(study)
+    if not importance.empty:
+        found.append(("importances", "Importances", figures.draw_importances(importance)))
+    ranked = importance.groupby("parameter")["importance"].max().sort_values(ascending=False).index
+    names = [*ranked, *(name for name in definition.parameters if name not in set(ranked))]
+    if not complete.empty:
+        for objective, figure in figures.draw_contours(trials, definition, names):
+            found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
+    if len(definition.objectives) > 1 and not pareto.empty:
+        found.append(("pareto", "Pareto front", figures.draw_front(pareto, definition)))
+    told = curves(study)
+    if not told.empty:
+        found.append(("curves", "Validations during training", figures.draw_curves(told, best)))
     return found
-
-
-def _lines(
-    study: Study,
-    trials: pd.DataFrame,
-    definition: Definition,
-    best: pd.Series | None,
-    on_front: list[int],
-    pairs: Mapping[str, Paired],
-    grids: list[Path],
-) -> list[str]:
-    states = trials["state"].value_counts()
-    order = ("complete", "pruned", "failed", "running", "waiting")
-    so_far = ", ".join(f"{states[state]} {state}" for state in order if state in states)
-    lines = [f"Search {study.study_name}: {counted(len(trials), 'trial')} ({so_far})."]
-    if best is not None:
-        means = ", ".join(
-            f"{measure_of(m).title} {measure_of(m).scale * best[m]:.2f}"
-            for m in metrics_of(trials, definition)
-        )
-        values = {name: best[name] for name in definition.parameters if best[name] == best[name]}
-        lines.append(f"Best: trial {best['trial']}, {_values(values)}: {means} on the validation part.")
-        if best["reference_for"] == best["reference_for"] and best["reference_for"] is not None:
-            lines.append("These are the paper's values: no trial of the search has better ones.")
-    elif on_front:
-        lines.append(f"Pareto front: trials {', '.join(map(str, on_front))}.")
-    else:
-        lines.append("No complete trial keeps all constraints yet.")
-    for part, pair in pairs.items():
-        interval = (
-            f"95 % interval {100 * pair.low:+.2f} to {100 * pair.high:+.2f}"
-            if pair.low == pair.low
-            else "too few for an interval"
-        )
-        lines.append(
-            f"Against the paper's values on the {part}: Dice {100 * pair.difference:+.2f} points "
-            f"({interval}, {counted(pair.n_patients, 'patient')})."
-        )
-    failed = trials[trials["state"] == "failed"].to_dict("records")
-    lines += [f"Failed: trial {trial['trial']}, {trial['note']}" for trial in failed]
-    if grids:
-        lines.append(f"Score the best on the test part: bench run --grid {grids[0]}")
-    return lines

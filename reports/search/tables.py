@@ -117,7 +117,7 @@ def comparison_table(
         rows=tuple(rows),
         notes=(
             f"Best: {best}. Paper's: {paper}; all other choices are those of the best trial.",
-            "Difference per patient, both on the same cases; percentile bootstrap over patients, 10,000 resamples.",
+            "Difference per patient, both on the same cases; bootstrap over patients, 10,000 resamples.",
             "The validation part is what the best values were chosen on, which favours them; the test part is opened "
             "by --final alone, once, after both were trained again over seeds.",
         ),

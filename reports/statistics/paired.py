@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from reports.statistics.resampling import (
     MIN_PATIENTS,
@@ -64,17 +63,9 @@ class Paired:
         return not np.isnan(self.p)
 
 
-def compare(
-    scores: CaseScores,
-    first: int,
-    second: int,
-    *,
-    resampled: Resampled | None = None,
-    p: float | None = None,
-) -> Paired:
-    """Two cells against one another. `resampled` are the `resampled_means` of the same scores; `p` is that of
-    `pair_ps`, where it is known already."""
-    return _compare(scores, first, second, resampled or resampled_means(scores), p=p)
+def compare(scores: CaseScores, first: int, second: int, *, resampled: Resampled | None = None) -> Paired:
+    """Two cells against one another. `resampled` are the `resampled_means` of the same scores."""
+    return _compare(scores, first, second, resampled or resampled_means(scores))
 
 
 def compare_all(
@@ -87,9 +78,7 @@ def compare_all(
     return [replace(one, p_adjusted=float(p)) for one, p in zip(compared, adjusted, strict=True)]
 
 
-def _compare(
-    scores: CaseScores, first: int, second: int, resampled: Resampled, *, p: float | None = None
-) -> Paired:
+def _compare(scores: CaseScores, first: int, second: int, resampled: Resampled) -> Paired:
     values = mean_of_defined(scores.values[[first, second]], axis=2)
     differences = values[0] - values[1]
     paired = ~np.isnan(differences)
@@ -100,7 +89,7 @@ def _compare(
         second=second,
         difference=_over_folds(scores, differences),
         interval=_interval(scores, (first, second), paired, resampled=resampled),
-        p=signed_rank_p(by_patient) if p is None else p,
+        p=signed_rank_p(by_patient),
         p_adjusted=np.nan,
         effect=rank_biserial(by_patient),
         dz=cohens_dz(by_patient),
@@ -115,8 +104,10 @@ def holm(p: np.ndarray) -> np.ndarray:
     """Holm's adjusted p of those that are not NaN."""
     adjusted = np.full(len(p), np.nan)
     known = ~np.isnan(p)
-    if known.any():
-        adjusted[known] = multipletests(p[known], method="holm")[1]
+    # Not statsmodels' multipletests, each call of which collects all garbage of the process.
+    order = np.flatnonzero(known)[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
 
 

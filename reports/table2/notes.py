@@ -18,9 +18,9 @@ def table2_notes(
     *,
     behind: Behind | None,
     measure: Measure,
-    statistics: Sequence[str] = (),
+    standing: Sequence[str] = (),
 ) -> Iterator[str]:
-    """All notes of Table 2, for own and published numbers as given; `statistics` say what can be told apart."""
+    """All notes of Table 2, for own and published numbers as given; `standing` are those of the statistics."""
     best = "Best" if measure.higher_is_better else "Best (lowest)"
     among = "" if own is None or progress(own).finished else ", among the cells that are there"
     yield (
@@ -29,6 +29,6 @@ def table2_notes(
     )
     if own is not None and behind is not None:
         yield from own_notes({measure.metric: own}, behind)
-        yield from statistics
+        yield from standing
     if paper is not None:
         yield from MIRROR_UNET[2].notes(behind)

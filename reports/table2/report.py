@@ -10,26 +10,24 @@ import pandas as pd
 
 from benchmark.results import GridManifest
 from reports import drawing
-from reports.cells import Source, titled, unfinished
+from reports.cells import STANDING, Source, titled, unfinished
 from reports.files import SHOWN, ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
 from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
+from reports.panels.included import include_panels
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
-from reports.runs import MISSED, planned_runs, reported_scores, with_means
-from reports.statistics.best import AgainstBest
-from reports.statistics.best_tables import best_notes, with_statistics
-from reports.table2 import figures, tables
-from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_frame
-from reports.table2.statistics import (
-    GROUPINGS,
-    best_of_table2,
-    statistics_layout,
-    statistics_pairs,
-    table2_statistics,
-)
+from reports.runs import planned_runs, reported_scores, with_means
+from reports.statistics.outputs import Shown, write_shown
+from reports.statistics.scores import case_scores
+from reports.table2 import figures, standing, tables
+from reports.table2.frames import CELL, PLACE, figure_cells, published_table2, table2_cells, table2_frame
+from reports.table2.mixed import mixed_tables
+from reports.table2.ranks import table2_ranks
 from reports.table2.tables import layers_label, level_label
+
+STOOD = [*CELL, *STANDING]
 
 
 def report(
@@ -37,37 +35,34 @@ def report(
 ) -> ReportFiles:
     """Write all files of Table 2 to `out`; `summary` comes first in the lines for the terminal."""
     own: dict[str, pd.DataFrame] = {}
+    stand: standing.Standings = {}
     known: Behind | None = None
-    found: dict[str, AgainstBest] = {}
+    statistics: tuple[Shown, ...] = ()
     if results is not None and manifest is not None:
         planned = planned_runs(results, manifest, PLACE)
-        scores = reported_scores(results, planned, metrics={*MEASURES, MISSED})
+        scores = reported_scores(results, planned, metrics=standing.METRICS)
         runs = with_means(planned, scores)
         known = checked(behind(runs, manifest), results, runs)
         if source == "runs":
             require_finished(known, grid=manifest.grid, results=results)
         own = {metric: table2_frame(runs, metric=metric) for metric in MEASURES}
-        if known.n_runs:
-            found = {metric: best_of_table2(planned, scores, own[metric], metric=metric) for metric in own}
-            own = with_statistics(own, found, GROUPINGS)
+        stand = standing.table2_standings(planned, scores)
+        own = {metric: frame.merge(stand[metric][STOOD], on=CELL) for metric, frame in own.items()}
+        statistics = _statistics(planned, scores, unfinished(own["dice"])) if known.n_runs else ()
     paper = published_table2() if source in ("paper", "both") else None
     dice = own.get("dice")
 
     # The paper prints its volumes elsewhere (Table 3), for the best cell of each version only.
-    blocks = [_Block(_stem("dice"), "dice", dice, paper)]
+    blocks = [_Block("table2", "dice", dice, paper)]
     blocks += [
-        _Block(_stem(metric), metric, frame, None) for metric, frame in own.items() if metric != "dice"
+        _Block(f"table2_{metric}", metric, frame, None) for metric, frame in own.items() if metric != "dice"
     ]
     files: list[Path] = []
     texts: list[str] = []
     written: list[WrittenTable] = []
     for block in blocks:
-        said = (
-            best_notes({block.metric: found[block.metric]}, GROUPINGS, MEASURES, noun="cell") if found else ()
-        )
-        printed = [
-            tables.table2(block.own, block.paper, behind=known, metric=block.metric, statistics=tuple(said))
-        ]
+        said = standing.table2_standing_notes(stand, block.metric, block.paper)
+        printed = [tables.table2(block.own, block.paper, behind=known, metric=block.metric, standing=said)]
         if block.metric == "dice" and dice is not None and not uniform_counts({"dice": dice}):
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
@@ -76,21 +71,23 @@ def report(
         written.append(WrittenTable(tuple(printed), tuple(paths)))
         files += paths
         texts += map(markdown, printed)
-    for metric, of_metric in found.items():
-        printed = list(table2_statistics(own[metric], of_metric, metric=metric))
-        paths = write_table(
-            out / f"{_stem(metric)}_statistics",
-            printed,
-            layout=statistics_layout(own[metric], of_metric, metric=metric),
-            cells=statistics_pairs(own[metric], of_metric, metric=metric),
-            digits=None,
-        )
+    for metric, frame in stand.items():
+        printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
+        paths = write_table(out / standing.stem(metric), printed, layout=frame, cells=frame)
         written.append(WrittenTable(tuple(printed), tuple(paths)))
         files += paths
         texts += map(markdown, printed)
     shown = _write_figures(out, dice, paper)
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
+    more = write_shown(statistics, out)
+    files, texts = [*files, *more.files], [*texts, *more.texts]
+    written, shown = [*written, *more.tables], [*shown, *more.figures]
+    if results is not None and manifest is not None and known is not None and known.n_runs:
+        pictures = include_panels(results, manifest, out, note=unfinished(dice))
+        files += pictures.files
+        texts += pictures.texts
+        shown += pictures.figures
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
@@ -98,8 +95,10 @@ def report(
     return write_index(out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown)
 
 
-def _stem(metric: str) -> str:
-    return "table2" if metric == "dice" else f"table2_{metric}"
+def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Shown, ...]:
+    """What the Dice of single cases says of the ranks of cells, and of the factors."""
+    dice = case_scores(planned, scores, table2_cells(planned), MEASURES["dice"])
+    return table2_ranks(dice, note=note), mixed_tables(dice, note=note)
 
 
 @dataclass(frozen=True)

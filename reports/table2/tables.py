@@ -10,7 +10,7 @@ import pandas as pd
 from reports.cells import parts_of, side_by_side, titled, unfinished, value_cell
 from reports.frames import Behind
 from reports.measures import MEASURES
-from reports.notes import MISSING, cases_note
+from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
 from reports.table2.frames import CELL, addresses
 from reports.table2.notes import table2_notes
@@ -36,43 +36,42 @@ def table2(
     *,
     behind: Behind | None,
     metric: str = "dice",
-    statistics: Sequence[str] = (),
+    standing: Sequence[str] = (),
 ) -> PrintedTable:
     """Table 2 in the paper's layout, best of each box bold, best of each version underlined.
 
     `own` is a `table2_frame`, `paper` the `published_table2`; with both, a cell reads
-    own / paper (difference). A box is one version and one choice of shared layers. `statistics` are notes on what
-    can be told apart.
+    own / paper (difference). A box is one version and one choice of shared layers.
     """
     measure = MEASURES[metric]
     whose = "" if paper is None else ", own / published (difference)"
     if own is None:
         whose = ", as published"
     frame = _side_by_side(own, paper, metric)
-    return _table2_shape(
+    return table2_shape(
         frame.assign(address=addresses(frame, metric=metric)),
         value_cell,
         number="2" if metric == "dice" else f"2 ({measure.name})",
         title=titled(
             f"Mirror U-Net v1 to v4 by shared layers L: mean {measure.title}{whose}", unfinished(own)
         ),
-        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure, statistics=statistics)),
+        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure, standing=standing)),
     )
 
 
 def table2_counts(own: pd.DataFrame) -> PrintedTable:
     """What stands behind each number of Table 2: runs done/planned, seeds, folds, cases with a Dice/all."""
     what = "runs done/planned; seeds; folds; test cases with a Dice/all"
-    return _table2_shape(
+    return table2_shape(
         own,
         _counts_cell,
         number="2 (counts)",
         title=titled(f"What stands behind each number of Table 2: {what}", unfinished(own)),
-        notes=tuple(cases_note({"dice": own}, {"dice": MEASURES["dice"].name})),
+        notes=(),
     )
 
 
-def _table2_shape(
+def table2_shape(
     frame: pd.DataFrame,
     cell: Callable[[dict[Any, Any]], Cell],
     *,
@@ -80,6 +79,7 @@ def _table2_shape(
     title: str,
     notes: tuple[str, ...],
 ) -> PrintedTable:
+    """What a `cell` prints of every row of `frame`, in the paper's layout."""
     layers = list(dict.fromkeys(frame["shared_layers"]))
     rows = []
     for (version, factor, level), group in frame.groupby(CELL[:3], sort=False):

@@ -30,6 +30,7 @@ FIGURES = (
     "command_line",
     "gpu_step",
     "search",
+    "page",
     "statistics",
 )
 

@@ -11,7 +11,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,6 @@ def measure(setting: Setting) -> Iterator[Comparison]:
         ),
         remarks=(
             f"of that: {parts}",
-            f"processor time {whole[-1]['processor']:.1f} s, imports included",
             f"memory for {PEER_RUNS} runs: ours {ours[-1]['gib']:.2f} GiB, peer {peers[-1]['gib']:.2f} GiB",
         ),
     )
@@ -108,17 +106,21 @@ def table(results: Path) -> dict[str, float]:
 
 
 def statistics(results: Path, parts: dict[str, float]) -> dict[str, float]:
-    """What `bench report --grid table2` computes and prints of scores: tables, marks, intervals; `parts` are its
-    seconds."""
+    """What `bench report --grid table2` computes and prints of scores: tables, marks, intervals, ranks, mixed models.
+
+    Figures are not drawn; `parts` are the seconds of the parts.
+    """
     from benchmark.results import manifests
     from reports.frames import behind
     from reports.measures import MEASURES
     from reports.printing import latex, markdown
     from reports.provenance.mixing import checked
-    from reports.runs import MISSED, planned_runs, reported_scores, with_means
-    from reports.statistics.best_tables import with_statistics
-    from reports.table2.frames import PLACE, table2_frame
-    from reports.table2.statistics import GROUPINGS, best_of_table2, table2_statistics
+    from reports.runs import planned_runs, reported_scores, with_means
+    from reports.statistics.scores import case_scores
+    from reports.table2 import standing
+    from reports.table2.frames import PLACE, table2_cells, table2_frame
+    from reports.table2.mixed import mixed_tables
+    from reports.table2.ranks import table2_ranks
     from reports.table2.tables import table2
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -128,22 +130,18 @@ def statistics(results: Path, parts: dict[str, float]) -> dict[str, float]:
 
     manifest = manifests(results, "table2")[0]
     planned = timed("run.json", lambda: planned_runs(results, manifest, PLACE))
-    wanted = {*MEASURES, MISSED}
-    scores = timed("scores.parquet", lambda: reported_scores(results, planned, metrics=wanted))
+    scores = timed("scores.parquet", lambda: reported_scores(results, planned, metrics=standing.METRICS))
     runs = timed("means", lambda: with_means(planned, scores))
     known = timed("conditions", lambda: checked(behind(runs, manifest), results, runs))
     own = {key: timed("cells", lambda key=key: table2_frame(runs, metric=key)) for key in MEASURES}
-    found = {
-        key: timed("statistics", lambda key=key: best_of_table2(planned, scores, own[key], metric=key))
-        for key in MEASURES
-    }
-    own = with_statistics(own, found, GROUPINGS)
+    stand = timed("standings", lambda: standing.table2_standings(planned, scores))
+    dice = timed("ranks", lambda: case_scores(planned, scores, table2_cells(planned), MEASURES["dice"]))
+    shown = [timed("ranks", lambda: table2_ranks(dice)), timed("mixed models", lambda: mixed_tables(dice))]
+    printed = [table for part in shown for ready in part.tables for table in ready.printed]
     for key in MEASURES:
-        printed = [
-            timed("printing", lambda key=key: table2(own[key], None, behind=known, metric=key)),
-            *timed("printing", lambda key=key: table2_statistics(own[key], found[key], metric=key)),
-        ]
-        timed("printing", lambda printed=printed: (latex(printed), *map(markdown, printed)))
+        printed.append(timed("printing", lambda key=key: table2(own[key], None, behind=known, metric=key)))
+        printed.append(timed("printing", lambda key=key: standing.table2_statistics(stand[key], metric=key)))
+    timed("printing", lambda: (latex(printed), *map(markdown, printed)))
     return {key: own[key]["value"].sum() / MEASURES[key].scale for key in MEASURES}
 
 
@@ -158,8 +156,7 @@ def main() -> None:
     took, sums = seconds(ways[way])
     # Linux counts in KiB.
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    spent = time.process_time()
-    print(json.dumps({"seconds": took, "processor": spent, "gib": gib, "sum": sums, "parts": parts}))
+    print(json.dumps({"seconds": took, "gib": gib, "sum": sums, "parts": parts}))
 
 
 if __name__ == "__main__":

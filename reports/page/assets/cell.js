@@ -136,7 +136,7 @@
     body.replaceChildren(
       measureChoice(found, (key) => {
         const first = found.grid.measures[0].key;
-        location.hash = bench.numberLink(key === first ? found.cell.address : `${found.cell.address}#${encodeURIComponent(key)}`);
+        bench.go(bench.numberLink(key === first ? found.cell.address : `${found.cell.address}#${encodeURIComponent(key)}`));
       }),
       summary(found, sum, content.runs),
       ...about(content),

@@ -21,9 +21,15 @@
     return Array.from({ length: n }, (_, index) => bench.mean(seeds.map((values) => values[index])));
   }
 
-  function thumbnail(number, cell, content, index, what) {
-    if (!content.thumbnails.includes(index)) return element("span", { class: "none" }, "no picture");
-    return element("img", { src: `thumbnails/${number}/${cell}-${index}.png`, alt: what, loading: "lazy", class: "thumbnail" });
+  // The pictures of a cell by case; none where they are not beside the page.
+  async function pictures(number, cell, content) {
+    if (!content.thumbnails.length) return {};
+    return bench.load(`${number}/${cell}-thumbnails`).catch(() => ({}));
+  }
+
+  function thumbnail(found, what) {
+    if (!found) return element("span", { class: "none" }, "no picture");
+    return element("img", { src: `data:image/png;base64,${found}`, alt: what, class: "thumbnail" });
   }
 
   function compared(first, second, measure) {
@@ -33,20 +39,21 @@
       .sort((one, other) => other.ahead - one.ahead);
   }
 
-  function table(rows, { number, names, cells, contents, cases, measure }) {
-    const pictured = contents.some((content) => content.thumbnails.length);
+  function table(rows, { names, seen, cases, measure }) {
+    const pictured = seen.some((one) => Object.keys(one).length);
     const what = (name, index) => `Coronal projection of ${cases.case_id[index]}: ${name}`;
     return bench.tables.build({
       id: "failures-table", className: "failures",
-      caption: `${measure.title} case by case, where A is ahead by most first. Ahead: A is better by so much.`,
-      columns: [{ title: "Case", align: "l" }, { title: "Patient", align: "l" }, { title: "Fold" }, { title: "A" }, { title: "B" },
-        { title: "A ahead by" }, ...(pictured ? [{ title: "A, seen from the front", align: "c" },
-          { title: "B, seen from the front", align: "c" }] : [])],
-      rows: rows.map((row) => [cases.case_id[row.index], cases.patient[row.index], cases.fold[row.index],
+      caption: `${measure.title} case by case, where A is ahead by most first.${pictured ? " Pictures: blue true positives, "
+        + "orange missed, red false positives; the patient's right is on the left." : ""}`,
+      columns: [{ title: "Case", align: "l" }, { title: "A ahead by" }, { title: "A" }, { title: "B" },
+        ...(pictured ? [{ title: "A, from the front", align: "c" }, { title: "B, from the front", align: "c" }] : []),
+        { title: "Patient", align: "l" }, { title: "Fold" }],
+      rows: rows.map((row) => [cases.case_id[row.index], { text: shown(row.ahead), order: row.ahead },
         { text: shown(row.first), order: row.first }, { text: shown(row.second), order: row.second },
-        { text: shown(row.ahead), order: row.ahead },
         ...(pictured ? [0, 1].map((side) => ({
-          node: thumbnail(number, cells[side], contents[side], row.index, what(names[side], row.index)), order: "" })) : [])]),
+          node: thumbnail(seen[side][row.index], what(names[side], row.index)), order: "" })) : []),
+        cases.patient[row.index], cases.fold[row.index]]),
     });
   }
 
@@ -90,8 +97,8 @@
     const swap = element("button", { type: "button" }, "Swap A and B");
     const go = (first, second) => {
       const query = new URLSearchParams({ measure: measureSelect.value, a: first, b: second });
-      location.hash = gridSelect.value === grid.name ? `#/failures/${encodeURIComponent(grid.name)}?${query}`
-        : `#/failures/${encodeURIComponent(gridSelect.value)}`;
+      bench.go(gridSelect.value === grid.name ? `#/failures/${encodeURIComponent(grid.name)}?${query}`
+        : `#/failures/${encodeURIComponent(gridSelect.value)}`);
     };
     for (const one of [gridSelect, measureSelect, firstSelect, secondSelect]) {
       one.addEventListener("change", () => go(firstSelect.value, secondSelect.value));
@@ -101,9 +108,10 @@
     const result = element("div", { role: "status" }, "Reading …");
     body.replaceChildren(element("div", { class: "choices" }, gridPart, measurePart, firstPart, secondPart, swap), result);
     if (focused) document.getElementById(focused)?.focus();
-    let contents, cases;
+    let contents, cases, seen;
     try {
       [cases, ...contents] = await Promise.all([bench.load(`${number}/cases`), ...cells.map((cell) => bench.load(`${number}/${cell}`))]);
+      seen = await Promise.all(cells.map((cell, side) => pictures(number, cell, contents[side])));
     } catch (error) {
       result.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
       return;
@@ -112,13 +120,13 @@
     const [first, second] = contents.map((content) => overSeeds(content, measure, n));
     const rows = compared(first, second, measure);
     const count = (holds) => rows.filter((row) => holds(row.ahead)).length;
-    const made = table(rows, { number, names, cells, contents, cases, measure });
+    const made = table(rows, { names, seen, cases, measure });
     result.replaceChildren(...[
       element("p", {}, element("b", {}, "A"), " ", element("a", { href: bench.numberLink(grid.cells[cells[0]].address) }, names[0]),
         ` is better in ${count((x) => x > 0)} cases, `, element("b", {}, "B"), " ",
         element("a", { href: bench.numberLink(grid.cells[cells[1]].address) }, names[1]),
         ` in ${count((x) => x < 0)}; equal in ${count((x) => x === 0)}; not defined for both in ${n - rows.length}.`),
-      contents.every((content) => !content.thumbnails.length)
+      seen.every((one) => !Object.keys(one).length)
         ? element("p", { class: "remark" }, bench.report.thumbnails) : null,
       bench.tables.framed(made), rows.length ? scatter(rows, cases, measure) : null].filter(Boolean));
     bench.tables.enhance(made, { paging: true });

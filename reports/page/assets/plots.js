@@ -93,7 +93,7 @@
         + "interquartile ranges; the diamond is the cell's mean. A box leads to its cell.",
       onClick: (point) => {
         const cell = cells.find((one) => plain(one.label) === point.y);
-        if (cell) location.hash = bench.numberLink(cell.address);
+        if (cell) bench.go(bench.numberLink(cell.address));
       },
     });
   }

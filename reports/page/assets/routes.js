@@ -3,10 +3,13 @@
 (() => {
   const views = [...document.querySelectorAll("section.view")];
   const title = document.title;
+  // A viewer of artifacts shows the page as a blob in a sandbox, where the address may not change, not even behind #.
+  const fixed = location.protocol === "blob:" || location.protocol === "about:";
+  let fixedHash = location.hash;
   let first = true;
 
   function parsed() {
-    const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+    const [path, query = ""] = (fixed ? fixedHash : location.hash).replace(/^#\/?/, "").split("?");
     const [kind, ...rest] = path.split("/");
     return { kind: kind || "overview", name: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) };
   }
@@ -55,6 +58,23 @@
     first = false;
   }
 
+  // Show the view of a hash.
+  bench.go = (hash) => {
+    if (!fixed) {
+      location.hash = hash;
+      return;
+    }
+    fixedHash = hash;
+    route();
+  };
+  if (fixed) {
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[href^='#/']");
+      if (!link) return;
+      event.preventDefault();
+      bench.go(link.getAttribute("href"));
+    });
+  }
   window.addEventListener("hashchange", route);
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();

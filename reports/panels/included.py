@@ -1,0 +1,66 @@
+"""Figures 7 and 8 in the report of a grid: the ones that `bench panels` has drawn, and who has not, how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.results import GridManifest, written_whole
+from reports.cells import titled
+from reports.files import WrittenFigure
+from reports.panels.figure import FORMATS
+from reports.panels.grid import current, drawn_figures, figure_of, figures_folder
+from reports.printing import markdown_text
+from reports.runs import current_runs
+
+
+@dataclass
+class Included:
+    """Figures that were copied to a report's folder, and the Markdown that shows them."""
+
+    figures: list[WrittenFigure] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for figure in self.figures for path in figure.files]
+
+
+def include_panels(results: Path, manifest: GridManifest, out: Path, *, note: str = "") -> Included:
+    """Copy the figures of single cases to a report's folder.
+
+    Figures of runs that the grid has no more are left out. Where there are none, the text says how to make them. `note`
+    stands in the title.
+    """
+    figure = figure_of(manifest.grid)
+    name = f"Figure {figure.number}. {figure.title}" if figure else "Single cases"
+    folder = figures_folder(results, manifest)
+    every = drawn_figures(folder)
+    pictures = current(every, [cell.run_id for cell in current_runs(manifest)])
+    included = Included(texts=[f"### {titled(name, note)}\n"])
+    for picture in pictures.values():
+        title = ", ".join(picture.title.splitlines())
+        shown = markdown_text(title)
+        for stem in picture.stems:
+            copied = [_copied(folder / f"{stem}.{kind}", out) for kind in FORMATS]
+            present = [path for path in copied if path is not None]
+            if not present:
+                continue
+            included.figures.append(WrittenFigure(titled(name, note), title, tuple(present)))
+            links = ", ".join(f"[{path.suffix[1:].upper()}]({path.name})" for path in present)
+            included.texts.append(f"![{shown}]({stem}.png)\n\n{shown} ({links})\n")
+    gone = len(every) - len(pictures)
+    if not included.figures or gone:
+        command = f"`bench panels --grid {manifest.grid}`"
+        stale = f"{gone} of the figures of single cases show runs that the grid has no more; " if gone else ""
+        included.texts.append(f"{stale}{command} draws what every branch says of single cases.\n")
+    return included
+
+
+def _copied(source: Path, out: Path) -> Path | None:
+    if not source.exists():
+        return None
+    target = out / source.name
+    with written_whole(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
+    return target

@@ -1,0 +1,179 @@
+"""How every cell of a table stands: its interval, and whether it can be told from the best of its group.
+
+    standings({measure: scores}, groupings)   one frame a measure, p adjusted over all pairs within their groups
+
+The best of a group is compared with each of its rivals on the cases that both have (see `paired`). It was chosen by
+the very scores it is compared on. To correct for the comparisons with it alone would find differences among equal
+cells far too often, since the best of many is the luckiest one; p is therefore adjusted over all pairs within the
+groups, any of which might have come to be compared (`tests/test_standing.py` counts the false findings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from reports.frames import best_mask
+from reports.statistics.paired import compare, holm, pair_ps
+from reports.statistics.resampling import MIN_PATIENTS, Resampled, resampled_means
+from reports.statistics.scores import CaseScores
+
+LEVEL = 0.05
+COUNTS = ["n_used", "n_undefined", "n_missed", "n_with"]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Cells that compete with one another.
+
+    They have the values of the columns `within` in common. `mark` is printed behind a value that cannot be told
+    from the best of its group, `best_of` names the group in print: "its box".
+    """
+
+    name: str
+    within: tuple[str, ...]
+    mark: str
+    best_of: str
+
+
+def standings(
+    scores: Mapping[str, CaseScores],
+    groupings: Sequence[Grouping],
+    *,
+    missed: Mapping[str, CaseScores],
+) -> dict[str, pd.DataFrame]:
+    """For every measure one row a cell, in the order of `CaseScores.cells`.
+
+    Columns: the cell's keys; `value` (the table's mean), `low` and `high` (95 %), `covers`; `n_used` cases with
+    a defined value, `n_undefined` scored ones without, `n_missed` of `n_with` structures of which nothing was
+    found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
+    `_best` (whether the cell is the one the others are compared with), `_difference`, `_low`, `_high` (best -
+    cell), `_p`, `_p_adjusted` (Holm, over all pairs within the grouping's groups, in all measures together),
+    `_effect`, `_judged` (whether there are patients enough for any difference to be significant) and, where
+    they are, `_untold`. `missed` are the scores of the metric `missed` by measure, where there are any.
+    """
+    means = {key: resampled_means(one) for key, one in scores.items()}
+    frames = {
+        key: _intervals(one, means[key]).join(_counts(one, missed.get(key))) for key, one in scores.items()
+    }
+    for grouping in groupings:
+        pairs = {key: _pairs(frame, grouping) for key, frame in frames.items()}
+        adjusted, judged = _adjusted({key: pair_ps(scores[key], own) for key, own in pairs.items()}, means)
+        for key, own in pairs.items():
+            by_pair = dict(zip(own, adjusted[key], strict=True))
+            frames[key] = frames[key].join(
+                _against_best(scores[key], frames[key], grouping, means[key], by_pair, judged=judged)
+            )
+    for frame in frames.values():
+        frame["marks"] = _marks(frame, groupings)
+    return frames
+
+
+def _intervals(scores: CaseScores, resampled: Resampled) -> pd.DataFrame:
+    intervals = [resampled.cell_interval(cell) for cell in range(scores.n_cells)]
+    return scores.cells.assign(
+        value=scores.means(),
+        low=[one.low for one in intervals],
+        high=[one.high for one in intervals],
+        covers=resampled.covers,
+    )
+
+
+def _counts(scores: CaseScores, missed: CaseScores | None) -> pd.DataFrame:
+    defined = ~np.isnan(scores.values)
+    used, scored = defined.any(axis=2), scores.scored.any(axis=2)
+    counts = {"n_used": used.sum(axis=1), "n_undefined": (scored & ~used).sum(axis=1)}
+    nothing = np.full(scores.n_cells, np.nan)
+    n_missed, n_with = nothing, nothing
+    if missed is not None:
+        known = missed.scored.any(axis=(1, 2))
+        n_missed = np.where(known, np.nansum(missed.values, axis=(1, 2)), np.nan)
+        n_with = np.where(known, (~np.isnan(missed.values)).sum(axis=(1, 2)), np.nan)
+    return pd.DataFrame({**counts, "n_missed": n_missed, "n_with": n_with}, index=scores.cells.index)
+
+
+def structures(missed: CaseScores, dice: CaseScores) -> CaseScores:
+    """The scores of `missed` where there is a structure to miss, which is where Dice is defined.
+
+    Both are of the same runs; the cases are those of `dice`. Runs of earlier versions did not count what they missed.
+    """
+    keys = ["fold", "case_id"]
+    places = pd.MultiIndex.from_frame(dice.cases[keys]).get_indexer(
+        pd.MultiIndex.from_frame(missed.cases[keys])
+    )
+    counted = places >= 0
+    values, scored = np.full(dice.values.shape, np.nan), np.zeros(dice.values.shape, dtype=bool)
+    values[:, places[counted]], scored[:, places[counted]] = (
+        missed.values[:, counted],
+        missed.scored[:, counted],
+    )
+    values[np.isnan(dice.values)] = np.nan
+    return replace(dice, measure=missed.measure, values=values, scored=scored)
+
+
+def _groups(frame: pd.DataFrame, grouping: Grouping) -> list[np.ndarray]:
+    """The cells of each group that have a value, where there are two or more."""
+    valued = frame[frame["value"].notna()]
+    keys = [valued[column] for column in grouping.within] or [pd.Series(0, index=valued.index)]
+    groups = [rows.index.to_numpy(dtype=int) for _, rows in valued.groupby(keys, sort=False)]
+    return [group for group in groups if len(group) > 1]
+
+
+def _pairs(frame: pd.DataFrame, grouping: Grouping) -> list[tuple[int, int]]:
+    return [
+        (int(first), int(second))
+        for group in _groups(frame, grouping)
+        for first, second in combinations(group, 2)
+    ]
+
+
+def _adjusted(
+    p: Mapping[str, np.ndarray], means: Mapping[str, Resampled]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Holm's p of every measure, and whether any difference could be significant.
+
+    Of n patients whose differences have one sign, p is 2 / 2^n; it must bear the correction for all pairs.
+    """
+    everything = np.concatenate([np.array([]), *p.values()])
+    ends = np.cumsum([len(part) for part in p.values()])[:-1]
+    n_tested = int((~np.isnan(everything)).sum())
+    n_patients = max((one.draws.n_patients for one in means.values()), default=0)
+    possible = n_patients >= MIN_PATIENTS and n_tested * 2.0 ** (1 - n_patients) <= LEVEL
+    return dict(zip(p, np.split(holm(everything), ends), strict=True)), possible
+
+
+def _against_best(
+    scores: CaseScores,
+    frame: pd.DataFrame,
+    grouping: Grouping,
+    resampled: Resampled,
+    adjusted: Mapping[tuple[int, int], float],
+    *,
+    judged: bool,
+) -> pd.DataFrame:
+    """The best of every group against each of its rivals."""
+    name, numbers = grouping.name, ["difference", "low", "high", "p", "p_adjusted", "effect"]
+    columns = pd.DataFrame(np.nan, index=frame.index, columns=[f"{name}_{number}" for number in numbers])
+    best = best_mask(frame, grouping.within, higher_is_better=scores.measure.higher_is_better).to_numpy()
+    leaders = set()
+    for group in _groups(frame, grouping):
+        leader = int(group[best[group].argmax()])
+        leaders.add(leader)
+        for rival in map(int, group[group != leader]):
+            pair = compare(scores, leader, rival, resampled=resampled)
+            p = adjusted[min(leader, rival), max(leader, rival)]
+            bounds = (pair.interval.low, pair.interval.high)
+            columns.loc[rival] = [pair.difference, *bounds, pair.p, p, pair.effect]
+    columns[f"{name}_best"] = [cell in leaders for cell in frame.index]
+    columns[f"{name}_judged"] = judged
+    rivals, told = columns[f"{name}_difference"].notna(), columns[f"{name}_p_adjusted"].le(LEVEL)
+    columns[f"{name}_untold"] = rivals & ~told & judged
+    return columns
+
+
+def _marks(frame: pd.DataFrame, groupings: Sequence[Grouping]) -> list[str]:
+    return ["".join(g.mark for g in groupings if frame.at[cell, f"{g.name}_untold"]) for cell in frame.index]

@@ -1,0 +1,189 @@
+"""The standings of a table's cells in print: a table of statistics, and the sentences under the table itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports.cells import WITHIN
+from reports.frames import DECIMALS
+from reports.measures import Measure, Measures
+from reports.notes import MISSING
+from reports.printing import Cell, PrintedTable, Row, Span
+from reports.statistics.resampling import MIN_PATIENTS
+from reports.statistics.standing import LEVEL, Grouping
+from reports.words import enumerated, p_text, signed, spread
+
+
+def statistics_table(
+    frames: Mapping[str, pd.DataFrame],
+    groupings: Sequence[Grouping],
+    *,
+    measures: Measures,
+    label: Callable[[Mapping[Any, Any]], tuple[str, str]],
+    number: str,
+    title: str,
+    stub: tuple[str, ...],
+) -> PrintedTable:
+    """The `standings` of every measure: a row a cell and measure. `label` gives a row's group and its label.
+
+    Columns: the mean with its interval, counts, and for every grouping the distance to the best, p and effect. Where
+    frames have a column `address`, the means have it.
+    """
+    rows = [
+        _row(record, groupings, measures[key], several=len(frames) > 1, label=label)
+        for key, frame in frames.items()
+        for record in frame.to_dict("records")
+    ]
+    against = [
+        column
+        for grouping in groupings
+        for column in (f"Best of {grouping.best_of} − this [95 %]", "p (Holm)", "Rank-biserial r")
+    ]
+    measure = ("Metric",) if len(frames) > 1 else ()
+    return PrintedTable(
+        number=number,
+        title=title,
+        stub=stub,
+        columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed", *against),
+        rows=tuple(rows),
+        notes=tuple(statistics_notes(frames, groupings)),
+        align="l" if measure else "",
+    )
+
+
+def _row(
+    record: Mapping[Any, Any],
+    groupings: Sequence[Grouping],
+    measure: Measure,
+    *,
+    several: bool,
+    label: Callable[[Mapping[Any, Any]], tuple[str, str]],
+) -> Row:
+    group, name = label(record)
+    value = DECIMALS.format(record["value"]) if not pd.isna(record["value"]) else MISSING
+    bounds = _bounds(record["low"], record["high"])
+    linked = record.get("address", "") if value != MISSING else ""
+    cells: list[Cell] = [(Span(measure.title),)] if several else []
+    cells.append((Span(value, address=linked), Span(bounds)))
+    cells += [(Span(str(int(record[name]))),) for name in ("n_used", "n_undefined")]
+    known = not pd.isna(record["n_missed"])
+    cells.append((Span(f"{record['n_missed']:.0f} of {record['n_with']:.0f}" if known else MISSING),))
+    for grouping in groupings:
+        cells += _against(record, grouping.name)
+    return Row(group, name, tuple(cells))
+
+
+def _against(record: Mapping[Any, Any], name: str) -> list[Cell]:
+    if record[f"{name}_best"]:
+        return [(Span("best", bold=True),), (Span(""),), (Span(""),)]
+    if pd.isna(record[f"{name}_difference"]):
+        return [(Span(MISSING),)] * 3
+    difference = (
+        f"{signed(record[f'{name}_difference'])}{_bounds(record[f'{name}_low'], record[f'{name}_high'])}"
+    )
+    effect = record[f"{name}_effect"]
+    shown = MISSING if pd.isna(effect) else signed(effect)
+    return [(Span(difference),), (Span(p_text(record[f"{name}_p_adjusted"])),), (Span(shown),)]
+
+
+def _bounds(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f" [{signed(low, plus='')}, {signed(high, plus='')}]"
+
+
+def statistics_notes(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
+    """What the columns are, which chance the intervals cover, and what a missing p means."""
+    if note := covers_note(frames):
+        yield note
+    if groupings:
+        yield (
+            "The best is compared with each other cell of its group on the cases that both have. p: Wilcoxon's "
+            "signed-rank test over patients, two-sided, zeros after Pratt, adjusted by Holm over all pairs of cells "
+            "that compete, since the best was chosen by the same scores. r: matched-pairs rank-biserial correlation, "
+            "from −1 to 1, above 0 where the best has the higher scores."
+        )
+    yield (
+        "n used: cases with a defined score. n undefined: scored cases without one. n missed: cases in which nothing "
+        "of the lesion (or structure) was found, of those that have one, over all finished runs."
+    )
+    yield from unjudged_note(frames, groupings)
+
+
+def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
+    """What the intervals cover; empty where there are none."""
+    known = [frame for frame in frames.values() if frame["low"].notna().any()]
+    if not known:
+        return ""
+    scheme = "95 % intervals: bootstrap, patients drawn within folds with all their cases"
+    if {str(cover) for frame in known for cover in frame["covers"]} == {"patients and seeds"}:
+        return f"{scheme}, and seeds; they cover other patients and training anew."
+    return (
+        f"{scheme}. They cover other patients, not training anew: for that every cell needs two seeds or more "
+        "(--seeds 0,1,2)."
+    )
+
+
+def unjudged_note(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
+    """Where nothing is marked because nothing could be significant."""
+    for g in groupings:
+        compared = any(frame[f"{g.name}_difference"].notna().any() for frame in frames.values())
+        if compared and not any(frame[f"{g.name}_judged"].any() for frame in frames.values()):
+            yield (
+                f"Differences from the best of {g.best_of} are not marked: with so few patients and so many pairs none "
+                f"could be significant (at least {MIN_PATIENTS} patients, and 2 / 2^n at most {LEVEL:g} / pairs)."
+            )
+
+
+def standing_notes(
+    frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping], *, measures: Measures, where: str
+) -> Iterator[str]:
+    """What stands under the table itself: the marks, and n used, undefined and missed.
+
+    `where` names the table of statistics.
+    """
+    judged = [g for g in groupings if any(frame[f"{g.name}_judged"].any() for frame in frames.values())]
+    for g in judged:
+        yield f"{g.mark} not significantly different from the best of {g.best_of} (p > {LEVEL:g})."
+    if judged:
+        yield (
+            "Tested by Wilcoxon's signed-rank test over patients (Pratt), Holm over all pairs that compete. Numbers "
+            f"without such a sign are the best, or significantly worse than it. Intervals, p and effects: {where}."
+        )
+    yield from unjudged_note(frames, groupings)
+    yield from count_notes(frames, measures)
+
+
+def count_notes(frames: Mapping[str, pd.DataFrame], measures: Measures) -> Iterator[str]:
+    """n used, n undefined and n missed, over the cells that have scores."""
+    said: dict[str, list[str]] = {}
+    for key, frame in frames.items():
+        begun = frame[frame["n_used"].add(frame["n_undefined"]).gt(0)]
+        if begun.empty:
+            continue
+        counts = f"n used {spread(begun['n_used'])}, n undefined {spread(begun['n_undefined'])}"
+        counted = begun[begun["n_missed"].notna()]
+        if not counted.empty:
+            missed, whole = spread(counted["n_missed"]), spread(counted["n_with"])
+            counts += f", n missed {missed} of {whole}"
+        said.setdefault(counts, []).append(measures[key].name)
+    for counts, names in said.items():
+        yield (
+            f"{enumerated(names)}: {counts} (cases of a number; missed: nothing of the lesion found, over all runs)."
+        )
+
+
+def within_note(frame: pd.DataFrame, paper: pd.DataFrame, *, on: Sequence[str]) -> str:
+    """What the sign behind a difference to a published number means; empty where there is none.
+
+    `frame` has the `standings`, `paper` the published `value` of the same cells.
+    """
+    keys = list(on)
+    both = frame[[*keys, "low", "high"]].merge(paper[[*keys, "value"]], on=keys)
+    if not both["value"].between(both["low"], both["high"]).any():
+        return ""
+    return (
+        f"{WITHIN} behind a difference: the published number lies within the own number's 95 % interval; the published "
+        "one has an uncertainty of its own that nobody printed."
+    )

@@ -1,0 +1,172 @@
+"""The numbers of the page: coverage, boxes, thumbnails, curves; and the folder it is written to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from written_pages import DICE, HOSTILE_METHODS, thumbnail, without_ink, write_results
+from written_runs import V3, V4, manifest_of, methods_manifest
+
+from benchmark.results import manifests, write_manifest
+from benchmark.vocabulary import BenchError
+from reports.everything import newest_launches, write_everything, write_html
+from reports.page.cells import curves, thinned
+from reports.page.coverage import bar, coverage
+from reports.page.failures import wanted_thumbnails
+from reports.page.grids import case_boxes, shown_grid, summary
+from reports.page.model import cells_table, png_size
+from reports.page.write import prepare_folder
+
+NAN = float("nan")
+
+
+def planned(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["method", "run_id", "state", "failure"])
+    return frame.assign(fold=range(len(frame)), seed=0)
+
+
+def test_coverage_counts_cells_by_their_runs_and_every_training_once() -> None:
+    rows = planned(
+        ("CT", "a", "done", ""),
+        ("PET", "a", "done", ""),
+        ("v3", "b", "done", ""),
+        ("v3", "c", "failed", "memory"),
+        ("EF", "d", "trained", ""),
+        ("nnU-Net", "e", "failed", "unsupported"),
+    )
+    found = coverage(manifest_of((V3, 0, 0, "x")), rows, ["method"])
+    assert (found.n_cells, found.n_whole, found.n_partial) == (5, 2, 1)
+    assert found.states == {"done": 2, "pending": 1, "failed": 1, "unsupported": 1}
+    assert found.n_runs == 5
+    assert found.folds == (0, 1, 2, 3, 4, 5)
+
+
+def test_the_bar_of_states_has_their_shares() -> None:
+    assert [(part.start, part.length) for part in bar({"done": 3, "failed": 1})] == [(0, 750), (750, 250)]
+
+
+def test_a_curve_is_thinned_to_its_ends_and_what_lies_evenly_between() -> None:
+    assert list(thinned(5)) == [0, 1, 2, 3, 4]
+    assert list(thinned(101, most=5)) == [0, 25, 50, 75, 100]
+    assert len(thinned(100_000)) == 250
+
+
+def test_curves_have_all_columns_with_a_value_and_null_where_there_is_none() -> None:
+    history = pd.DataFrame(
+        {"step": [1, 2, 3], "epoch": 0.1, "seconds": 1.0, "seg": [0.1234567, 0.5, NAN], "val_dice": NAN}
+    )
+    assert curves(history) == {"steps": [1, 2, 3], "series": {"seg": [0.12346, 0.5, None]}}
+    assert curves(pd.DataFrame()) == {"steps": [], "series": {}}
+
+
+def test_all_thumbnails_are_wanted_where_there_is_room() -> None:
+    values = np.array([[1.0, NAN], [2.0, 3.0]])
+    assert wanted_thumbnails(values, higher_is_better=True, most=4) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_each_pair_has_its_largest_difference_before_any_has_its_second() -> None:
+    #                   case  0     1     2     3
+    values = np.array([[90.0, 50.0, 20.0, 10.0], [40.0, 60.0, 19.0, NAN]])
+    # Cell 0 is ahead by 50 in case 0 and by 1 in case 2, cell 1 by 10 in case 1.
+    wanted = wanted_thumbnails(values, higher_is_better=True, most=6)
+    assert wanted == [(0, 0), (1, 0), (1, 1), (0, 1), (0, 2), (1, 2)]
+    assert wanted_thumbnails(values, higher_is_better=True, most=4) == wanted[:4]
+    assert wanted_thumbnails(values, higher_is_better=False, most=3) == [(1, 0), (0, 0)]
+
+
+def test_a_shown_cell_has_the_number_of_the_table_and_the_box_of_its_cases(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results")
+    (manifest,) = manifests(results, "table2")
+    grid = shown_grid(results, manifest)
+    assert list(grid.cells["label"]) == [
+        "v3, L2 + shuffling, L = {5}",
+        "v4, θ = 0.2, L = {4, 5, 6}",
+        "v4, θ = 0.3, L = {4, 5, 6}",
+    ]
+    assert list(grid.measures) == ["dice", "fpv_ml", "fnv_ml"]
+    first, _, failed = summary(grid)["cells"]  # type: ignore[misc]
+    assert first["address"] == "table2:v3/shuffle/5"  # type: ignore[index]
+    assert first["values"]["dice"] == pytest.approx(100 * np.nanmean(DICE))  # type: ignore[index]
+    assert np.isnan(failed["values"]["dice"])  # type: ignore[index]
+    box, _, nothing = case_boxes(grid.scores["dice"])
+    # Of 25, 50 and 90: quartiles at 37.5 and 70.
+    assert box == pytest.approx([25, 37.5, 50, 70, 90, 3])
+    assert nothing is None
+    printed = cells_table(grid)
+    assert [span.text for cell in printed.rows[0].cells for span in cell] == [
+        *("shuffle", "5", "55.00", "2.50", "0.50", "1/1", "4", "3")
+    ]
+    assert printed.rows[0].cells[3][0].address == "table2:v3/shuffle/5#fpv_ml"
+
+
+def test_the_page_has_every_file_its_text_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    written = write_html(results, tmp_path / "html", source="both", thumbnail=thumbnail)
+    assert written.files[0] == tmp_path / "html" / "index.html"
+    assert all(path.is_file() for path in written.files)
+    present = {path for path in (tmp_path / "html").rglob("*") if path.is_file()}
+    assert present == set(written.files)
+    assert {path.name for path in present if "-thumbnails" in path.name} == {
+        "0-thumbnails.js",
+        "1-thumbnails.js",
+    }
+    text = written.files[0].read_text(encoding="utf-8")
+    assert not any(name in text for name in HOSTILE_METHODS)
+    assert [part.name for part in written.parts] == ["table2", "table3"]
+
+
+def test_a_page_replaces_an_earlier_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ink(monkeypatch)
+    results, out = write_results(tmp_path / "results"), tmp_path / "html"
+    launches = [launch for launch in newest_launches(results) if launch[0].grid == "table3"]
+    write_html(results, out, source="runs", launches=launches)
+    (out / "mine.txt").write_text("kept")
+    for stale in (out / "data" / "1", out / "files" / "table2"):
+        stale.mkdir()
+    write_html(results, out, source="runs", launches=launches)
+    assert sorted(path.name for path in (out / "data").iterdir()) == ["0"]
+    assert sorted(path.name for path in (out / "files").iterdir()) == ["table3"]
+    assert (out / "mine.txt").read_text() == "kept"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(BenchError, match=r"is not empty.*--out"):
+        prepare_folder(tmp_path / "other")
+    assert (tmp_path / "other" / "thesis.tex").exists()
+
+
+def test_all_reports_every_grid_and_says_why_one_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    write_manifest(results, methods_manifest("table4", ("nnUNet", 0, 0, "never")))
+    parts = write_everything(results, tmp_path / "out", source="runs")
+    assert [(part.name, part.report is not None) for part in parts] == [
+        ("table2", True),
+        ("table3", True),
+        ("table4", False),
+    ]
+    assert "None of the 1 runs of table4-k" in parts[2].line
+    assert (tmp_path / "out" / "table3" / "table3.html").is_file()
+    with pytest.raises(BenchError, match="There are no runs in"):
+        write_everything(tmp_path / "nothing", tmp_path / "out", source="runs")
+
+
+def test_the_size_of_a_picture_is_read_from_its_head(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("L", (400, 200)).save(tmp_path / "x.png")
+    assert png_size(tmp_path / "x.png") == (192, 96)
+    (tmp_path / "y.png").write_bytes(b"nothing of the kind")
+    assert png_size(tmp_path / "y.png") is None
+
+
+def test_unknown_factors_are_coverage_enough() -> None:
+    rows = planned(("a", "1", "pending", ""))
+    assert coverage(manifest_of((V4, 0, 0, "1")), rows, ["method"]).states == {"pending": 1}

@@ -1,0 +1,173 @@
+"""What of a table can be told from the best of its group: by hand, on planted scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.comparison.frames import TABLE3
+from reports.comparison.report import report as comparison_report
+from reports.measures import DICE, MISSED, Measure
+from reports.printing import latex_text
+from reports.statistics.paired import holm, pair_ps
+from reports.statistics.scores import CaseScores
+from reports.statistics.standing import Grouping, standings, structures
+from reports.statistics.tables import standing_notes
+from reports.table2.report import report as table2_report
+from reports.words import p_text
+from tests.written_runs import NAN, manifest_of, methods_manifest, write_readings
+
+N = 12
+ALL = (Grouping("all", (), "∼", "the table"),)
+
+
+def scores_of(*rows: list[float], measure: Measure = DICE, names: Sequence[str] = "ABCDE") -> CaseScores:
+    """A cell a row, a patient a case, one fold and one seed."""
+    values = np.array(rows)[:, :, None]
+    cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(values.shape[1])], "fold": 0})
+    cases["patient"] = cases["case_id"]
+    cells = pd.DataFrame({"method": list(names)[: len(rows)]})
+    return CaseScores(measure, cells, cases, (0,), values, np.ones(values.shape, dtype=bool))
+
+
+def planted() -> CaseScores:
+    """A is best; B differs from A by turns, C is worse by 1, 2, ..., 12 points."""
+    best = [60.0 + i for i in range(N)]
+    by_turns = [value + (-1) ** i * (i + 1) - 0.1 for i, value in enumerate(best)]
+    return scores_of(best, by_turns, [value - (i + 1) for i, value in enumerate(best)])
+
+
+def test_what_is_worse_in_every_patient_is_told_from_the_best_and_what_differs_by_turns_is_not() -> None:
+    frame = standings({"dice": planted()}, ALL, missed={})["dice"].set_index("method")
+    assert frame.loc["A", "all_best"]
+    # All twelve differences have one sign: the two extreme ones of 2^12 assignments of signs.
+    assert frame.loc["C", "all_p"] == pytest.approx(2 / 2**N)
+    # Three pairs: A and C, B and C (both by C's deficit), A and B.
+    assert frame.loc["C", "all_p_adjusted"] <= 3 * 2 / 2**N
+    assert frame.loc["C", "all_effect"] == pytest.approx(1.0)
+    assert frame.loc["C", "all_difference"] == pytest.approx(6.5)
+    assert list(frame["marks"]) == ["", "∼", ""]
+
+
+def test_holm_runs_over_all_pairs_of_all_measures_of_a_table() -> None:
+    scores = planted()
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = holm(np.concatenate([pair_ps(scores, pairs)] * 2))
+    both = standings({"a": scores, "b": scores}, ALL, missed={})["a"]
+    assert both["all_p_adjusted"][1] == pytest.approx(expected[0])
+    assert both["all_p_adjusted"][2] == pytest.approx(expected[1])
+
+
+@pytest.mark.parametrize(("n", "judged"), [(5, False), (7, False), (8, True)])
+def test_nothing_is_marked_where_no_difference_could_be_significant(n: int, judged: bool) -> None:
+    """Six pairs of eight patients: at best p = 6 x 2 / 2^8 = 0.047; of seven 0.094."""
+    rows = [[60.0 + i + 0.1 * cell * (-1) ** i for i in range(n)] for cell in range(3)]
+    frame = standings({"dice": scores_of(*rows, [10.0 + i for i in range(n)])}, ALL, missed={})["dice"]
+    assert frame["all_judged"].all() == judged
+    assert sum(frame["marks"] == "∼") == (2 if judged else 0)
+    assert not frame["all_untold"][3]
+
+
+def test_tables_of_equal_cells_seldom_tell_one_from_the_best() -> None:
+    """Eight equal cells, the best chosen by its value: about one table in twenty at most has a false finding."""
+    generator = np.random.default_rng(0)
+    tables, false = 120, 0
+    names = [f"m{i}" for i in range(8)]
+    for _ in range(tables):
+        values = generator.normal(60, 10, 30) + generator.normal(0, 3, (8, 30))
+        pairs = list(combinations(range(8), 2))
+        scores = scores_of(*values.tolist(), names=names)
+        adjusted = dict(zip(pairs, holm(pair_ps(scores, pairs)), strict=True))
+        best = int(scores.means().argmax())
+        false += any(adjusted[min(cell, best), max(cell, best)] <= 0.05 for cell in range(8) if cell != best)
+    # Three standard errors of a share of 0.05 in 120 are 0.06.
+    assert false / tables <= 0.11
+
+
+def test_of_volumes_the_lowest_is_the_best() -> None:
+    volumes = scores_of([3.0] * N, [1.0 + 0.01 * i for i in range(N)], measure=MISSED)
+    frame = standings({"fpv": volumes}, ALL, missed={})["fpv"]
+    assert list(frame["all_best"]) == [False, True]
+    assert frame["all_difference"][0] < 0
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_the_spread() -> None:
+    wide, narrow = standings({"dice": scores_of([0.0, 100.0] * 6, [49.0, 51.0] * 6)}, ALL, missed={})[
+        "dice"
+    ].to_dict("records")
+    for row in (wide, narrow):
+        assert row["low"] < row["value"] == 50.0 < row["high"]
+    # The standard error of a mean is in proportion to the standard deviation: fifty to one.
+    assert (wide["high"] - wide["low"]) / (narrow["high"] - narrow["low"]) == pytest.approx(50, rel=1e-6)
+
+
+def test_counts_are_of_cases_used_undefined_and_missed() -> None:
+    dice = scores_of([50.0, 0.0, NAN, 70.0])
+    missed = scores_of([0.0, 1.0, 0.0, 0.0], measure=MISSED)
+    frame = standings({"dice": dice}, ALL, missed={"dice": structures(missed, dice)})["dice"]
+    assert frame.loc[0, ["n_used", "n_undefined", "n_missed", "n_with"]].to_list() == [3, 1, 1, 3]
+
+
+def test_with_five_patients_nothing_is_marked_and_the_notes_say_why() -> None:
+    scores = scores_of([60.0, 61, 62, 63, 64], [10.0, 11, 12, 13, 14])
+    frames = standings({"dice": scores}, ALL, missed={})
+    assert frames["dice"]["marks"].eq("").all()
+    assert frames["dice"]["low"].isna().all()
+    notes = " ".join(standing_notes(frames, ALL, measures={"dice": DICE}, where="there"))
+    assert "are not marked: with so few patients" in notes
+    assert "n used 5, n undefined 0" in notes
+
+
+def test_small_p_are_not_printed_as_zero() -> None:
+    assert [p_text(p) for p in (0.0002, 0.04567, NAN)] == ["< 0.001", "0.046", "–"]
+
+
+def test_the_signs_can_be_set_by_latex() -> None:
+    assert latex_text("1.00 ∼≃ (≈)") == r"1.00 $\sim$$\simeq$ ($\approx$)"
+
+
+def test_a_table_of_methods_marks_what_is_not_told_from_the_best(tmp_path: Path) -> None:
+    dice = planted().values[:, :, 0] / 100
+    for name, values in zip("abc", dice, strict=True):
+        zeros = [0.0] * N
+        scores = {"dice": list(values), "fpv_ml": zeros, "fnv_ml": zeros, "missed": zeros}
+        write_readings(tmp_path, name, {"": scores})
+    manifest = methods_manifest("table3", ("PET", 0, 0, "a"), ("EF", 0, 0, "b"), ("CT", 0, 0, "c"))
+    comparison_report(TABLE3, tmp_path, manifest, source="both", out=tmp_path / "out", summary=[])
+    text = (tmp_path / "out" / "table3.md").read_text(encoding="utf-8")
+    assert "∼ not significantly different from the best of the measure" in text
+    own = next(line for line in text.splitlines() if line.startswith("| Dice"))
+    # CT, PET, EF in the paper's order: 59.00, 65.50, 65.40.
+    assert own.count("∼") == 1
+    statistics = (tmp_path / "out" / "table3_statistics.md").read_text(encoding="utf-8")
+    assert "bootstrap, patients drawn within folds" in statistics
+    cells = pd.read_csv(tmp_path / "out" / "table3_cells.csv")
+    pet = cells[(cells["method"] == "PET") & (cells["metric"] == "dice")].iloc[0]
+    assert pet["low"] < 65.5 < pet["high"]
+    assert ("≈" in text) == bool(cells["paper"].between(cells["low"], cells["high"]).any())
+
+
+def test_table_2_compares_within_its_boxes_and_versions(tmp_path: Path) -> None:
+    dice = planted().values[:, :, 0] / 100
+    levels = {"none": dice[2], "noise": dice[1], "shuffle": dice[0]}
+    cells = []
+    for level, values in levels.items():
+        write_readings(
+            tmp_path, level, {"": {"dice": list(values), "fpv_ml": [0.0] * N, "fnv_ml": [0.0] * N}}
+        )
+        factors = {"version": "v1", "self_supervision": level, "shared_layers": "5"}
+        cells.append((factors, 0, 0, level))
+    table2_report(tmp_path, manifest_of(*cells), source="runs", out=tmp_path / "out", summary=[])
+    text = (tmp_path / "out" / "table2.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = {line.split("|")[2].strip(): line for line in reversed(lines)}
+    assert "64.90 ∼≃" in rows["L2 + noise"]
+    assert "∼" not in rows["L2"]
+    assert "∼" not in rows["L2 + shuffling"]
+    frame = pd.read_csv(tmp_path / "out" / "table2_statistics_cells.csv")
+    assert frame["box_best"].sum() == frame["version_best"].sum() == 1
