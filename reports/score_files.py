@@ -78,9 +78,10 @@ def _read(results: Path, run_id: str) -> _File:
     folder = RunFolder(results, run_id)
     try:
         file = pq.ParquetFile(folder.scores_file, read_dictionary=IN_FILES)
-        if set(file.schema_arrow.names) != set(SCORE_COLUMNS):
+        columns = file.schema_arrow.names
+        if set(columns) != set(SCORE_COLUMNS):
             check_scores(file.read().to_pandas(), source=str(folder.scores_file))
-        alike = _constants(file.metadata)
+        alike = _constants(file.metadata, columns)
         wanted = [name for name in (*IN_FILES, *NUMBERS) if name not in alike]
         table = file.read(columns=wanted, use_threads=False)
         n = table.num_rows
@@ -104,7 +105,7 @@ def _read(results: Path, run_id: str) -> _File:
         ) from error
 
 
-def _constants(file: pq.FileMetaData) -> dict[str, Any]:
+def _constants(file: pq.FileMetaData, columns: Sequence[str]) -> dict[str, Any]:
     """Columns that the file's own statistics show to hold one value throughout; they need not be decoded.
 
     Most of the time of a small file goes into decoding, and most of its columns are of this kind.
@@ -113,12 +114,10 @@ def _constants(file: pq.FileMetaData) -> dict[str, Any]:
         return {}
     group = file.row_group(0)
     alike = {}
-    for number in range(group.num_columns):
-        column = group.column(number)
-        name = column.path_in_schema
+    for number, name in enumerate(columns):
         if name not in MOSTLY_CONSTANT:
             continue
-        known = column.statistics
+        known = group.column(number).statistics
         if known is not None and known.has_min_max and known.null_count == 0 and known.min == known.max:
             alike[name] = known.min
     return alike
@@ -128,9 +127,12 @@ def _dictionary(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:
     """The values of a column of names, and for every row which one it has."""
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
-    chunk = column.unify_dictionaries().combine_chunks()
-    if isinstance(chunk, pa.ChunkedArray):
-        chunk = chunk.chunk(0) if chunk.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    if column.num_chunks == 1:
+        chunk = column.chunk(0)
+    elif column.num_chunks:
+        chunk = pa.concat_arrays(column.unify_dictionaries().chunks)
+    else:
+        chunk = pa.array([], pa.dictionary(pa.int32(), pa.string()))
     values = tuple(chunk.dictionary.to_numpy(zero_copy_only=False).tolist())
     return values, chunk.indices.to_numpy(zero_copy_only=False)
 

@@ -12,7 +12,7 @@ import pytest
 
 from reports.comparison.frames import TABLE3
 from reports.comparison.report import report as comparison_report
-from reports.measures import DICE, MISSED, Measure
+from reports.measures import DICE, FPV, MISSED, Measure
 from reports.printing import latex_text
 from reports.statistics.paired import holm, pair_ps
 from reports.statistics.scores import CaseScores
@@ -71,6 +71,28 @@ def test_nothing_is_marked_where_no_difference_could_be_significant(n: int, judg
     assert frame["all_judged"].all() == judged
     assert sum(frame["marks"] == "∼") == (2 if judged else 0)
     assert not frame["all_untold"][3]
+
+
+def test_a_measure_with_too_few_patients_is_not_marked_beside_one_with_enough() -> None:
+    """Five of twelve patients have a Dice; the volumes of all twelve can be told apart."""
+    volumes = scores_of(*planted().values[:, :, 0].tolist(), measure=FPV)
+    few = planted()
+    few.values[:, 5:] = NAN
+    frames = standings({"dice": few, "fpv_ml": volumes}, ALL, missed={})
+    assert not frames["dice"]["all_judged"].any()
+    assert list(frames["dice"]["marks"]) == ["", "", ""]
+    assert frames["fpv_ml"]["all_judged"].all()
+    notes = list(standing_notes(frames, ALL, measures={"dice": DICE, "fpv_ml": FPV}, where="there"))
+    assert any("best of the table in Dice are not marked" in note for note in notes)
+
+
+def test_a_pair_with_too_few_patients_in_common_is_not_marked() -> None:
+    scores = planted()
+    scores.values[1, 4:] = NAN
+    frame = standings({"dice": scores}, ALL, missed={})["dice"]
+    assert frame["all_judged"].all()
+    assert np.isnan(frame["all_p"][1])
+    assert frame["marks"][1] == ""
 
 
 def test_tables_of_equal_cells_seldom_tell_one_from_the_best() -> None:

@@ -63,9 +63,17 @@ class Paired:
         return not np.isnan(self.p)
 
 
-def compare(scores: CaseScores, first: int, second: int, *, resampled: Resampled | None = None) -> Paired:
-    """Two cells against one another. `resampled` are the `resampled_means` of the same scores."""
-    return _compare(scores, first, second, resampled or resampled_means(scores))
+def compare(
+    scores: CaseScores,
+    first: int,
+    second: int,
+    *,
+    resampled: Resampled | None = None,
+    p: float | None = None,
+) -> Paired:
+    """Two cells against one another. `resampled` are the `resampled_means` of the same scores; `p` is that of
+    `pair_ps`, where it is known already."""
+    return _compare(scores, first, second, resampled or resampled_means(scores), p=p)
 
 
 def compare_all(
@@ -78,7 +86,9 @@ def compare_all(
     return [replace(one, p_adjusted=float(p)) for one, p in zip(compared, adjusted, strict=True)]
 
 
-def _compare(scores: CaseScores, first: int, second: int, resampled: Resampled) -> Paired:
+def _compare(
+    scores: CaseScores, first: int, second: int, resampled: Resampled, *, p: float | None = None
+) -> Paired:
     values = mean_of_defined(scores.values[[first, second]], axis=2)
     differences = values[0] - values[1]
     paired = ~np.isnan(differences)
@@ -89,7 +99,7 @@ def _compare(scores: CaseScores, first: int, second: int, resampled: Resampled) 
         second=second,
         difference=_over_folds(scores, differences),
         interval=_interval(scores, (first, second), paired, resampled=resampled),
-        p=signed_rank_p(by_patient),
+        p=signed_rank_p(by_patient) if p is None else p,
         p_adjusted=np.nan,
         effect=rank_biserial(by_patient),
         dz=cohens_dz(by_patient),

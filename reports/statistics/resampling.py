@@ -19,6 +19,7 @@ know about the bootstrap, The American Statistician 2015, Section 4.3). `tests/t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -56,11 +57,16 @@ def interval(
     undefined = np.isnan(values)
     if not len(values) or undefined.mean() > MAX_UNDEFINED:
         return Interval(np.nan, np.nan, level, covers)
-    tail = (1 - level) / 2
-    if np.isfinite(freedom):
-        tail = float(stats.norm.cdf(stats.t.ppf(tail, max(freedom, 1.0))))
+    tail = _tail(level, freedom)
     low, high = np.quantile(values[~undefined], [tail, 1 - tail])
     return Interval(float(low), float(high), level, covers)
+
+
+@cache
+def _tail(level: float, freedom: float) -> float:
+    """The share of resamples below an interval: that of a normal variable below Student's quantile."""
+    tail = (1 - level) / 2
+    return float(stats.norm.cdf(stats.t.ppf(tail, max(freedom, 1.0)))) if np.isfinite(freedom) else tail
 
 
 @dataclass(frozen=True, eq=False)

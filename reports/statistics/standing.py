@@ -53,7 +53,7 @@ def standings(
     found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
     `_best` (whether the cell is the one the others are compared with), `_difference`, `_low`, `_high` (best -
     cell), `_p`, `_p_adjusted` (Holm, over all pairs within the grouping's groups, in all measures together),
-    `_effect`, `_judged` (whether there are patients enough for any difference to be significant) and, where
+    `_effect`, `_judged` (whether the measure has patients enough for any difference to be significant) and, where
     they are, `_untold`. `missed` are the scores of the metric `missed` by measure, where there are any.
     """
     means = {key: resampled_means(one) for key, one in scores.items()}
@@ -62,11 +62,12 @@ def standings(
     }
     for grouping in groupings:
         pairs = {key: _pairs(frame, grouping) for key, frame in frames.items()}
-        adjusted, judged = _adjusted({key: pair_ps(scores[key], own) for key, own in pairs.items()}, means)
+        p = {key: pair_ps(scores[key], own) for key, own in pairs.items()}
+        adjusted, judged = _adjusted(p, means)
         for key, own in pairs.items():
-            by_pair = dict(zip(own, adjusted[key], strict=True))
+            tested = dict(zip(own, zip(p[key], adjusted[key], strict=True), strict=True))
             frames[key] = frames[key].join(
-                _against_best(scores[key], frames[key], grouping, means[key], by_pair, judged=judged)
+                _against_best(scores[key], frames[key], grouping, means[key], tested, judged=judged[key])
             )
     for frame in frames.values():
         frame["marks"] = _marks(frame, groupings)
@@ -133,16 +134,18 @@ def _pairs(frame: pd.DataFrame, grouping: Grouping) -> list[tuple[int, int]]:
 
 def _adjusted(
     p: Mapping[str, np.ndarray], means: Mapping[str, Resampled]
-) -> tuple[dict[str, np.ndarray], bool]:
-    """Holm's p of every measure, and whether any difference could be significant.
+) -> tuple[dict[str, np.ndarray], dict[str, bool]]:
+    """Holm's p of every measure, and whether any of its differences could be significant.
 
     Of n patients whose differences have one sign, p is 2 / 2^n; it must bear the correction for all pairs.
     """
     everything = np.concatenate([np.array([]), *p.values()])
     ends = np.cumsum([len(part) for part in p.values()])[:-1]
     n_tested = int((~np.isnan(everything)).sum())
-    n_patients = max((one.draws.n_patients for one in means.values()), default=0)
-    possible = n_patients >= MIN_PATIENTS and n_tested * 2.0 ** (1 - n_patients) <= LEVEL
+    n_patients = {key: one.draws.n_patients for key, one in means.items()}
+    possible = {
+        key: n >= MIN_PATIENTS and n_tested * 2.0 ** (1 - n) <= LEVEL for key, n in n_patients.items()
+    }
     return dict(zip(p, np.split(holm(everything), ends), strict=True)), possible
 
 
@@ -151,11 +154,11 @@ def _against_best(
     frame: pd.DataFrame,
     grouping: Grouping,
     resampled: Resampled,
-    adjusted: Mapping[tuple[int, int], float],
+    tested: Mapping[tuple[int, int], tuple[float, float]],
     *,
     judged: bool,
 ) -> pd.DataFrame:
-    """The best of every group against each of its rivals."""
+    """The best of every group against each of its rivals; `tested` has p and the adjusted p of every pair."""
     name, numbers = grouping.name, ["difference", "low", "high", "p", "p_adjusted", "effect"]
     columns = pd.DataFrame(np.nan, index=frame.index, columns=[f"{name}_{number}" for number in numbers])
     best = best_mask(frame, grouping.within, higher_is_better=scores.measure.higher_is_better).to_numpy()
@@ -164,14 +167,14 @@ def _against_best(
         leader = int(group[best[group].argmax()])
         leaders.add(leader)
         for rival in map(int, group[group != leader]):
-            pair = compare(scores, leader, rival, resampled=resampled)
-            p = adjusted[min(leader, rival), max(leader, rival)]
+            p, adjusted = tested[min(leader, rival), max(leader, rival)]
+            pair = compare(scores, leader, rival, resampled=resampled, p=p)
             bounds = (pair.interval.low, pair.interval.high)
-            columns.loc[rival] = [pair.difference, *bounds, pair.p, p, pair.effect]
+            columns.loc[rival] = [pair.difference, *bounds, p, adjusted, pair.effect]
     columns[f"{name}_best"] = [cell in leaders for cell in frame.index]
     columns[f"{name}_judged"] = judged
-    rivals, told = columns[f"{name}_difference"].notna(), columns[f"{name}_p_adjusted"].le(LEVEL)
-    columns[f"{name}_untold"] = rivals & ~told & judged
+    # A pair with too few patients in common has no p, and no mark.
+    columns[f"{name}_untold"] = columns[f"{name}_p_adjusted"].gt(LEVEL) & judged
     return columns
 
 

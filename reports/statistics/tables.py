@@ -49,7 +49,7 @@ def statistics_table(
         stub=stub,
         columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed", *against),
         rows=tuple(rows),
-        notes=tuple(statistics_notes(frames, groupings)),
+        notes=tuple(statistics_notes(frames, groupings, measures)),
         align="l" if measure else "",
     )
 
@@ -93,7 +93,9 @@ def _bounds(low: float, high: float) -> str:
     return "" if pd.isna(low) else f" [{signed(low, plus='')}, {signed(high, plus='')}]"
 
 
-def statistics_notes(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
+def statistics_notes(
+    frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping], measures: Measures
+) -> Iterator[str]:
     """What the columns are, which chance the intervals cover, and what a missing p means."""
     if note := covers_note(frames):
         yield note
@@ -108,7 +110,7 @@ def statistics_notes(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Gro
         "n used: cases with a defined score. n undefined: scored cases without one. n missed: cases in which nothing "
         "of the lesion (or structure) was found, of those that have one, over all finished runs."
     )
-    yield from unjudged_note(frames, groupings)
+    yield from unjudged_note(frames, groupings, measures)
 
 
 def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
@@ -125,14 +127,18 @@ def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
-def unjudged_note(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
+def unjudged_note(
+    frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping], measures: Measures
+) -> Iterator[str]:
     """Where nothing is marked because nothing could be significant."""
     for g in groupings:
-        compared = any(frame[f"{g.name}_difference"].notna().any() for frame in frames.values())
-        if compared and not any(frame[f"{g.name}_judged"].any() for frame in frames.values()):
+        compared = [key for key, frame in frames.items() if frame[f"{g.name}_difference"].notna().any()]
+        silent = [key for key in compared if not frames[key][f"{g.name}_judged"].any()]
+        if silent:
+            of = "" if silent == compared else f" in {enumerated([measures[key].name for key in silent])}"
             yield (
-                f"Differences from the best of {g.best_of} are not marked: with so few patients and so many pairs none "
-                f"could be significant (at least {MIN_PATIENTS} patients, and 2 / 2^n at most {LEVEL:g} / pairs)."
+                f"Differences from the best of {g.best_of}{of} are not marked: with so few patients and so many pairs "
+                f"none could be significant (at least {MIN_PATIENTS} patients, and 2 / 2^n at most {LEVEL:g} / pairs)."
             )
 
 
@@ -151,7 +157,7 @@ def standing_notes(
             "Tested by Wilcoxon's signed-rank test over patients (Pratt), Holm over all pairs that compete. Numbers "
             f"without such a sign are the best, or significantly worse than it. Intervals, p and effects: {where}."
         )
-    yield from unjudged_note(frames, groupings)
+    yield from unjudged_note(frames, groupings, measures)
     yield from count_notes(frames, measures)
 
 

@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def measure(setting: Setting) -> Iterator[Comparison]:
         ),
         remarks=(
             f"of that: {parts}",
+            f"processor time {whole[-1]['processor']:.1f} s, imports included",
             f"memory for {PEER_RUNS} runs: ours {ours[-1]['gib']:.2f} GiB, peer {peers[-1]['gib']:.2f} GiB",
         ),
     )
@@ -156,7 +158,8 @@ def main() -> None:
     took, sums = seconds(ways[way])
     # Linux counts in KiB.
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": took, "gib": gib, "sum": sums, "parts": parts}))
+    spent = time.process_time()
+    print(json.dumps({"seconds": took, "processor": spent, "gib": gib, "sum": sums, "parts": parts}))
 
 
 if __name__ == "__main__":
