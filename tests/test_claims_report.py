@@ -53,7 +53,8 @@ def test_the_published_report_has_every_file_and_is_the_same_each_time(tmp_path:
         "As printed: 61 claims, 32 supported, 11 contradicted, 1 undecided, 17 untestable."
     )
     assert "(v1/noise/4 > v1/none/4: 62.83 against 62.88)" in report.summary[1]
-    assert len(report.files) == 5 + 61
+    assert [path.name for path in report.files if path.suffix == ".html"] == ["claims.html"]
+    assert len(report.files) == 6 + 61
     claims_report(None, FILES, source="paper", out=tmp_path / "two")
     for path in report.files:
         again = tmp_path / "two" / path.relative_to(tmp_path / "one")
