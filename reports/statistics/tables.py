@@ -120,7 +120,10 @@ def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
         return ""
     scheme = "95 % intervals: bootstrap, patients drawn within folds with all their cases"
     if {str(cover) for frame in known for cover in frame["covers"]} == {"patients and seeds"}:
-        return f"{scheme}, and seeds; they cover other patients and training anew."
+        return (
+            f"{scheme}, and seeds; they cover other patients and training anew, with fewer than five seeds not fully "
+            "(80 % instead of 95 % with two, where training noise is large)."
+        )
     return (
         f"{scheme}. They cover other patients, not training anew: for that every cell needs two seeds or more "
         "(--seeds 0,1,2)."
