@@ -192,13 +192,13 @@ def batch_of(spec: DatasetSpec, n: int, patch_size: Size3, *, step: int = 0) -> 
     return Batch(image, label, has_lesion, spec.modalities, ids, step, generator)
 
 
-def train_on_one_batch(setting: Setting, precision: Precision) -> Training:
+def train_on_one_batch(setting: Setting, precision: Precision, *, rounds: int = ROUNDS) -> Training:
     """Adam on losses that each begin at 1: the paper's weights would hide a small loss behind a large one."""
     method = setting.build()
     optimiser = torch.optim.Adam(method.parameters(), lr=LEARNING_RATE)
     weights: dict[str, float] = {}
     rows, totals, reached = [], [], set()
-    for batch in setting.steps(ROUND * ROUNDS):
+    for batch in setting.steps(ROUND * rounds):
         optimiser.zero_grad()
         with autocast(CPU, precision):
             losses = method.losses(batch)

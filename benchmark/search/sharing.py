@@ -64,7 +64,8 @@ class Launcher:
     def is_lost(self, trial: FrozenTrial) -> bool:
         """Whether a running trial on another machine has given no sign of life for long."""
         attributes = trial.user_attrs
-        elsewhere = attributes.get(FOLDER, self.folder) != self.folder
+        # Attributes are written one after the other: a trial may have a folder and no sign of life yet.
+        elsewhere = attributes.get(FOLDER, self.folder) != self.folder and BEAT in attributes
         return elsewhere and time.time() - float(attributes[BEAT]) > STALE_SECONDS
 
     def _lives(self, name: str) -> bool:
