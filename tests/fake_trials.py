@@ -26,7 +26,7 @@ from benchmark.vocabulary import Preparation
 
 STEPS = 8
 BEST = 0.3
-PATIENTS = ("a", "b", "c", "d", "e", "f")
+PATIENTS = ("a", "b", "c", "d", "e")
 SEARCH = {
     "name": "small",
     "dataset": "autopet",

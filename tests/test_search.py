@@ -132,8 +132,9 @@ def test_the_paper_s_values_are_tried_beside_the_best_ones_and_compared_on_the_s
     report = next((bench.results / "reports").iterdir())
     row = pd.read_csv(report / "comparison_cells.csv").iloc[0]
     assert row["difference"] == pytest.approx(best.value - reference.value)
-    assert row["low"] < row["difference"] < row["high"]
-    assert (row["n_patients"], row["n_cases"], row["n_better"]) == (6, 6, 6)
+    # Of five patients there is no interval; `test_search_report.py` has more.
+    assert pd.isna(row["low"])
+    assert (row["n_patients"], row["n_cases"], row["n_better"]) == (5, 5, 5)
 
 
 def test_the_best_trial_is_a_grid_that_only_has_to_be_scored(bench: Bench) -> None:
