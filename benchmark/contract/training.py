@@ -187,7 +187,8 @@ def learns(setting: Setting) -> list[str]:
 def learns_in_bfloat16(setting: Setting) -> list[str]:
     how = "under bfloat16 autocast"
     found = _has_fallen(train_on_one_batch(setting, "bfloat16"), how)
-    # How bfloat16 is rounded differs from processor to processor: a slow start is not yet a fault.
+    # SF-Net (native, brain MRI) falls by less than 5 % in 12 steps on an Intel Xeon; why is not known. To be
+    # taken out once it is: a second, longer training makes this check milder for every method.
     if found and not _has_fallen(train_on_one_batch(setting, "bfloat16", rounds=3 * ROUNDS), how):
         return []
     return found
