@@ -7,12 +7,14 @@ Names stay dictionaries (pandas' categories) and rows that are not asked for are
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,8 @@ import pyarrow.parquet as pq
 
 from benchmark.results import SCORE_COLUMNS, RunFolder, check_scores
 from benchmark.vocabulary import BenchError
+
+_T = TypeVar("_T")
 
 TEST_SPLIT = "test"
 NAMES = ["run_id", "reading", "case_id", "patient", "region", "metric", "checkpoint", "grid"]
@@ -32,6 +36,16 @@ IN_FILES = [*(name for name in NAMES if name != "run_id"), "split"]
 MOSTLY_CONSTANT = {"reading", "region", "checkpoint", "grid", "split", "fold", "seed"}
 BATCH = 256
 """Files that are in memory at a time."""
+WORTH_A_PROCESS = 1000
+"""Files; a process takes a second to start."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Scores by column; of names the values, and for every row which one it has."""
+
+    names: dict[str, tuple[tuple[str, ...], np.ndarray]]
+    numbers: dict[str, np.ndarray]
 
 
 def read_scores(
@@ -39,45 +53,51 @@ def read_scores(
 ) -> pd.DataFrame:
     """The columns SCORES of the test part of these runs, with these readings; names are categories.
 
-    `readings` says for every run which ones; `metrics`: only these, or all. Raises `BenchError` where a run's file
-    cannot be read, is not what this suite writes, or lacks a reading.
+    `readings` says for every run which ones; `metrics`: only these, or all. Thousands of runs are read by several
+    processes. Raises `BenchError` where a run's file cannot be read, is not what this suite writes, or lacks a reading.
     """
-    run_ids = list(readings)
-    seen: dict[str, dict[str, int]] = {name: {} for name in IN_FILES}
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in SCORES}
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(run_ids), BATCH):
-            batch = run_ids[start : start + BATCH]
-            files = list(pool.map(partial(_read, results), batch))
-            numbers = np.repeat(np.arange(start, start + len(batch)), [file.n_rows for file in files])
-            rows = {"run_id": numbers, **_together(files, seen)}
-            _take(rows, readings, run_ids, seen, metrics=metrics, results=results, into=columns)
-    categories = {name: list(seen[name]) for name in IN_FILES} | {"run_id": run_ids}
+    batches = [dict(batch) for batch in _batched(readings.items(), BATCH)]
+    read = partial(_read, results, metrics=metrics)
+    n_processes = min(os.cpu_count() or 1, len(readings) // WORTH_A_PROCESS)
+    if n_processes > 1:
+        with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
+            parts = list(pool.map(read, batches))
+    else:
+        parts = list(map(read, batches))
+    rows = _together(parts)
     frame: dict[str, Any] = {}
     for name in SCORES:
-        # One column after the other, so that none is in memory twice but the one.
-        parts = columns.pop(name)
         if name in NAMES:
-            codes = np.concatenate([np.empty(0, dtype=np.int32), *parts], dtype=np.int32, casting="same_kind")
-            frame[name] = pd.Categorical.from_codes(codes, pd.Index(categories[name], dtype=str))
+            values, codes = rows.names[name]
+            frame[name] = pd.Categorical.from_codes(codes, pd.Index(values, dtype=str))
         else:
-            frame[name] = np.concatenate([np.empty(0, dtype=float if name == "value" else np.int64), *parts])
+            frame[name] = rows.numbers[name]
     return pd.DataFrame(frame, copy=False)
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file's columns; of names the values, and for every row which one it has."""
-
-    n_rows: int
-    names: dict[str, tuple[tuple[str, ...], np.ndarray]]
-    numbers: dict[str, np.ndarray]
+def _batched(items: Iterable[_T], n: int) -> Iterator[list[_T]]:
+    """`itertools.batched` of Python 3.12."""
+    left = iter(items)
+    while batch := list(islice(left, n)):
+        yield batch
 
 
-def _read(results: Path, run_id: str) -> _File:
-    folder = RunFolder(results, run_id)
+def _read(
+    results: Path, readings: Mapping[str, Collection[str]], *, metrics: Collection[str] | None
+) -> _Rows:
+    """The rows of these runs that are asked for."""
+    rows = _together([_decoded(RunFolder(results, run_id)) for run_id in readings])
+    return _asked_for(rows, readings, metrics=metrics, results=results)
+
+
+def _decoded(folder: RunFolder) -> _Rows:
+    """All rows of a run, of whatever split."""
     try:
-        file = pq.ParquetFile(folder.scores_file, read_dictionary=IN_FILES)
+        # From memory: a small file that Arrow itself reads from disk takes twice the time.
+        content = pa.BufferReader(folder.scores_file.read_bytes())
+        file = pq.ParquetFile(
+            content, read_dictionary=[name for name in IN_FILES if name not in MOSTLY_CONSTANT]
+        )
         columns = file.schema_arrow.names
         if set(columns) != set(SCORE_COLUMNS):
             check_scores(file.read().to_pandas(), source=str(folder.scores_file))
@@ -86,9 +106,7 @@ def _read(results: Path, run_id: str) -> _File:
         table = file.read(columns=wanted, use_threads=False)
         n = table.num_rows
         names = {
-            name: ((str(alike[name]),), np.zeros(n, dtype=np.int32))
-            if name in alike
-            else _dictionary(table.column(name))
+            name: _constant(str(alike[name]), n) if name in alike else _dictionary(table.column(name))
             for name in IN_FILES
         }
         numbers = {
@@ -97,10 +115,10 @@ def _read(results: Path, run_id: str) -> _File:
             else table.column(name).to_numpy().astype(SCORE_COLUMNS[name])
             for name in NUMBERS
         }
-        return _File(n, names, numbers)
+        return _Rows({"run_id": _constant(folder.run_id, n), **names}, numbers)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BenchError(
-            f"Run {run_id} is done, but {folder.scores_file} cannot be read ({error}). "
+            f"Run {folder.run_id} is done, but {folder.scores_file} cannot be read ({error}). "
             f"Remove {folder.path} and start the grid again."
         ) from error
 
@@ -123,6 +141,10 @@ def _constants(file: pq.FileMetaData, columns: Sequence[str]) -> dict[str, Any]:
     return alike
 
 
+def _constant(value: str, n: int) -> tuple[tuple[str, ...], np.ndarray]:
+    return (value,), np.zeros(n, dtype=np.int32)
+
+
 def _dictionary(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:
     """The values of a column of names, and for every row which one it has."""
     if not pa.types.is_dictionary(column.type):
@@ -137,52 +159,59 @@ def _dictionary(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:
     return values, chunk.indices.to_numpy(zero_copy_only=False)
 
 
-def _together(files: Sequence[_File], seen: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-    """The columns of the files one after the other, names by their numbers in `seen`, which grows."""
-    columns: dict[str, np.ndarray] = {}
-    for name in IN_FILES:
-        known = seen[name]
+def _together(parts: Sequence[_Rows]) -> _Rows:
+    """The rows of the parts one after the other; names in the order in which they are met."""
+    names = {}
+    for name in ("run_id", *IN_FILES):
+        known: dict[str, int] = {}
         # Runs of one fold have the same cases: their values are looked up once.
         numbered: dict[tuple[str, ...], np.ndarray] = {}
-        parts = []
-        for file in files:
-            values, codes = file.names[name]
+        codes = [np.empty(0, dtype=np.int32)]
+        for part in parts:
+            values, own = part.names[name]
             numbers = numbered.get(values)
             if numbers is None:
                 numbers = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
                 numbered[values] = numbers
-            parts.append(numbers[codes])
-        columns[name] = np.concatenate(parts)
-    return columns | {name: np.concatenate([file.numbers[name] for file in files]) for name in NUMBERS}
+            codes.append(numbers[own])
+        names[name] = (tuple(known), np.concatenate(codes))
+    return _Rows(
+        names,
+        {
+            name: np.concatenate([np.empty(0, SCORE_COLUMNS[name]), *(part.numbers[name] for part in parts)])
+            for name in NUMBERS
+        },
+    )
 
 
-def _take(
-    rows: dict[str, np.ndarray],
+def _asked_for(
+    rows: _Rows,
     readings: Mapping[str, Collection[str]],
-    run_ids: Sequence[str],
-    seen: dict[str, dict[str, int]],
     *,
     metrics: Collection[str] | None,
     results: Path,
-    into: dict[str, list[np.ndarray]],
-) -> None:
-    """Append the rows that are asked for to the columns `into`."""
-    kept = rows["split"] == seen["split"].get(TEST_SPLIT, -1)
-    names = list(seen["reading"])
-    pairs = rows["run_id"] * len(names) + rows["reading"]
-    scored: dict[int, list[int]] = {}
+) -> _Rows:
+    """The rows of the test split, of these readings and metrics."""
+    kept = _among(rows.names["split"], [TEST_SPLIT])
+    (runs, run_of), (ways, way_of) = rows.names["run_id"], rows.names["reading"]
+    pairs = run_of.astype(np.int64) * len(ways) + way_of
+    scored: dict[str, list[str]] = {}
     for pair in pd.unique(pairs[kept]):
-        scored.setdefault(int(pair) // len(names), []).append(int(pair) % len(names))
-    wanted = np.zeros(len(run_ids) * len(names), dtype=bool)
-    for run, there in scored.items():
-        run_id = run_ids[run]
-        require_readings(RunFolder(results, run_id), [names[one] for one in there], readings[run_id])
-        wanted[[run * len(names) + one for one in there if names[one] in readings[run_id]]] = True
-    kept &= wanted[pairs]
+        scored.setdefault(runs[pair // len(ways)], []).append(ways[pair % len(ways)])
+    for run_id, there in scored.items():
+        require_readings(RunFolder(results, run_id), there, readings[run_id])
+    wanted = [way in readings[run_id] for run_id in runs for way in ways]
+    kept &= np.array(wanted, dtype=bool)[pairs]
     if metrics is not None:
-        kept &= np.array([name in metrics for name in seen["metric"]], dtype=bool)[rows["metric"]]
-    for name in SCORES:
-        into[name].append(rows[name][kept])
+        kept &= _among(rows.names["metric"], metrics)
+    names = {name: (values, codes[kept]) for name, (values, codes) in rows.names.items()}
+    return _Rows(names, {name: column[kept] for name, column in rows.numbers.items()})
+
+
+def _among(column: tuple[tuple[str, ...], np.ndarray], wanted: Collection[str]) -> np.ndarray:
+    """[row]: whether it has one of these names."""
+    values, codes = column
+    return np.array([value in wanted for value in values], dtype=bool)[codes]
 
 
 def require_readings(folder: RunFolder, known: Collection[str], wanted: Collection[str]) -> None:

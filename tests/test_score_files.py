@@ -56,6 +56,18 @@ def test_the_frame_has_the_rows_of_a_plain_loop(mixed: Path, monkeypatch: pytest
     }
 
 
+def test_several_processes_read_the_same(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = {"c": [""], "b": ["pet", "ct"], "a": [""]}
+    alone = read_scores(mixed, readings, metrics=["dice", "missed"])
+    monkeypatch.setattr(score_files, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(score_files, "BATCH", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    pd.testing.assert_frame_equal(read_scores(mixed, readings, metrics=["dice", "missed"]), alone)
+    RunFolder(mixed, "a").scores_file.write_bytes(b"")
+    with pytest.raises(BenchError, match=r"Run a is done, but .*scores.parquet cannot be read"):
+        read_scores(mixed, readings)
+
+
 def test_files_without_statistics_and_with_several_row_groups_are_read_alike(mixed: Path) -> None:
     readings = {"a": [""], "b": ["ct"], "c": [""]}
     before = read_scores(mixed, readings)
