@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from benchmark.search import sharing
-from benchmark.search.attributes import AGAIN, BEAT, GIVEN_BACK, LAUNCHER
+from benchmark.search.attributes import AGAIN, BEAT, FOLDER, GIVEN_BACK, LAUNCHER
 from benchmark.search.samplers import sampler_of, startup_note
 from benchmark.search.sharing import Launcher
 from benchmark.search.trials import Trials, counts
@@ -107,6 +107,22 @@ def test_a_trial_on_another_machine_is_left_alone_until_it_is_silent_and_then_re
         assert trials.all()[0] == before
         assert before.state == optuna.trial.TrialState.FAIL
     assert sharing.STALE_SECONDS > 5 * 60
+
+
+def test_a_trial_that_another_machine_is_just_taking_is_not_lost(tmp_path: Path) -> None:
+    """Its attributes are written one by one; the sign of life is not the first."""
+    for side in ("here", "there"):
+        (tmp_path / side).mkdir()
+    journal = tmp_path / "s.journal"
+    with Launcher(tmp_path / "there") as there, Launcher(tmp_path / "here") as here:
+        far = opened(there, tmp_path / "there", journal).study.ask()
+        far.set_user_attr(FOLDER, there.folder)
+        near = opened(here, tmp_path / "here", journal)
+        (half,) = near.all()
+        assert not here.is_lost(half)
+        far.set_user_attr(BEAT, 0.0)
+        (silent,) = near.all()
+        assert here.is_lost(silent)
 
 
 def test_a_machine_that_dies_while_it_gives_a_trial_back_does_not_double_it(

@@ -9,7 +9,9 @@ import optuna
 import pytest
 import yaml
 
-from benchmark.cli.preparing import notes_on
+from benchmark.cli.planning import Need
+from benchmark.cli.preparing import notes_on, unpruned_notes
+from benchmark.execution.worker import inspect_runs
 from benchmark.vocabulary import BenchError
 from studies.grid import load_profile, load_study
 from studies.launch import plan
@@ -143,6 +145,25 @@ def test_what_every_trial_has_and_what_a_sampler_cannot_learn() -> None:
     assert "draws theta at random" in str(notes_on("gp", 20, trainings("theta")))
     assert notes_on("gp", 20, fixed) == []
     assert notes_on("tpe", 20, trainings("theta")) == []
+
+
+def test_a_method_that_trains_itself_is_said_to_be_never_pruned(tmp_path: Path) -> None:
+    rate = {"path": "training.learning_rate", "low": 0.001, "high": 0.1}
+    file = written(
+        tmp_path, dataset="autopet", set={"method": "nnunet", "loss_weights": {}}, space={"rate": rate}
+    )
+
+    def needs(search: Search) -> list[Need]:
+        probes = Trainings(search, Place(load_profile("demo"), "autopet")).probes()
+        answers = inspect_runs([(probe.config.model_dump(mode="json"), None) for probe in probes])
+        assert not any(answer.fault for answer in answers)
+        return [Need(p, a.preparation, a.trains_itself) for p, a in zip(probes, answers, strict=True)]
+
+    assert unpruned_notes("median", needs(load_search(file))) == [
+        "nnunet trains by itself and is validated when it has ended: its trials are never pruned."
+    ]
+    assert unpruned_notes("none", needs(load_search(file))) == []
+    assert unpruned_notes("median", needs(load_search("theta").only(["shared_layers=5"]))) == []
 
 
 def test_only_leaves_choices_out() -> None:

@@ -46,10 +46,14 @@ class How:
 
 @dataclass(frozen=True)
 class Need:
-    """A planned run, and how its method wants the data; None where it cannot serve the data set."""
+    """A planned run, and how its method wants the data; None where it cannot serve the data set.
+
+    `trains_itself`: outside this suite's training loop.
+    """
 
     run: PlannedRun
     preparation: Preparation | None
+    trains_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def inspect(
         if readings and run.reading not in readings:
             named = ", ".join(filter(None, readings)) or "none to choose from"
             faults.append(f"{run.config.method} has no reading {run.reading!r}; its readings: {named}.")
-        needs.append(Need(run, inspected[key].preparation))
+        needs.append(Need(run, inspected[key].preparation, inspected[key].trains_itself))
     if faults:
         more = f" ({len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         raise BenchError(f"{study.source}: {faults[0]}{more}")

@@ -92,6 +92,16 @@ def notes_on(sampler: str, trials: int, trainings: Trainings) -> list[str]:
     return [note for note in (startup_note(sampler, trials), at_random) if note]
 
 
+def unpruned_notes(pruner: str, needs: Sequence[Need]) -> list[str]:
+    """Which methods of a search this pruner cannot stop."""
+    methods = sorted({need.run.config.method for need in needs if need.trains_itself})
+    return [
+        f"{method} trains by itself and is validated when it has ended: its trials are never pruned."
+        for method in methods
+        if pruner != "none"
+    ]
+
+
 def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
     """`--dry-run`: the space, and a run of it."""
     search = checked.trainings.search

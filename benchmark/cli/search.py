@@ -144,7 +144,8 @@ def search(
         contextlib.ExitStack() as around,
     ):
         prepared = preparing.check(pool, asked, size, roots, fold=fold, devices=devices, jobs=jobs)
-        for note in [] if as_json else preparing.notes_on(sampler.value, trials, prepared.trainings):
+        notes = preparing.notes_on(sampler.value, trials, prepared.trainings)
+        for note in [] if as_json else [*notes, *preparing.unpruned_notes(chosen_pruner, prepared.needs)]:
             screen.print(note, soft_wrap=True)
         if dry_run:
             preparing.print_plan(screen, prepared, as_json=as_json)

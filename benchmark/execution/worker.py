@@ -31,6 +31,7 @@ class Inspected:
     fault: str | None = None
     preparation: Preparation | None = None
     readings: tuple[str, ...] | None = None
+    trains_itself: bool = False
 
 
 def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[Inspected]:
@@ -38,6 +39,7 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
     one already."""
     from benchmark.config import run_config
     from benchmark.data.prepare import check_preparation
+    from benchmark.protocols import ExternalMethod
     from benchmark.registry import dataset
     from benchmark.run import planned_method
 
@@ -49,7 +51,8 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
             method = planned_method(config, spec)
             wanted = method.preparation(spec.preparation_at(config.spacing_mm))
             check_preparation(wanted, spec)
-            inspected.append(Inspected(preparation=wanted, readings=tuple(method.readings)))
+            own = isinstance(method, ExternalMethod)
+            inspected.append(Inspected(None, wanted, tuple(method.readings), own))
         except UnsupportedDatasetError:
             inspected.append(Inspected())
         except BenchError as error:
