@@ -6,6 +6,7 @@ the entry point group `mirror_bench.methods`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -123,7 +124,13 @@ def _files() -> dict[str, Path]:
     return {Path(text).stem: Path(text) for text in named}
 
 
-def _offered() -> dict[str, importlib.metadata.EntryPoint]:
+def _offered() -> Mapping[str, importlib.metadata.EntryPoint]:
+    return _offered_on(tuple(sys.path))
+
+
+@functools.cache
+def _offered_on(_: tuple[str, ...]) -> Mapping[str, importlib.metadata.EntryPoint]:
+    # All installed packages are read for it, which takes as long as to build a small network.
     return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 

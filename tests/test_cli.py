@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fake_runs
@@ -294,16 +294,21 @@ def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_run
     assert "mirror_unet" in faults[2]
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool() as pool:
+        yield pool
+
+
 @pytest.mark.parametrize("grid", available(STUDIES))
 @pytest.mark.parametrize("profile", available(PROFILES))
-def test_every_study_can_be_planned_with_every_profile(grid: str, profile: str) -> None:
+def test_every_study_can_be_planned_with_every_profile(pool: Pool, grid: str, profile: str) -> None:
     """Losses, arguments, optimisers and readings fit the methods; what a profile says reaches them."""
     study = load_study(grid)
     roots = {study.dataset: None}
-    with Pool() as pool:
-        study = planning.study_on(pool, study, [], roots)
-        runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
-        assert len(planning.inspect(pool, runs, study, roots)) == len(study.cells())
+    study = planning.study_on(pool, study, [], roots)
+    runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
+    assert len(planning.inspect(pool, runs, study, roots)) == len(study.cells())
 
 
 def test_the_settings_of_blackbean_are_those_of_the_reference_code() -> None:
