@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from reports.printing import Cell, PrintedTable
 
 TEMPLATES = Path(__file__).parent / "templates"
-_NUMBER = re.compile(r"[−-]?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"<?\s*([+−-]?)((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,15 @@ def html_rows(table: PrintedTable) -> list[HtmlRow]:
     return rows
 
 
-def order_key(cell: Cell) -> str:
-    """What a cell is sorted by: its first number, or all of its text where there is none."""
+def order_key(cell: Cell, align: str = "r") -> str:
+    """What a cell is sorted by: in a column of numbers, which is aligned right, the number it begins with, empty where
+    it begins with none; in any other column that number or, where there is none, all of its text."""
     text = "".join(span.text for span in cell).strip()
     found = _NUMBER.match(text)
     if found:
-        return found.group().replace("−", "-")
-    return "" if text.startswith("–") else text
+        sign, size = found.groups()
+        return f"{'-' if sign and sign in '−-' else ''}{size.replace(',', '')}"
+    return "" if align == "r" or text.startswith("–") else text
 
 
 def number_link(address: str) -> str:

@@ -73,11 +73,21 @@ def test_a_group_stands_in_each_of_its_rows_and_a_new_one_begins() -> None:
         (["–"], ""),
         (["–", " / ", "64.00"], ""),
         (["2 of 7"], "2"),
-        (["supported"], "supported"),
+        (["< 0.001"], "0.001"),
+        (["+38.00 [15.80, 54.92]"], "38.00"),
+        (["−28.01 points"], "-28.01"),
+        (["4,809,781"], "4809781"),
+        (["3e-05"], "3e-05"),
+        (["best"], ""),
     ],
 )
 def test_a_cell_is_sorted_by_its_first_number(texts: list[str], key: str) -> None:
     assert order_key(tuple(map(Span, texts))) == key
+
+
+def test_a_cell_of_a_column_of_words_is_sorted_by_them() -> None:
+    assert order_key((Span("supported"),), "l") == "supported"
+    assert order_key((Span("–"),), "p") == ""
 
 
 def test_a_link_to_a_number_has_no_sign_that_means_something_in_an_address() -> None:
