@@ -33,9 +33,9 @@ def test_undefined_numbers_are_null() -> None:
 
 
 def test_scores_are_packed_with_undefined_and_not_scored_apart() -> None:
-    text = packed(np.array([91.25, NAN, NAN]), np.array([True, True, False]))
-    first, second, third = np.frombuffer(base64.b64decode(text), "<f4")
-    assert first == 91.25
+    text = packed(np.array([0.045, NAN, NAN]), np.array([True, True, False]))
+    first, second, third = np.frombuffer(base64.b64decode(text), "<f8")
+    assert first == 0.045
     assert np.isnan(second)
     assert third == np.inf
 

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from reports.page.checking import Checked
 from reports.page.grids import ShownGrid
 from reports.page.text import packed
+from reports.provenance.evidence import FileEvidence
 from reports.provenance.trace import RunTrace, Trace
 
 MOST_POINTS = 250
@@ -49,9 +51,15 @@ def scores_content(grid: ShownGrid, cell: int) -> dict[str, list[str]]:
 
 
 def run_content(
-    run: RunTrace, parameters: int | None, history: pd.DataFrame, *, pictures: Sequence[Picture] = ()
+    run: RunTrace,
+    parameters: int | None,
+    history: pd.DataFrame,
+    *,
+    checked: Checked,
+    dataset: str,
+    pictures: Sequence[Picture] = (),
 ) -> dict[str, object]:
-    """A run of a cell with what its folder says of it."""
+    """A run of a cell with what its folder says of it; `checked`: its cell's files, `dataset`: the name of its data."""
     return {
         "run": run.run_id,
         "reading": run.reading,
@@ -60,15 +68,15 @@ def run_content(
         "state": run.state,
         "failure": run.failure,
         "error": run.error,
-        "facts": run_facts(run, parameters),
+        "facts": run_facts(run, parameters, checked=checked, dataset=dataset),
         "config": yaml.safe_dump(dict(run.config), sort_keys=False) if run.config else "",
         "curves": curves(history),
         "pictures": [{"file": picture.file, "what": picture.what} for picture in pictures],
     }
 
 
-def run_facts(run: RunTrace, parameters: int | None) -> dict[str, str]:
-    """How a run was made, in words; what was not written down is left out."""
+def run_facts(run: RunTrace, parameters: int | None, *, checked: Checked, dataset: str) -> dict[str, str]:
+    """How a run was made, in words; what was not written down is left out, and so is where: its host and folders."""
     machine, data = run.machine, run.data
     dirty = ", with changes that no commit holds" if run.commit.dirty else ""
     told: dict[str, object] = {
@@ -78,15 +86,14 @@ def run_facts(run: RunTrace, parameters: int | None) -> dict[str, str]:
             f"{each.key} {_value(each.here)} ({_value(each.there[0])})" for each in run.unlike_defaults
         ),
         "Data fingerprint": data.fingerprint,
-        "Data": data.places.get("root"),
+        "Data": dataset,
         "Folds": data.splits.path,
         "Cases left out": ", ".join(data.excluded_cases),
         "Checkpoint rule": run.checkpoint,
-        "Weights, sha256": run.weights.recorded,
-        "Scores, sha256": run.scores.recorded,
+        "Weights, sha256 (recorded, not checked)": run.weights.recorded,
+        "Scores, sha256": _digest(checked.scores.get(run.run_id)),
         "Scored on the grid": run.score_grid,
         "Device": machine.get("gpu") or machine.get("cpu") or machine.get("device"),
-        "Host": machine.get("host"),
         "Threads": machine.get("threads"),
         "Precision": machine.get("precision"),
         "Optimiser steps": run.steps,
@@ -94,15 +101,28 @@ def run_facts(run: RunTrace, parameters: int | None) -> dict[str, str]:
         "Parameters": None if parameters is None else f"{parameters:,}",
         "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         "Warnings": " ".join(run.warnings),
-        "Folder": run.folder,
     }
     if run.mlflow is not None:
-        told["MLflow"] = " ".join(filter(None, (run.mlflow.url, run.mlflow.text)))
+        told["MLflow"] = run.mlflow.url or run.mlflow.text
+        told["MLflow is there"] = run.mlflow.text if run.mlflow.url else ""
     return {name: str(value) for name, value in told.items() if value not in (None, "")}
 
 
-def trace_content(trace: Trace) -> dict[str, object]:
-    """What is known of a cell besides its runs: what was published of it, its neighbours, faults."""
+def _digest(file: FileEvidence | None) -> str | None:
+    """The digest of a file of scores, and whether the file has it."""
+    if file is None:
+        return None
+    told = {
+        "unchanged": "the file's",
+        "changed": "recorded, NOT the file's",
+        "not recorded": "the file's, not recorded",
+    }
+    return f"{file.recorded or file.sha256} ({told.get(file.state, file.state)})".strip()
+
+
+def trace_content(trace: Trace, checked: Checked) -> dict[str, object]:
+    """What is known of a cell besides its runs: its numbers from the files, what was published of it, its neighbours,
+    faults."""
     published = trace.published
     return {
         "published": None
@@ -119,7 +139,8 @@ def trace_content(trace: Trace) -> dict[str, object]:
             }
             for near in trace.neighbours
         ],
-        "faults": list(trace.faults),
+        "recomputed": dict(checked.recomputed),
+        "faults": list(dict.fromkeys([*trace.faults, *checked.faults])),
         "remarks": list(trace.remarks),
     }
 

@@ -26,8 +26,8 @@ def script_json(value: object) -> str:
 
 
 def packed(values: np.ndarray, scored: np.ndarray) -> str:
-    """float32, little-endian, in base64: NaN where undefined, NOT_SCORED where there is no score."""
-    return base64.b64encode(np.where(scored, values, NOT_SCORED).astype("<f4").tobytes()).decode("ascii")
+    """float64, little-endian, in base64: NaN where undefined, NOT_SCORED where there is no score."""
+    return base64.b64encode(np.where(scored, values, NOT_SCORED).astype("<f8").tobytes()).decode("ascii")
 
 
 def _plain(value: object) -> Any:

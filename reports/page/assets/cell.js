@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const { element, shown } = bench;
+  const single = document.documentElement.dataset.single !== undefined;
 
   function find(address) {
     const [place, key = ""] = address.split("#");
@@ -9,7 +10,7 @@
       const index = grid.cells.findIndex((cell) => cell.address === place);
       if (index >= 0) {
         return { number, grid, index, cell: grid.cells[index],
-          measure: grid.measures.find((one) => one.key === decodeURIComponent(key)) || grid.measures[0] };
+          measure: grid.measures.find((one) => one.key === bench.decoded(key)) || grid.measures[0] };
       }
     }
     return null;
@@ -28,16 +29,24 @@
     return new Map(grid.seeds.map((seed, index) => [seed, bench.numbers(content.scores[measure.key][index])]));
   }
 
-  function summary(found, sum, runs) {
+  // A number beside the table's; with all its digits where it is another one.
+  function beside(title, value, printed) {
+    const same = bench.same(printed, value);
+    const none = value == null || Number.isNaN(value);
+    return element("div", {}, element("dt", {}, title),
+      element("dd", { class: same ? "big" : "big wrong" }, none ? "–" : same ? shown(printed) : String(Number(value.toPrecision(9))),
+        same ? (none ? "" : " ✓ the same") : " ≠ NOT the same"));
+  }
+
+  function summary(found, sum, content) {
     const printed = found.cell.values[found.measure.key];
+    const { runs } = content;
     const done = runs.filter((run) => run.state === "done").length;
-    const same = printed != null && shown(printed) === shown(sum.value);
     return element("dl", { class: "number" },
       element("div", {}, element("dt", {}, `${found.measure.title} in the table`),
         element("dd", { class: "big" }, printed == null ? "–" : shown(printed))),
-      element("div", {}, element("dt", {}, "Computed again here from the rows below"),
-        element("dd", { class: same || printed == null ? "big" : "big wrong" }, Number.isNaN(sum.value) ? "–" : shown(sum.value),
-          printed == null ? "" : same ? " ✓ the same" : " ≠ NOT the same")),
+      beside("Computed again here from the rows below", sum.value, printed),
+      beside("Computed again from the files when the page was written", content.recomputed[found.measure.key], printed),
       element("div", {}, element("dt", {}, "Runs done, of planned"), element("dd", { class: "big" }, `${done}/${runs.length}`)));
   }
 
@@ -83,15 +92,21 @@
     });
   }
 
+  // Text, or a link where it is the address of a web page.
+  function linked(text) {
+    return /^https?:\/\/\S+$/.test(text) ? element("a", { href: text, rel: "noreferrer noopener" }, text) : text;
+  }
+
   function provenance(runs) {
     return runs.map((run) => element("details", { class: "run" },
       element("summary", {}, `Run ${run.run}, fold ${run.fold}, seed ${run.seed}`),
       run.error ? element("p", { class: "wrong" }, run.error) : null,
       element("dl", { class: "facts" }, ...Object.entries(run.facts).flatMap(([name, value]) =>
-        [element("div", {}, element("dt", {}, name), element("dd", {}, value))])),
+        [element("div", {}, element("dt", {}, name), element("dd", {}, name === "MLflow" ? linked(value) : value))])),
       run.config ? element("pre", { tabindex: "0", role: "region", "aria-label": `Configuration of run ${run.run}` }, run.config)
         : null,
-      ...run.pictures.map((picture) => element("figure", {},
+      run.pictures.length && single ? element("p", { class: "remark" }, "Its pictures are in the folder of the page, beside its index.html.") : null,
+      ...(single ? [] : run.pictures).map((picture) => element("figure", {},
         element("img", { src: picture.file, alt: picture.what, loading: "lazy" }), element("figcaption", {}, picture.what)))));
   }
 
@@ -109,6 +124,7 @@
     view.querySelector("code").textContent = `bench why '${address.replaceAll("'", "'\\''")}'`;
     if (!found) {
       heading.textContent = address;
+      view.querySelector(".where").replaceChildren();
       body.replaceChildren(element("p", {}, "This page has no such number: its launch may not have been shown. "
         + "The command above looks it up in the results."));
       return;
@@ -116,14 +132,17 @@
     heading.textContent = found.cell.label;
     view.querySelector(".where").replaceChildren(element("a", { href: `#/grid/${encodeURIComponent(found.grid.name)}` },
       `Table ${found.grid.table}`), ` – ${found.grid.name}`);
-    body.replaceChildren(element("p", { role: "status" }, "Reading the cell's cases …"));
+    const reading = element("p", { role: "status" }, "Reading the cell's cases …");
+    body.replaceChildren(reading);
     let content, cases;
     try {
       [content, cases] = await Promise.all([bench.load(`${found.number}/${found.index}`), bench.load(`${found.number}/cases`)]);
     } catch (error) {
-      body.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
+      if (reading.isConnected) body.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
       return;
     }
+    // Meanwhile another number may have been asked for.
+    if (!reading.isConnected) return;
     const values = bySeed(content, found.grid, found.measure);
     const sum = means(values, cases, content.runs);
     const tables = [runsTable(content.runs, sum, found.measure), casesTable(found, content, cases)];
@@ -138,7 +157,7 @@
         const first = found.grid.measures[0].key;
         bench.go(bench.numberLink(key === first ? found.cell.address : `${found.cell.address}#${encodeURIComponent(key)}`));
       }),
-      summary(found, sum, content.runs),
+      summary(found, sum, content),
       ...about(content),
       bench.tables.framed(tables[0]),
       element("h3", {}, "Single cases"),

@@ -51,9 +51,9 @@ window.bench = (() => {
     return loads.get(name);
   }
 
-  // float32 from base64; NaN is undefined, infinity is not scored.
+  // float64 from base64; NaN is undefined, infinity is not scored.
   function numbers(text) {
-    return new Float32Array(Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0)).buffer);
+    return new Float64Array(Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0)).buffer);
   }
 
   // An element with text and children. Nothing in this page is ever made from a string of markup.
@@ -73,7 +73,24 @@ window.bench = (() => {
 
   function shown(value) {
     if (value == null || Number.isNaN(value)) return "undefined";
-    return value === Infinity ? "–" : value.toFixed(2).replace("-", "−");
+    if (value === Infinity) return "–";
+    // A tie goes to the even digit, as in the tables; toFixed takes the larger one.
+    const hundredths = Math.floor(Math.abs(value) * 100);
+    const tie = Number.isInteger(value * 8) && !Number.isInteger(value * 4);
+    const size = tie && hundredths % 2 === 0 ? hundredths / 100 : Math.abs(value);
+    return `${value < 0 ? "−" : ""}${size.toFixed(2)}`;
+  }
+
+  // Whether both are the same number, or both undefined: sums in another order differ in their last bits.
+  function same(one, other) {
+    const [first, second] = [one, other].map((value) => value ?? NaN);
+    if (Number.isNaN(first) || Number.isNaN(second)) return Number.isNaN(first) && Number.isNaN(second);
+    return Math.abs(first - second) <= 1e-9 * Math.max(1, Math.abs(first));
+  }
+
+  // A part of an address; what is no encoding stands for itself.
+  function decoded(text) {
+    try { return decodeURIComponent(text); } catch { return text; }
   }
 
   function mean(values) {
@@ -85,5 +102,5 @@ window.bench = (() => {
     return `#/number/${encodeURIComponent(address)}`;
   }
 
-  return { report, load, receive, library, numbers, element, grid, shown, mean, numberLink };
+  return { report, load, receive, library, numbers, element, grid, shown, same, decoded, mean, numberLink };
 })();

@@ -11,7 +11,7 @@
   function parsed() {
     const [path, query = ""] = (fixed ? fixedHash : location.hash).replace(/^#\/?/, "").split("?");
     const [kind, ...rest] = path.split("/");
-    return { kind: kind || "overview", name: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) };
+    return { kind: kind || "overview", name: bench.decoded(rest.join("/")), query: new URLSearchParams(query) };
   }
 
   function viewOf({ kind, name }) {
@@ -41,6 +41,7 @@
       bench.tables.enhanceAll(one);
       if (one.dataset.name) drawBoxes(one, one.dataset.name);
     }
+    if (all) bench.plots.drawAll(document);
     if (wanted.kind === "number") bench.cell.show(view, wanted.name);
     if (wanted.kind === "failures") bench.failures.show(view, wanted.name, wanted.query);
     for (const link of document.querySelectorAll("nav.views a")) {

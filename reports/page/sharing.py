@@ -1,0 +1,33 @@
+"""Texts for whoever the page is given to: of folders of this machine they keep what is relative to the results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_FOLDERS = re.compile(r"(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+")
+"""The folders of an absolute path, also behind the scheme of a file's address."""
+
+
+def without_folders(value: Any, results: Path) -> Any:
+    """The text, or all texts of lists and mappings, with paths relative to `results`; of a path that is elsewhere the
+    folders are left out."""
+    if isinstance(value, str):
+        return _relative(value, results)
+    if isinstance(value, Mapping):
+        return {key: without_folders(inner, results) for key, inner in value.items()}
+    if isinstance(value, Sequence):
+        return [without_folders(inner, results) for inner in value]
+    return value
+
+
+def _relative(text: str, results: Path) -> str:
+    if "/" not in text:
+        return text
+    for root in (results.resolve(), results.absolute()):
+        text = text.replace(f"{root}/", "")
+    if not results.is_absolute() and results.name:
+        text = re.sub(rf"(?<![\w./-]){re.escape(str(results))}/", "", text)
+    return _FOLDERS.sub("…/", text)
