@@ -51,16 +51,17 @@
 
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      near.unobserve(entry.target);
-      entry.target.draw();
+      if (entry.isIntersecting) entry.target.draw();
     }
   }, { rootMargin: "200px" });
 
   // A figure whose plot is drawn when it comes near. `traces` is asked for them with the colours of the day; `label` says what it shows to who cannot see it.
   function figure(traces, { layout = {}, label, caption, height = 320, onClick } = {}) {
     const place = element("div", { class: "plot", role: "img", "aria-label": label });
-    place.draw = () => draw(place, traces, { ...layout, height }, onClick);
+    place.draw = () => {
+      near.unobserve(place);
+      return draw(place, traces, { ...layout, height }, onClick);
+    };
     near.observe(place);
     return element("figure", { class: "drawn" }, place, element("figcaption", {}, caption));
   }
@@ -123,5 +124,13 @@
     return figures;
   }
 
-  bench.plots = { figure, boxes, curves, plain };
+  // Those that have not come into sight: on paper everything does.
+  function drawAll(within) {
+    for (const place of within.querySelectorAll(".plot")) {
+      if (!drawn.has(place) && place.checkVisibility()) place.draw();
+    }
+  }
+  window.addEventListener("beforeprint", () => drawAll(document));
+
+  bench.plots = { figure, drawAll, boxes, curves, plain };
 })();

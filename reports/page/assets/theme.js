@@ -20,6 +20,9 @@
   let theme = stored();
   show(theme);
   system.addEventListener("change", () => show(theme));
+  // Paper is light.
+  window.addEventListener("beforeprint", () => show("light"));
+  window.addEventListener("afterprint", () => show(theme));
   document.addEventListener("DOMContentLoaded", () => {
     root.classList.add("scripted");
     for (const radio of document.querySelectorAll("input[name=theme]")) {
