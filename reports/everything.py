@@ -1,10 +1,11 @@
-"""All that there are runs for: every grid's newest launch, every search, claims; each in a folder, or as a page."""
+"""All that there are runs for: every grid's newest launches, every search, claims; each in a folder, or as a page."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from benchmark.vocabulary import BenchError
 from reports.cells import Source
 from reports.claims.report import claims_report
 from reports.files import ReportFiles
+from reports.launches import Launches, folder_names, newer_unfinished, newest_launches
 from reports.page.coverage import STATES, Coverage, coverage
-from reports.page.grids import shown_grid
-from reports.page.model import CoverageRow, Page, Section, section_of
-from reports.page.write import MOST_THUMBNAILS, Thumbnail, prepare_folder, write_page
+from reports.page.folder import new_page, require_folder
+from reports.page.grids import ShownGrid, shown_grid
+from reports.page.linking import with_links
+from reports.page.model import CoverageRow, Page, section_of
+from reports.page.sharing import without_folders
+from reports.page.write import MOST_THUMBNAILS, Thumbnail, write_page
 from reports.panels.thumbnails import thumbnail_png
 from reports.provenance.trace import Links
 from reports.report import REPORTS, write_launch
@@ -24,8 +29,6 @@ from reports.runs import Place, planned_runs
 from reports.words import counted
 
 CLAIMS = "claims"
-SEARCH = "search_"
-"""How the grids of a search's trials begin."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +56,13 @@ class WrittenPage:
     parts: tuple[Part, ...]
 
 
-def newest_launches(results: Path) -> list[tuple[GridManifest, int]]:
-    """The newest launch of every grid, by the grids' names, and how many others it has. Trials of searches are no
-    grids."""
-    launches: dict[str, list[GridManifest]] = {}
-    for manifest in manifests(results):
-        if not manifest.grid.startswith(SEARCH):
-            launches.setdefault(manifest.grid, []).append(manifest)
-    return [(found[0], len(found) - 1) for _, found in sorted(launches.items())]
-
-
 def write_everything(results: Path, out: Path, *, source: Source, claims: Sequence[Path] = ()) -> list[Part]:
     """The report of every grid and search, and on claims, each to a folder in `out`; BenchError where there is no
     run."""
     launches = newest_launches(results)
-    parts = [
-        _part(results, manifest, others, source=source, out=out / manifest.grid)
-        for manifest, others in launches
-    ]
+    require_folder(out)
+    parts = _parts(results, launches, source=source, out=out)
+    parts += _waiting(results, launches)
     parts += _searches(results, out)
     if not parts:
         raise _no_runs(results)
@@ -88,70 +80,132 @@ def write_html(
     links: Links | None = None,
     claims: Sequence[Path] = (),
 ) -> WrittenPage:
-    """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files."""
+    """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files.
+
+    An older page stays until the new one is whole. BenchError where there is no run, `out` has something else in it,
+    or another process writes there.
+    """
     chosen = newest_launches(results) if launches is None else launches
     if not chosen:
         raise _no_runs(results)
-    prepare_folder(out)
-    parts = [
-        _part(results, manifest, others, source=source, out=out / "files" / manifest.grid)
-        for manifest, others in chosen
-    ]
-    rows, sections, grids = [], [], []
-    for part in parts:
-        assert part.manifest is not None
-        rows.append(CoverageRow(_coverage(results, part.manifest), part.report is not None, part.reason))
-        if part.report is not None:
-            grids.append(shown_grid(results, part.manifest))
-            sections.append(section_of(part.report, out, grids[-1], short=_short(part.manifest.grid)))
-    if launches is None:
-        searches = _searches(results, out / "files")
-        sections += [
-            section_of(part.report, out, None, short=part.name)
-            for part in searches
-            if part.report is not None
-        ]
-        parts += searches
-    judged = _claims(
-        results, claims, source="both" if source == "both" else "runs", out=out / "files" / CLAIMS
-    )
-    parts += judged
-    page = _page(results, rows, sections, next(iter(judged), None), out)
-    files = write_page(
-        page, grids, out, results=results, thumbnail=thumbnail, most_thumbnails=most_thumbnails, links=links
-    )
+    with new_page(out) as building:
+        parts = _parts(results, chosen, source=source, out=building / "files")
+        waiting = _waiting(results, chosen) if launches is None else []
+        searches = list(_searches(results, building / "files")) if launches is None else []
+        judged = _claims(
+            results, claims, source="both" if source == "both" else "runs", out=building / "files" / CLAIMS
+        )
+        grids = [_shown(results, part.manifest) for part in parts if part.report and part.manifest]
+        page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
+        files = write_page(
+            page,
+            grids,
+            building,
+            results=results,
+            thumbnail=thumbnail,
+            most_thumbnails=most_thumbnails,
+            links=links,
+        )
+    parts = [*parts, *waiting, *searches, *judged]
     reported = [path for part in parts if part.report is not None for path in part.report.files]
-    return WrittenPage((*files, *reported), tuple(parts))
+    moved = partial(_moved, building, out)
+    parts = [replace(part, report=part.report and _moved_report(part.report, moved)) for part in parts]
+    return WrittenPage(tuple(map(moved, (*files, *reported))), tuple(parts))
+
+
+def _moved(building: Path, out: Path, path: Path) -> Path:
+    return out / path.relative_to(building)
+
+
+def _moved_report(report: ReportFiles, moved: Callable[[Path], Path]) -> ReportFiles:
+    return replace(
+        report,
+        files=tuple(map(moved, report.files)),
+        tables=tuple(replace(table, files=tuple(map(moved, table.files))) for table in report.tables),
+        figures=tuple(replace(figure, files=tuple(map(moved, figure.files))) for figure in report.figures),
+    )
+
+
+def _shown(results: Path, manifest: GridManifest) -> ShownGrid:
+    """Addresses that begin with a grid's name are of its newest launch, here as at the command line."""
+    newest = manifests(results, manifest.grid)[0].name
+    return shown_grid(results, manifest, called="" if manifest.name == newest else manifest.name)
 
 
 def _page(
-    results: Path, rows: list[CoverageRow], sections: list[Section], judged: Part | None, out: Path
+    results: Path,
+    folder: Path,
+    grids: Sequence[ShownGrid],
+    *,
+    parts: Sequence[Part],
+    waiting: Sequence[Part],
+    searches: Sequence[Part],
+    claims: Sequence[Part],
 ) -> Page:
-    present = {state for row in rows for state in row.coverage.states}
+    def share(text: str) -> str:
+        return str(without_folders(text, results))
+
+    section = partial(section_of, share=share)
+    shown = [(part, part.report) for part in parts if part.report is not None]
+    sections = [
+        section(report, folder, grid, short=_short(grid.manifest, part), note=_note(grid.manifest, part))
+        for (part, report), grid in zip(shown, grids, strict=True)
+    ]
+    sections += [section(part.report, folder, None, short=part.name) for part in searches if part.report]
+    rows = [
+        CoverageRow(_coverage(results, part.manifest), part.report is not None, share(part.reason))
+        for part in (*parts, *waiting)
+        if part.manifest is not None
+    ]
+    states = {state for row in rows for state in row.coverage.states}
+    judged = next((part.report for part in claims if part.report is not None), None)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    place = results.absolute()
     return Page(
-        title=f"Benchmark report: {results.absolute().parent.name}/{results.absolute().name}",
+        title=f"Benchmark report: {place.parent.name}/{place.name}",
         sections=tuple(sections),
         coverage=tuple(rows),
-        states=tuple(state for state in STATES if state in present),
-        claims=section_of(judged.report, out, None, short="Claims")
-        if judged is not None and judged.report is not None
-        else None,
-        no_claims=judged.reason if judged is not None else "No file of claims was given.",
+        states=tuple(state for state in STATES if state in states),
+        claims=None if judged is None else with_links(section(judged, folder, None, short="Claims"), grids),
+        no_claims=share(claims[0].reason) if claims else "No file of claims was given.",
+        not_shown=tuple(f"{part.name}: {share(part.reason)}" for part in searches if part.report is None),
         made_by=(
-            f"Made by mirror-bench {version('mirror-bench')} on {when} from {results.absolute()}.",
+            f"Made by mirror-bench {version('mirror-bench')} on {when}.",
             "Tables by DataTables (MIT), plots by Plotly.js (MIT). Nothing of this page is loaded from a network.",
         ),
     )
 
 
-def _part(results: Path, manifest: GridManifest, others: int, *, source: Source, out: Path) -> Part:
+def _parts(results: Path, launches: Launches, *, source: Source, out: Path) -> list[Part]:
+    """The reports of these launches, each in a folder of its own in `out`."""
+    return [
+        _part(results, manifest, others, source=source, name=name, out=out / name)
+        for (manifest, others), name in zip(launches, folder_names(launches), strict=True)
+    ]
+
+
+def _waiting(results: Path, launches: Launches) -> list[Part]:
+    """The launches that an earlier one is shown for."""
+    return [
+        Part(
+            newer.name,
+            None,
+            f"None of its runs has finished; {shown.name}, launched before, is shown.",
+            newer,
+        )
+        for newer, shown in newer_unfinished(results, launches)
+    ]
+
+
+def _part(
+    results: Path, manifest: GridManifest, others: int, *, source: Source, name: str, out: Path
+) -> Part:
     asked: Source = source if manifest.grid in REPORTS else "runs"
     try:
         report = write_launch(results, manifest, source=asked, out=out, others=others)
     except BenchError as error:
-        return Part(manifest.grid, None, str(error), manifest)
-    return Part(manifest.grid, report, manifest=manifest)
+        return Part(name, None, str(error), manifest)
+    return Part(name, report, manifest=manifest)
 
 
 def _claims(results: Path, files: Sequence[Path], *, source: Source, out: Path) -> list[Part]:
@@ -193,7 +247,13 @@ def _coverage(results: Path, manifest: GridManifest) -> Coverage:
     return coverage(manifest, planned_runs(results, manifest, place), keys)
 
 
-def _short(grid: str) -> str:
-    """A grid's name in the navigation: table2 as Table 2."""
-    number = grid.removeprefix("table")
-    return f"Table {number}" if grid.startswith("table") and number.isdigit() else grid
+def _short(manifest: GridManifest, part: Part) -> str:
+    """A grid's name in the navigation: table2 as Table 2, and on which data where it is there twice."""
+    number = manifest.grid.removeprefix("table")
+    name = f"Table {number}" if manifest.grid.startswith("table") and number.isdigit() else manifest.grid
+    return ", ".join(filter(None, (name, _note(manifest, part))))
+
+
+def _note(manifest: GridManifest, part: Part) -> str:
+    """Data set and profile, where the grid is there with others, too."""
+    return "" if part.name == manifest.grid else f"{manifest.dataset}, {manifest.profile}"

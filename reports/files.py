@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.results import write_text, written_whole
 from reports.cells import Source
 from reports.hypertext import standalone
-from reports.printing import PrintedTable, latex, markdown, markdown_text
+from reports.printing import PrintedTable, latex, markdown, markdown_text, plain_text
 
 SHOWN: dict[Source, str] = {
     "runs": "own runs",
@@ -50,6 +50,8 @@ class ReportFiles:
     """The name of the launch whose runs are shown."""
     tables: tuple[WrittenTable, ...] = ()
     figures: tuple[WrittenFigure, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Sentences on what could not be shown, and why."""
 
 
 def write_table(
@@ -91,7 +93,10 @@ def write_index(
     tables: Sequence[WrittenTable] = (),
     figures: Sequence[WrittenFigure] = (),
 ) -> ReportFiles:
-    """`report.md`: the title, the lines for the terminal, and the Markdown of every table and figure."""
+    """`report.md`: the title, the lines for the terminal, and the Markdown of every table and figure.
+
+    Of the `texts` those that are nothing but a sentence are remarks.
+    """
     index = out / "report.md"
     listed = [f"* {markdown_text(line)}" for line in lines]
     write_text(index, "\n".join([f"# {markdown_text(title)}", "", *listed, "", "\n".join(texts)]))
@@ -101,4 +106,7 @@ def write_index(
         files=(index, *files),
         tables=tuple(tables),
         figures=tuple(figures),
+        remarks=tuple(
+            plain_text(text.strip()) for text in texts if not text.startswith(("#", "!", "|", "*"))
+        ),
     )

@@ -86,6 +86,11 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", escaped)
 
 
+def plain_text(markdown: str) -> str:
+    """What `markdown_text` was made from, but for its line breaks."""
+    return html.unescape(re.sub(r"\\([\\`*_\[\]|])", r"\1", markdown))
+
+
 ROWS_A_PAGE = 28
 """Of a landscape page, with room for the notes."""
 LATEX_SIGNS = {

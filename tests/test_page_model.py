@@ -12,13 +12,14 @@ from written_runs import V3, V4, manifest_of, methods_manifest
 
 from benchmark.results import manifests, write_manifest
 from benchmark.vocabulary import BenchError
-from reports.everything import newest_launches, write_everything, write_html
+from reports.everything import write_everything, write_html
+from reports.launches import newest_launches
 from reports.page.cells import curves, thinned
 from reports.page.coverage import bar, coverage
 from reports.page.failures import wanted_thumbnails
+from reports.page.folder import new_page
 from reports.page.grids import case_boxes, shown_grid, summary
 from reports.page.model import cells_table, png_size
-from reports.page.write import prepare_folder
 
 NAN = float("nan")
 
@@ -135,8 +136,8 @@ def test_a_page_replaces_an_earlier_one_and_nothing_else(
     assert (out / "mine.txt").read_text() == "kept"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    with pytest.raises(BenchError, match=r"is not empty.*--out"):
-        prepare_folder(tmp_path / "other")
+    with pytest.raises(BenchError, match=r"is not empty.*--out"), new_page(tmp_path / "other"):
+        pass
     assert (tmp_path / "other" / "thesis.tex").exists()
 
 

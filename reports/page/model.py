@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from reports.cells import titled
 from reports.files import ReportFiles, WrittenTable
 from reports.measures import Measure
 from reports.page.coverage import Coverage, Segment, bar
@@ -57,6 +58,12 @@ class Section:
     figures: tuple[Figure, ...]
     cells: PrintedTable | None = None
     measures: tuple[Measure, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """On what could not be shown."""
+
+    @property
+    def has_files(self) -> bool:
+        return bool(self.figures) or any(group.files for group in self.groups)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,9 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class Page:
-    """All views: a launch's or a search's are `sections`; `states` are those that some run is in."""
+    """All views: a launch's or a search's are `sections`; `states` are those that some run is in.
+
+    `not_shown` says what has no view, and why, where the table of coverage does not."""
 
     title: str
     sections: tuple[Section, ...]
@@ -87,40 +96,80 @@ class Page:
     states: tuple[str, ...]
     claims: Section | None
     no_claims: str
+    not_shown: tuple[str, ...]
     made_by: tuple[str, ...]
 
 
-def section_of(report: ReportFiles, folder: Path, grid: ShownGrid | None, *, short: str) -> Section:
-    """A report as a view of the page in `folder`."""
+Share = Callable[[str], str]
+"""A text for whoever the page is given to."""
+
+
+def section_of(
+    report: ReportFiles,
+    folder: Path,
+    grid: ShownGrid | None,
+    *,
+    short: str,
+    note: str = "",
+    share: Share = str,
+) -> Section:
+    """A report as a view of the page in `folder`; `note` goes into its title."""
     first, *rest = report.summary if grid is not None else ("", *report.summary)
+    groups = groups_of(report.tables, folder, share=share)
     return Section(
         name=report.manifest or report.title,
         grid=grid.manifest.grid if grid is not None else "",
         short=short,
-        title=report.title,
-        where=first,
-        findings=tuple(rest),
-        groups=groups_of(report.tables, folder),
-        figures=figures_of(report, folder),
+        title=share(titled(report.title, note)),
+        where=share(first),
+        findings=tuple(map(share, rest)),
+        groups=groups if grid is None else tuple(_of_launch(group, grid) for group in groups),
+        figures=figures_of(report, folder, share=share),
         cells=cells_table(grid) if grid is not None and len(grid.cells) else None,
         measures=tuple(grid.measures.values()) if grid is not None else (),
+        remarks=tuple(map(share, report.remarks)),
     )
 
 
-def groups_of(tables: Sequence[WrittenTable], folder: Path) -> tuple[Group, ...]:
+def _of_launch(group: Group, grid: ShownGrid) -> Group:
+    """With the addresses of the launch's numbers as the page has them."""
+    begin, called = (f"{name}:" for name in (grid.manifest.grid, grid.table.grid))
+    if begin == called:
+        return group
+
+    def renamed(span: Span) -> Span:
+        if not span.address.startswith(begin):
+            return span
+        return replace(span, address=called + span.address.removeprefix(begin))
+
+    return replace(group, printed=tuple(_with_spans(table, renamed) for table in group.printed))
+
+
+def _with_spans(table: PrintedTable, change: Callable[[Span], Span]) -> PrintedTable:
+    rows = [replace(row, cells=tuple(tuple(map(change, cell)) for cell in row.cells)) for row in table.rows]
+    return replace(table, rows=tuple(rows))
+
+
+def groups_of(tables: Sequence[WrittenTable], folder: Path, *, share: Share = str) -> tuple[Group, ...]:
     return tuple(
-        Group(number, table.printed, files_of(table.files, folder)) for number, table in enumerate(tables)
+        Group(number, tuple(_shared(one, share) for one in table.printed), files_of(table.files, folder))
+        for number, table in enumerate(tables)
     )
 
 
-def figures_of(report: ReportFiles, folder: Path) -> tuple[Figure, ...]:
+def _shared(table: PrintedTable, share: Share) -> PrintedTable:
+    return replace(table, title=share(table.title), notes=tuple(map(share, table.notes)))
+
+
+def figures_of(report: ReportFiles, folder: Path, *, share: Share = str) -> tuple[Figure, ...]:
     shown = []
     for figure in report.figures:
         picture = next((path for path in figure.files if path.suffix == ".png"), None)
         if picture is not None:
             files = files_of(figure.files, folder)
             source = address_of(picture, folder)
-            shown.append(Figure(source, png_size(picture), figure.title, figure.caption, files))
+            title, caption = share(figure.title), share(figure.caption)
+            shown.append(Figure(source, png_size(picture), title, caption, files))
     known = {path for figure in report.figures for path in figure.files}
     # A report may have pictures that are no figures of its own: those of single cases.
     others = [path for path in report.files if path.suffix == ".png" and path not in known]

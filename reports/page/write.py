@@ -1,7 +1,7 @@
 """The page's folder: `index.html` with its assets, data, pictures and the files of all reports, and `single.html`.
 
 `single.html` is the same page in one file: what a viewer shows that opens one artifact alone, as MLflow's does, or
-what is sent by mail. It has everything but the pictures and the files.
+what is sent by mail. It has everything but the pictures and the files, and says where these are.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.results import RunFolder, write_text, written_whole
-from benchmark.vocabulary import BenchError
 from reports.hypertext import environment
 from reports.page import assets
 from reports.page.assets import Asset
 from reports.page.cells import Picture, cases_content, run_content, scores_content, trace_content
+from reports.page.checking import Checked, checked
 from reports.page.failures import wanted_thumbnails
+from reports.page.folder import INDEX, SINGLE
 from reports.page.grids import ShownGrid, summary
 from reports.page.model import Page
+from reports.page.sharing import without_folders
 from reports.page.text import script_json
 from reports.provenance.trace import Links, Trace, Traces
 
-INDEX, SINGLE = "index.html", "single.html"
-OWN_FOLDERS = ("assets", "data", "files", "pictures")
 MOST_THUMBNAILS = 3000
 THUMBNAILS = "-thumbnails"
-MARK = 'name="generator" content="mirror-bench"'
 
 Thumbnail = Callable[[Path, str, str, str], bytes | None]
 """(results, run, reading, case) -> a PNG, None where the run has none of the case."""
@@ -40,19 +39,6 @@ class Embedded:
 
     type: str
     text: str
-
-
-def prepare_folder(out: Path) -> None:
-    """Make the folder, or empty it of an earlier page; BenchError where something else is in it."""
-    if out.exists() and any(out.iterdir()):
-        index = out / INDEX
-        if not index.is_file() or MARK not in index.read_text(encoding="utf-8", errors="replace")[:4000]:
-            raise BenchError(
-                f"{out} is not empty, and no page of an earlier report is in it. Name another folder with --out."
-            )
-        for name in OWN_FOLDERS:
-            shutil.rmtree(out / name, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def write_page(
@@ -76,11 +62,11 @@ def write_page(
         traces = Traces(results, grid.manifest, links=links, verify=False)
         for cell in range(len(grid.cells)):
             trace = traces.of(grid.address(cell))
-            runs, copied = _runs(trace, out, results, names=f"{number}/{cell}")
+            found = checked(grid, cell, trace, results=results)
+            runs, copied = _runs(trace, found, out, results, names=f"{number}/{cell}")
             pictures += copied
             content = {
-                **trace_content(trace),
-                "runs": runs,
+                **without_folders({**trace_content(trace, found), "runs": runs}, results),
                 "scores": scores_content(grid, cell),
                 "thumbnails": sorted(drawn.get(cell, ())),
             }
@@ -133,7 +119,7 @@ def policy(inside: Sequence[Asset]) -> str:
 
 
 def _runs(
-    trace: Trace, out: Path, results: Path, *, names: str
+    trace: Trace, found: Checked, out: Path, results: Path, *, names: str
 ) -> tuple[list[dict[str, object]], list[Path]]:
     """The runs of a cell for its file, and the pictures of them that were copied."""
     runs, copied = [], []
@@ -147,7 +133,11 @@ def _runs(
             copied.append(out / target)
             pictures.append(Picture(target.as_posix(), f"What every branch says of {panel.stem}"))
         parameters = folder.record().parameters
-        runs.append(run_content(run, parameters, folder.history(), pictures=pictures))
+        runs.append(
+            run_content(
+                run, parameters, folder.history(), checked=found, dataset=trace.dataset, pictures=pictures
+            )
+        )
     return runs, copied
 
 

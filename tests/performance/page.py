@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord, load_scores, write_manifest
-from reports.everything import newest_launches, write_html
+from reports.everything import write_html
+from reports.launches import newest_launches
 from reports.table2.frames import table2_cells
 from tests.performance.measure import Comparison, NotMeasured, Setting, seconds
 
