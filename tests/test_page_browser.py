@@ -125,8 +125,10 @@ def test_a_number_leads_to_the_cases_it_is_the_mean_of(watched: Watched) -> None
     assert column(tab, "#cases-table", 4) == ["90.00", "50.00", "undefined", "25.00"]
     assert column(tab, "#runs-table", 1) == ["run3"]
     expect(tab.locator("#view-number code")).to_have_text("bench why 'table2:v3/shuffle/5'")
+    expect(tab.locator("#view-number .big").nth(2)).to_have_text("55.00 ✓ the same")
     tab.locator("#number-measure").select_option("fpv_ml")
-    expect(tab.locator("#view-number .big").nth(1)).to_have_text("2.50 ✓ the same")
+    for place in (1, 2):
+        expect(tab.locator("#view-number .big").nth(place)).to_have_text("2.50 ✓ the same")
     assert tab.url.endswith(V3 + quote("#fpv_ml", safe=""))
 
 
@@ -139,6 +141,60 @@ def test_the_view_of_a_cell_shows_configuration_and_curves(watched: Watched) -> 
     assert {"seg", "val_dice"} & set(tab.locator(".plot .legendtext").all_inner_texts()) or tab.locator(
         ".plot .scatterlayer .trace"
     ).count()
+
+
+def test_numbers_are_compared_and_not_their_two_decimals(watched: Watched) -> None:
+    # 0.05 and 0.04 have a mean just below 0.045.
+    hostile = f"table3:{quote(HOSTILE_METHODS[0], safe='<>=.')}#fpv_ml"
+    tab = watched.open(f"#/number/{quote(hostile, safe='')}")
+    assert [tab.locator("#view-number .big").nth(place).inner_text() for place in range(3)] == [
+        *("0.04", "0.04 ✓ the same", "0.04 ✓ the same")
+    ]
+    assert [
+        tab.evaluate("value => bench.shown(value)", value) for value in (0.125, 0.375, -0.625, 2.675)
+    ] == [f"{value:.2f}".replace("-", "−") for value in (0.125, 0.375, -0.625, 2.675)]
+    assert tab.evaluate("[bench.same(55, 55 + 1e-13), bench.same(null, NaN), bench.same(55, 55.001)]") == [
+        *(True, True, False)
+    ]
+
+
+def test_a_number_that_its_files_do_not_give_is_marked(
+    browser: Browser, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "html")
+    data = tmp_path / "html" / "data" / "0" / "0.js"
+    data.write_text(re.sub(r'"recomputed":\{"dice":[\d.]+', '"recomputed":{"dice":54.9999', data.read_text()))
+    context = browser.new_context()
+    tab = Watched(context.new_page(), tmp_path / "html").open(V3)
+    expect(tab.locator("#view-number .big").nth(1)).to_have_text("55.00 ✓ the same")
+    expect(tab.locator("#view-number .big.wrong")).to_have_text("54.9999 ≠ NOT the same")
+    context.close()
+
+
+def test_a_run_leads_to_its_page_in_mlflow_and_nowhere_else(watched: Watched) -> None:
+    tab = watched.open(V3)
+    expect(tab.locator("details.run dd a")).to_have_attribute(
+        "href", "https://mlflow.test/#/experiments/1/runs/abc"
+    )
+    tab = watched.open(V4)
+    expect(tab.locator("details.run").first).to_contain_text("javascript:window.hacked=6")
+    assert tab.locator("details.run a").count() == 0
+
+
+def test_an_address_with_a_wrong_encoding_shows_one_view(watched: Watched) -> None:
+    for view in ("#/grid/100%", "#/number/100%", f"{V3}%2523%25"):
+        tab = watched.open(view)
+        expect(tab.locator("section.view:visible")).to_have_count(1)
+    assert watched.said == []
+
+
+def test_nothing_of_a_number_stays_when_the_next_one_is_unknown(watched: Watched) -> None:
+    tab = watched.open(V3)
+    expect(tab.locator("#view-number .where")).to_contain_text("Table 2")
+    tab.evaluate("location.hash = '#/number/table9%3Ax'")
+    expect(tab.locator("#number-title")).to_have_text("table9:x")
+    expect(tab.locator("#view-number .where")).to_have_text("")
+    assert tab.title().startswith("table9:x")
 
 
 def test_a_number_of_another_launch_says_how_to_look_it_up(watched: Watched) -> None:
@@ -204,6 +260,29 @@ def test_paper_is_white_and_has_no_buttons_and_all_rows(browser: Browser, folder
     tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert len(column(tab, "#failures-table", 1)) == 1
     assert tab.pdf().startswith(b"%PDF")
+    context.close()
+
+
+LIGHT_BLUE, DARK_BLUE = "rgb(0, 114, 178)", "rgb(86, 180, 233)"
+
+
+def test_all_for_printing_has_every_plot_and_paper_has_it_in_light_colours(
+    browser: Browser, folder: Path
+) -> None:
+    context = browser.new_context(color_scheme="dark", viewport={"width": 800, "height": 200})
+    tab = Watched(context.new_page(), folder).open("#/all/")
+    plots = tab.locator(".boxes .plot")
+    expect(plots).to_have_count(2)
+    # Nobody scrolls to them.
+    expect(tab.locator(".boxes .plot:has(svg.main-svg)")).to_have_count(2)
+    line = plots.first.locator("path.box").first
+    expect(line).to_have_css("stroke", DARK_BLUE)
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    expect(plots.first.locator("path.box").first).to_have_css("stroke", LIGHT_BLUE)
+    assert luminance(tab) > 0.9
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    expect(plots.first.locator("path.box").first).to_have_css("stroke", DARK_BLUE)
+    assert luminance(tab) < 0.1
     context.close()
 
 
@@ -282,6 +361,12 @@ def test_the_page_in_a_single_file_needs_nothing_beside_it(
     tab = watched.open(V4, "single.html")
     expect(tab.locator("#view-number .big").nth(1)).to_have_text("50.00 ✓ the same")
     settled(tab)
+    tab = watched.open("#/grid/table2", "single.html")
+    expect(tab.locator("#view-grid-0 .remark").first).to_contain_text("in the folder of the page")
+    names = (
+        "main img[src]:not([src^='data:']), main a[href]:not([href^='#']):not([href^='https://mlflow.test/'])"
+    )
+    assert tab.locator(names).count() == 0
     assert {url.partition("#")[0] for url in watched.asked} == {(tmp_path / "single.html").as_uri()}
     assert watched.said == []
     context.close()

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from written_pages import DICE, HOSTILE_METHODS, thumbnail, without_ink, write_results
-from written_runs import V3, V4, manifest_of, methods_manifest
+from written_runs import V3, V4, manifest_of, methods_manifest, write_failure
 
-from benchmark.results import manifests, write_manifest
+from benchmark.results import RunFolder, manifests, write_manifest
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
-from reports.launches import newest_launches
 from reports.page.cells import curves, thinned
+from reports.page.checking import Checked, checked
 from reports.page.coverage import bar, coverage
 from reports.page.failures import wanted_thumbnails
-from reports.page.folder import new_page
-from reports.page.grids import case_boxes, shown_grid, summary
+from reports.page.grids import ShownGrid, case_boxes, shown_grid, summary
 from reports.page.model import cells_table, png_size
+from reports.provenance.trace import Traces
 
 NAN = float("nan")
 
@@ -120,25 +123,74 @@ def test_the_page_has_every_file_its_text_names(tmp_path: Path, monkeypatch: pyt
     assert [part.name for part in written.parts] == ["table2", "table3"]
 
 
-def test_a_page_replaces_an_earlier_one_and_nothing_else(
+def shown_table2(results: Path) -> ShownGrid:
+    (manifest,) = manifests(results, "table2")
+    return shown_grid(results, manifest)
+
+
+def checked_cell(results: Path, grid: ShownGrid, cell: int = 0) -> Checked:
+    trace = Traces(results, grid.manifest, verify=False).of(grid.address(cell))
+    return checked(grid, cell, trace, results=results)
+
+
+def test_every_measure_of_a_cell_is_computed_again_from_its_files(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results")
+    grid = shown_table2(results)
+    found = checked_cell(results, grid)
+    assert found.recomputed == pytest.approx({"dice": 55.0, "fpv_ml": 2.5, "fnv_ml": 0.5})
+    assert found.faults == ()
+    assert checked_cell(results, grid, 2).recomputed == {"dice": None, "fpv_ml": None, "fnv_ml": None}
+    wrong = grid.frames["fpv_ml"].assign(value=lambda frame: frame["value"] + 0.01)
+    told = checked_cell(results, replace(grid, frames={**grid.frames, "fpv_ml": wrong}))
+    assert told.faults == ("FPV [ml]: the table's number is 2.51, but the rows on disk give 2.5.",)
+
+
+def test_scores_are_digested_and_weights_are_said_not_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_ink(monkeypatch)
-    results, out = write_results(tmp_path / "results"), tmp_path / "html"
-    launches = [launch for launch in newest_launches(results) if launch[0].grid == "table3"]
-    write_html(results, out, source="runs", launches=launches)
-    (out / "mine.txt").write_text("kept")
-    for stale in (out / "data" / "1", out / "files" / "table2"):
-        stale.mkdir()
-    write_html(results, out, source="runs", launches=launches)
-    assert sorted(path.name for path in (out / "data").iterdir()) == ["0"]
-    assert sorted(path.name for path in (out / "files").iterdir()) == ["table3"]
-    assert (out / "mine.txt").read_text() == "kept"
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    with pytest.raises(BenchError, match=r"is not empty.*--out"), new_page(tmp_path / "other"):
-        pass
-    assert (tmp_path / "other" / "thesis.tex").exists()
+    results = write_results(tmp_path / "results")
+    folder = RunFolder(results, "run3")
+    digest = sha256(folder.scores_file.read_bytes()).hexdigest()
+    record = folder.record()
+    facts = {**record.facts, "scores_sha256": digest, "weights_sha256": "0" * 64}
+    folder.write_record(replace(record, facts=facts))
+    assert checked_cell(results, shown_table2(results)).scores["run3"].state == "unchanged"
+    facts["scores_sha256"] = "1" * 64
+    folder.write_record(replace(record, facts=facts))
+    written = write_html(results, tmp_path / "html", source="runs")
+    content = next(path for path in written.files if path.match("data/0/0.js")).read_text(encoding="utf-8")
+    assert "Run run3: its scores are not as the run wrote them" in content
+    assert "NOT the file's" in content
+    assert "Weights, sha256 (recorded, not checked)" in content
+
+
+def test_no_text_of_the_page_names_a_folder_or_a_host_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    write_failure(results, "run9", "code", error=f"[Errno 2] No such file: '{tmp_path}/data/CT.nii.gz'")
+    write_manifest(results, methods_manifest("table4", ("nnUNet", 0, 0, "never")))
+    folder = RunFolder(results, "run3")
+    folder.data_file.write_text(
+        json.dumps(dict.fromkeys(("root", "store", "scored_on", "splits"), f"{tmp_path}/x"))
+    )
+    written = write_html(results, tmp_path / "html", source="runs", thumbnail=thumbnail)
+    texts = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in written.files
+        if path.suffix in (".html", ".js")
+    }
+    assert [name for name, text in texts.items() if str(tmp_path) in text or "secret-host" in text] == []
+    assert "None of the 1 runs of table4-k in results has finished" in texts["index.html"].replace("…/", "")
+
+
+def test_what_could_not_be_shown_is_said_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    text = write_html(results, tmp_path / "html", source="runs").files[0].read_text(encoding="utf-8")
+    assert "<li>Rank stability of Table 2: Ranks by Dice need two cells" in text
 
 
 def test_all_reports_every_grid_and_says_why_one_is_missing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from benchmark.vocabulary import BenchError
 from reports.hypertext import html_rows, number_link, order_key, standalone
 from reports.page.assets import Asset, classic_script, datatables, plotly
+from reports.page.linking import Known, linked
+from reports.page.sharing import without_folders
 from reports.page.text import packed, script_json
 from reports.page.write import policy
-from reports.printing import PrintedTable, Row, Span
+from reports.printing import PrintedTable, Row, Span, markdown_text, plain_text
 
 NAN = float("nan")
 
@@ -134,3 +137,60 @@ def test_the_policy_allows_the_scripts_that_stand_in_the_page_by_their_digests()
         assert words.startswith("default-src 'none'")
         assert "http" not in words
         assert "unsafe-inline" not in words.split("style-src")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("/home/me/results/runs/a/scores.parquet cannot be read", "runs/a/scores.parquet cannot be read"),
+        (
+            "after `mlflow ui --backend-store-uri sqlite:////home/me/results/mlflow.db`",
+            "after `mlflow ui --backend-store-uri sqlite:///mlflow.db`",
+        ),
+        ("not in file:///data/mlruns/1", "not in file://…/1"),
+        ("No such file: '/data/autopet/case1/CT.nii.gz'", "No such file: '…/CT.nii.gz'"),
+        ("https://mlflow.test/#/a/b/c", "https://mlflow.test/#/a/b/c"),
+        (
+            "table2:v3/shuffle/5, 4/5 runs, 3.2 s/case, </pre>",
+            "table2:v3/shuffle/5, 4/5 runs, 3.2 s/case, </pre>",
+        ),
+    ],
+)
+def test_a_text_that_is_shared_names_no_folder_of_this_machine(text: str, shared: str) -> None:
+    assert without_folders(text, Path("/home/me/results")) == shared
+    assert without_folders({"a": [text, 1, None]}, Path("/home/me/results")) == {"a": [shared, 1, None]}
+
+
+def test_a_relative_folder_of_results_is_left_out_and_one_that_only_ends_like_it_is_not() -> None:
+    text = "results/runs/a and my-results/runs/b"
+    assert without_folders(text, Path("results")) == "runs/a and my-results/runs/b"
+
+
+def addresses(text: str, known: Known) -> list[tuple[str, str]]:
+    spans = linked(text, known)
+    assert "".join(span.text for span in spans) == text
+    return [(span.text, span.address) for span in spans if span.address]
+
+
+def test_the_cells_a_claim_names_lead_to_their_numbers() -> None:
+    places = ("v1/noise/4", "v1/noise/4-5-6", "v1/none/4")
+    known = Known({place: f"table2:{place}" for place in places}, frozenset({"dice", "fpv_ml"}))
+    text = "v1/noise/4-5-6 > v1/noise/4: 1.00 against 2.00; mean of v1/noise/* > v1/none/4#fpv_ml; v1/none/4#hd95_mm."
+    assert addresses(text, known) == [
+        ("v1/noise/4-5-6", "table2:v1/noise/4-5-6"),
+        ("v1/noise/4", "table2:v1/noise/4"),
+        ("v1/none/4#fpv_ml", "table2:v1/none/4#fpv_ml"),
+    ]
+
+
+def test_a_method_is_known_by_its_whole_name() -> None:
+    names = ("PET", "LF", "LF-Union", "Mirror U-Net v4")
+    known = Known({name: f"table3:{name}" for name in names}, frozenset({"dice"}))
+    assert [
+        text for text, _ in addresses("LF-Union > LF, Mirror U-Net v4 > PET; PET-CT, LF-Logit", known)
+    ] == [*("LF-Union", "LF", "Mirror U-Net v4", "PET")]
+
+
+def test_plain_text_undoes_what_was_escaped_for_markdown() -> None:
+    text = "a_b *c* `d` [e] | f\\g <h> & i"
+    assert plain_text(markdown_text(text)) == text

@@ -14,6 +14,7 @@ from written_runs import NAN, V3, V4, manifest_of, methods_manifest, score_rows,
 from benchmark.results import RunFolder, write_manifest
 from reports.drawing import FORMATS
 from reports.everything import WrittenPage, write_html
+from reports.provenance.trace import MlflowLink
 
 HOSTILE = "<script>window.hacked=1</script>"
 HOSTILE_METHODS = (
@@ -50,7 +51,7 @@ def write_results(folder: Path) -> Path:
     write_manifest(folder, manifest_of((V3, 0, 0, "run3"), (V4, 0, 0, "run4"), (failed, 0, 0, "run9")))
     names = ("hostile<b>1", "hostile&2", "hostile'3")
     for run_id, first in zip(names, (0.1, 0.2, 0.3), strict=True):
-        _run(folder, run_id, {"dice": [first, 0.5]}, cases=[HOSTILE_CASE, "case1"])
+        _run(folder, run_id, {"dice": [first, 0.5], "fpv_ml": [0.05, 0.04]}, cases=[HOSTILE_CASE, "case1"])
     cells = [(method, 0, 0, run_id) for method, run_id in zip(HOSTILE_METHODS, names, strict=True)]
     write_manifest(folder, methods_manifest("table3", *cells))
     return folder
@@ -68,13 +69,20 @@ def _run(
         [rows],
         parameters=4_809_781,
         train_seconds=60.0,
-        facts={"git_commit": "0123456789abcdef", "cpu": "<i>a processor</i>"},
+        facts={"git_commit": "0123456789abcdef", "cpu": "<i>a processor</i>", "host": "secret-host"},
     )
     folder = RunFolder(results, run_id)
     folder.write_config({"method": "some_method", "training": {"steps": 3, "note": "</pre><b>bold</b>"}})
     folder.write_history(
         [{"step": step, "seconds": step, "seg": 1 / step, "val_dice": step / 10} for step in (1, 2, 3)]
     )
+
+
+def link(run_id: str) -> MlflowLink:
+    """An address in MLflow for run3, and for the others one that must never become a link."""
+    if run_id == "run3":
+        return MlflowLink("https://mlflow.test/#/experiments/1/runs/abc", "")
+    return MlflowLink("javascript:window.hacked=6", "")
 
 
 def without_ink(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,4 +107,4 @@ def write_test_page(folder: Path) -> WrittenPage:
     results = write_results(folder / "results")
     with pytest.MonkeyPatch.context() as monkeypatch:
         without_ink(monkeypatch)
-        return write_html(results, folder / "html", source="both", thumbnail=thumbnail)
+        return write_html(results, folder / "html", source="both", thumbnail=thumbnail, links=link)

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_FOLDERS = re.compile(r"(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+")
-"""The folders of an absolute path, also behind the scheme of a file's address."""
+_FOLDERS = re.compile(
+    r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+"
+)
+"""The folders of an absolute path, also behind the scheme of a file's address; or the address of a web page."""
 
 
 def without_folders(value: Any, results: Path) -> Any:
@@ -30,4 +32,4 @@ def _relative(text: str, results: Path) -> str:
         text = text.replace(f"{root}/", "")
     if not results.is_absolute() and results.name:
         text = re.sub(rf"(?<![\w./-]){re.escape(str(results))}/", "", text)
-    return _FOLDERS.sub("…/", text)
+    return _FOLDERS.sub(lambda found: found["page"] or "…/", text)
