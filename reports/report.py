@@ -120,5 +120,5 @@ def choose_launch(
 
 def _which(chosen: GridManifest, others: int) -> str:
     created = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(chosen.created))
-    rest = f"others of this grid not shown: {others}" if others else "the only one of this grid"
+    rest = f"others of this grid, not shown here: {others}" if others else "the only one of this grid"
     return f"Grid {chosen.name} of {created}: data set {chosen.dataset}, profile {chosen.profile}; {rest}."

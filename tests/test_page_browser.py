@@ -253,6 +253,9 @@ def test_paper_is_white_and_has_no_buttons_and_all_rows(browser: Browser, folder
     for hidden in ("header.top", ".dt-search", ".dt-paging", "#view-failures button"):
         assert tab.locator(hidden).first.is_hidden()
     assert tab.locator("#failures-table thead th").first.is_visible()
+    # What is hidden where a table is too wide would not be on the paper.
+    around = tab.locator("div.dt-layout-cell:has(#failures-table)")
+    assert around.evaluate("place => getComputedStyle(place).overflowX") == "visible"
     tab.evaluate("new DataTable.Api(document.getElementById('failures-table')).page.len(1).draw()")
     assert len(column(tab, "#failures-table", 1)) == 1
     tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
@@ -279,6 +282,7 @@ def test_all_for_printing_has_every_plot_and_paper_has_it_in_light_colours(
     expect(line).to_have_css("stroke", DARK_BLUE)
     tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     expect(plots.first.locator("path.box").first).to_have_css("stroke", LIGHT_BLUE)
+    expect(plots.first.locator("svg.main-svg").first).to_have_attribute("width", "680")
     assert luminance(tab) > 0.9
     tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
     expect(plots.first.locator("path.box").first).to_have_css("stroke", DARK_BLUE)

@@ -102,7 +102,7 @@ def test_the_newest_grid_is_taken_and_the_others_are_counted(tmp_path: Path, res
     write_manifest(results, newer)
     newest = write_report(results, source="runs", out=tmp_path / "out")
     assert "Grid table2-new" in newest.summary[0]
-    assert "others of this grid not shown: 1" in newest.summary[0]
+    assert "others of this grid, not shown here: 1" in newest.summary[0]
     for choice in ({"profile": "demo"}, {"dataset": "phantom"}, {"manifest_name": "table2-k"}):
         report = write_report(results, source="runs", out=tmp_path / "out", **choice)
         assert "Grid table2-k " in report.summary[0]

@@ -13,6 +13,7 @@ from reports.measures import Measure
 from reports.page.coverage import Coverage, Segment, bar
 from reports.page.grids import ShownGrid
 from reports.printing import Cell, PrintedTable, Row, Span
+from reports.provenance.addresses import address
 from reports.words import counted
 
 
@@ -133,7 +134,7 @@ def section_of(
 
 def _of_launch(group: Group, grid: ShownGrid) -> Group:
     """With the addresses of the launch's numbers as the page has them."""
-    begin, called = (f"{name}:" for name in (grid.manifest.grid, grid.table.grid))
+    begin, called = (address(name, ()) for name in (grid.manifest.grid, grid.table.grid))
     if begin == called:
         return group
 

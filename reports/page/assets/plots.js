@@ -5,6 +5,8 @@
   // Wong, Points of view: Color blindness, Nature Methods 2011; on dark paper lighter ones first.
   const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   const DARK = ["#56B4E9", "#E69F00", "#2CC59A", "#E295BF", "#FF8A3D", "#F0E442"];
+  // In pixels: what fits between the margins of A4 and of US letter. A plot is as wide as it was drawn.
+  const PAPER = 680;
   const drawn = new Set();
 
   function palette() {
@@ -36,6 +38,7 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink },
       margin: { l: 56, r: 16, t: 8, b: 44 }, hoverlabel: { font: { size: 12 } },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+      width: document.documentElement.classList.contains("printing") ? PAPER : undefined,
       ...layout, xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
     };
   }

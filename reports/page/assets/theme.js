@@ -20,9 +20,13 @@
   let theme = stored();
   show(theme);
   system.addEventListener("change", () => show(theme));
-  // Paper is light.
-  window.addEventListener("beforeprint", () => show("light"));
-  window.addEventListener("afterprint", () => show(theme));
+  // Paper is light; what is drawn for it has to know.
+  function print(begins) {
+    root.classList.toggle("printing", begins);
+    show(begins ? "light" : theme);
+  }
+  window.addEventListener("beforeprint", () => print(true));
+  window.addEventListener("afterprint", () => print(false));
   document.addEventListener("DOMContentLoaded", () => {
     root.classList.add("scripted");
     for (const radio of document.querySelectorAll("input[name=theme]")) {
