@@ -288,13 +288,12 @@ def test_rank_tests_of_many_comparisons_are_those_of_one_at_a_time() -> None:
 
 
 def test_t_tests_are_students_with_the_bootstrap_error() -> None:
-    resampled = np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0]])
-    errors = np.sqrt(2.0)
-    found = t_tests(np.array([2.0, 5.0, 0.0]), resampled, 9)
-    assert found[0] == pytest.approx((stats.t.sf(2 / errors, 9), stats.t.cdf(2 / errors, 9)))
+    error = np.sqrt(2.0)
+    found = t_tests(np.array([2.0, 5.0, 0.0]), np.array([error, 0.0, 0.0]), np.full(3, 9.0))
+    assert found[0] == pytest.approx((stats.t.sf(2 / error, 9), stats.t.cdf(2 / error, 9)))
     assert found[1] == pytest.approx((0.0, 1.0)), "the same in every resample"
     assert found[2] == pytest.approx((0.5, 0.5))
-    assert np.all(t_tests(np.array([1.0]), np.array([[np.nan], [1.0]]), 9) == 1.0)
+    assert np.all(t_tests(np.array([1.0]), np.array([np.nan]), np.array([9.0])) == 1.0)
 
 
 def test_with_no_effect_a_report_makes_a_false_claim_as_seldom_as_it_says(

@@ -2,6 +2,10 @@
 
     standings({measure: scores}, groupings)   one frame a measure, p adjusted over all pairs within their groups
 
+A rival is told from the best where p is small, the interval of their mean difference does not hold 0, and both speak
+for the best: the best is best by its mean, p is of ranks over patients and of the trainings at hand, and the interval
+covers training anew where there are seeds enough.
+
 The best of a group is compared with each of its rivals on the cases that both have (see `paired`). It was chosen by
 the very scores it is compared on. To correct for the comparisons with it alone would find differences among equal
 cells far too often, since the best of many is the luckiest one; p is therefore adjusted over all pairs within the
@@ -51,10 +55,11 @@ def standings(
     Columns: the cell's keys; `value` (the table's mean), `low` and `high` (95 %), `covers`; `n_used` cases with
     a defined value, `n_undefined` scored ones without, `n_missed` of `n_with` structures of which nothing was
     found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
-    `_best` (whether the cell is the one the others are compared with), `_difference`, `_low`, `_high` (best -
-    cell), `_p`, `_p_adjusted` (Holm, over all pairs within the grouping's groups, in all measures together),
-    `_effect`, `_judged` (whether the measure has patients enough for any difference to be significant) and, where
-    they are, `_untold`. `missed` are the scores of the metric `missed` by measure, where there are any.
+    `_best` and `_rival` (whether the cell is the one the others are compared with, or one of those), `_difference`,
+    `_low`, `_high` (best - cell), `_p`, `_p_adjusted` (Holm, over the `_n_pairs` pairs within the grouping's groups,
+    in all measures together), `_effect`, `_judged` (whether the measure has patients enough for any difference to
+    be significant) and, where they are, `_untold` (compared, and not told from the best). `missed` are the scores of
+    the metric `missed` by measure, where there are any.
     """
     means = {key: resampled_means(one) for key, one in scores.items()}
     frames = {
@@ -64,11 +69,13 @@ def standings(
         pairs = {key: _pairs(frame, grouping) for key, frame in frames.items()}
         p = {key: pair_ps(scores[key], own) for key, own in pairs.items()}
         adjusted, judged = _adjusted(p, means)
+        n_pairs = sum(int((~np.isnan(part)).sum()) for part in p.values())
         for key, own in pairs.items():
             tested = dict(zip(own, zip(p[key], adjusted[key], strict=True), strict=True))
             frames[key] = frames[key].join(
                 _against_best(scores[key], frames[key], grouping, means[key], tested, judged=judged[key])
             )
+            frames[key][f"{grouping.name}_n_pairs"] = n_pairs
     for frame in frames.values():
         frame["marks"] = _marks(frame, groupings)
     return frames
@@ -162,19 +169,24 @@ def _against_best(
     name, numbers = grouping.name, ["difference", "low", "high", "p", "p_adjusted", "effect"]
     columns = pd.DataFrame(np.nan, index=frame.index, columns=[f"{name}_{number}" for number in numbers])
     best = best_mask(frame, grouping.within, higher_is_better=scores.measure.higher_is_better).to_numpy()
-    leaders = set()
+    leaders, rivals = set(), set()
     for group in _groups(frame, grouping):
         leader = int(group[best[group].argmax()])
         leaders.add(leader)
+        rivals |= {int(cell) for cell in group if cell != leader}
         for rival in map(int, group[group != leader]):
             p, adjusted = tested[min(leader, rival), max(leader, rival)]
             pair = compare(scores, leader, rival, resampled=resampled, p=p)
             bounds = (pair.interval.low, pair.interval.high)
             columns.loc[rival] = [pair.difference, *bounds, p, adjusted, pair.effect]
     columns[f"{name}_best"] = [cell in leaders for cell in frame.index]
+    columns[f"{name}_rival"] = [cell in rivals for cell in frame.index]
     columns[f"{name}_judged"] = judged
+    sign = 1 if scores.measure.higher_is_better else -1
+    nearest = columns[f"{name}_low"] if sign > 0 else -columns[f"{name}_high"]
+    told = columns[f"{name}_p_adjusted"].le(LEVEL) & nearest.gt(0) & columns[f"{name}_effect"].mul(sign).gt(0)
     # A pair with too few patients in common has no p, and no mark.
-    columns[f"{name}_untold"] = columns[f"{name}_p_adjusted"].gt(LEVEL) & judged
+    columns[f"{name}_untold"] = columns[f"{name}_p_adjusted"].notna() & ~told & judged
     return columns
 
 
