@@ -15,7 +15,7 @@ groups, any of which might have come to be compared (`tests/test_standing.py` co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -27,7 +27,6 @@ from reports.statistics.resampling import MIN_PATIENTS, Resampled, resampled_mea
 from reports.statistics.scores import CaseScores
 
 LEVEL = 0.05
-COUNTS = ["n_used", "n_undefined", "n_missed", "n_with"]
 
 
 @dataclass(frozen=True)
@@ -44,26 +43,34 @@ class Grouping:
     best_of: str
 
 
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """How many lesions every case has, and how many were missed, for the cells of a table."""
+
+    all: CaseScores
+    missed: CaseScores
+
+
 def standings(
     scores: Mapping[str, CaseScores],
     groupings: Sequence[Grouping],
     *,
-    missed: Mapping[str, CaseScores],
+    lesions: Mapping[str, Lesions],
 ) -> dict[str, pd.DataFrame]:
     """For every measure one row a cell, in the order of `CaseScores.cells`.
 
     Columns: the cell's keys; `value` (the table's mean), `low` and `high` (95 %), `covers`; `n_used` cases with
-    a defined value, `n_undefined` scored ones without, `n_missed` of `n_with` structures of which nothing was
-    found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
+    a defined value, `n_undefined` scored ones without, `n_missed` of `n_lesions` components of the reference of which
+    no voxel was found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
     `_best` and `_rival` (whether the cell is the one the others are compared with, or one of those), `_difference`,
     `_low`, `_high` (best - cell), `_p`, `_p_adjusted` (Holm, over the `_n_pairs` pairs within the grouping's groups,
     in all measures together), `_effect`, `_judged` (whether the measure has patients enough for any difference to
-    be significant) and, where they are, `_untold` (compared, and not told from the best). `missed` are the scores of
-    the metric `missed` by measure, where there are any.
+    be significant) and, where they are, `_untold` (compared, and not told from the best). `lesions` are those of a
+    measure's region, where they were counted.
     """
     means = {key: resampled_means(one) for key, one in scores.items()}
     frames = {
-        key: _intervals(one, means[key]).join(_counts(one, missed.get(key))) for key, one in scores.items()
+        key: _intervals(one, means[key]).join(_counts(one, lesions.get(key))) for key, one in scores.items()
     }
     for grouping in groupings:
         pairs = {key: _pairs(frame, grouping) for key, frame in frames.items()}
@@ -91,36 +98,24 @@ def _intervals(scores: CaseScores, resampled: Resampled) -> pd.DataFrame:
     )
 
 
-def _counts(scores: CaseScores, missed: CaseScores | None) -> pd.DataFrame:
+def _counts(scores: CaseScores, lesions: Lesions | None) -> pd.DataFrame:
     defined = ~np.isnan(scores.values)
     used, scored = defined.any(axis=2), scores.scored.any(axis=2)
     counts = {"n_used": used.sum(axis=1), "n_undefined": (scored & ~used).sum(axis=1)}
-    nothing = np.full(scores.n_cells, np.nan)
-    n_missed, n_with = nothing, nothing
-    if missed is not None:
-        known = missed.scored.any(axis=(1, 2))
-        n_missed = np.where(known, np.nansum(missed.values, axis=(1, 2)), np.nan)
-        n_with = np.where(known, (~np.isnan(missed.values)).sum(axis=(1, 2)), np.nan)
-    return pd.DataFrame({**counts, "n_missed": n_missed, "n_with": n_with}, index=scores.cells.index)
+    counts |= {
+        name: np.full(scores.n_cells, np.nan) if counted is None else _total(counted)
+        for name, counted in (
+            ("n_missed", lesions.missed if lesions else None),
+            ("n_lesions", lesions.all if lesions else None),
+        )
+    }
+    return pd.DataFrame(counts, index=scores.cells.index)
 
 
-def structures(missed: CaseScores, dice: CaseScores) -> CaseScores:
-    """The scores of `missed` where there is a structure to miss, which is where Dice is defined.
-
-    Both are of the same runs; the cases are those of `dice`. Runs of earlier versions did not count what they missed.
-    """
-    keys = ["fold", "case_id"]
-    places = pd.MultiIndex.from_frame(dice.cases[keys]).get_indexer(
-        pd.MultiIndex.from_frame(missed.cases[keys])
-    )
-    counted = places >= 0
-    values, scored = np.full(dice.values.shape, np.nan), np.zeros(dice.values.shape, dtype=bool)
-    values[:, places[counted]], scored[:, places[counted]] = (
-        missed.values[:, counted],
-        missed.scored[:, counted],
-    )
-    values[np.isnan(dice.values)] = np.nan
-    return replace(dice, measure=missed.measure, values=values, scored=scored)
+def _total(scores: CaseScores) -> np.ndarray:
+    """[cell]: the sum over cases and seeds; NaN where nobody counted, as in runs of earlier versions."""
+    counted = scores.scored.any(axis=(1, 2))
+    return np.where(counted, np.nansum(scores.values, axis=(1, 2)), np.nan)
 
 
 def _groups(frame: pd.DataFrame, grouping: Grouping) -> list[np.ndarray]:

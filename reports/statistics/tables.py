@@ -47,7 +47,7 @@ def statistics_table(
         number=number,
         title=title,
         stub=stub,
-        columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed", *against),
+        columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed lesions", *against),
         rows=tuple(rows),
         notes=tuple(statistics_notes(frames, groupings, measures)),
         align="l" if measure else "",
@@ -70,7 +70,7 @@ def _row(
     cells.append((Span(value, address=linked), Span(bounds)))
     cells += [(Span(str(int(record[name]))),) for name in ("n_used", "n_undefined")]
     known = not pd.isna(record["n_missed"])
-    cells.append((Span(f"{record['n_missed']:.0f} of {record['n_with']:.0f}" if known else MISSING),))
+    cells.append((Span(f"{record['n_missed']:.0f} of {record['n_lesions']:.0f}" if known else MISSING),))
     for grouping in groupings:
         cells += _against(record, grouping.name)
     return Row(group, name, tuple(cells))
@@ -109,8 +109,8 @@ def statistics_notes(
         )
         yield from _families(frames, groupings)
     yield (
-        "n used: cases with a defined score. n undefined: scored cases without one. n missed: cases in which nothing "
-        "of the lesion (or structure) was found, of those that have one, over all finished runs."
+        "n used: cases with a defined score. n undefined: scored cases without one. n missed lesions: "
+        "18-connected components of the reference of which no voxel was found, of all, over all finished runs."
     )
     yield from unjudged_note(frames, groupings, measures)
 
@@ -207,12 +207,13 @@ def count_notes(frames: Mapping[str, pd.DataFrame], measures: Measures) -> Itera
         counts = f"n used {spread(begun['n_used'])}, n undefined {spread(begun['n_undefined'])}"
         counted = begun[begun["n_missed"].notna()]
         if not counted.empty:
-            missed, whole = spread(counted["n_missed"]), spread(counted["n_with"])
-            counts += f", n missed {missed} of {whole}"
+            missed, whole = spread(counted["n_missed"]), spread(counted["n_lesions"])
+            counts += f", n missed lesions {missed} of {whole}"
         said.setdefault(counts, []).append(measures[key].name)
     for counts, names in said.items():
         yield (
-            f"{enumerated(names)}: {counts} (cases of a number; missed: nothing of the lesion found, over all runs)."
+            f"{enumerated(names)}: {counts} (cases of a number; lesions: components of the reference, missed where no "
+            "voxel was found, over all runs)."
         )
 
 
