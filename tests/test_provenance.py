@@ -331,3 +331,66 @@ def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_w
     code, text = why("table2:v3/shuffle/5")
     assert code == 1
     assert "fault: Run a" in text
+
+
+def test_a_number_of_runs_that_no_table_would_mix_is_a_fault_and_what_is_flagged_a_remark(
+    results: Path,
+) -> None:
+    note(results, "a", protocol=1, gpu="H100")
+    note(results, "b", protocol=1, gpu="A100")
+    found = trace(results, MANIFEST, "table2:v3/shuffle/5")
+    assert found.faults == ()
+    assert found.remarks[0].startswith(
+        "Not all runs were made alike (in brackets: how many): protocol version 1 (2) and not recorded (2); "
+        "device H100 (1) and A100 (1)."
+    )
+    note(results, "b", protocol=2)
+    found = trace(results, MANIFEST, "table2:v3/shuffle/5")
+    assert found.agrees
+    (fault,) = found.faults
+    assert "would mix runs whose numbers are not comparable: protocol version" in fault
+    # The failed cell has no runs to mix.
+    assert trace(results, MANIFEST, "table2:v4/0.2/4-5-6").faults == ()
+
+
+def test_checkpoint_rules_that_differ_within_a_cell_are_remarked(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", [0.5])
+    write_run(tmp_path, "b", [0.5], fold=1, checkpoint="best")
+    found = trace(tmp_path, manifest_of((V3, 0, 0, "a"), (V3, 1, 0, "b")), "table2:v3/shuffle/5")
+    assert found.remarks == (
+        "Not all runs were made alike (in brackets: how many): checkpoint rule last (1) and best (1).",
+    )
+
+
+def test_of_one_number_only_the_runs_of_its_cell_are_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path, name, [0.5])
+    RunFolder(tmp_path, "b").scores_file.write_bytes(b"PAR1")
+    two = manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b"))
+    assert trace(tmp_path, two, "table2:v3/shuffle/5").printed == "50.00"
+    with pytest.raises(BenchError, match=r"b/scores\.parquet cannot be read"):
+        trace(tmp_path, two, "table2:v4/0.2/4-5-6")
+    RunFolder(tmp_path, "b").record_file.write_text("{")
+    assert trace(tmp_path, two, "table2:v3/shuffle/5").printed == "50.00"
+
+
+def test_a_damaged_run_of_another_method_hides_no_region_of_the_others(tmp_path: Path) -> None:
+    regions = {"whole tumor": {"dice": [0.9]}, "edema": {"dice": [0.5]}, "tumor core": {"dice": [0.7]}}
+    for name in ("a", "b"):
+        write_regions(tmp_path, name, regions)
+    RunFolder(tmp_path, "a").scores_file.write_bytes(b"PAR1")
+    manifest = methods_manifest("mine", ("A", 0, 0, "a"), ("B", 0, 0, "b"))
+    assert trace(tmp_path, manifest, "mine:B#edema_dice").printed == "50.00"
+
+
+def test_without_a_results_folder_published_numbers_are_shown_but_a_mistyped_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments, code in ((["table3:PET"], 0), (["table3:PET", "--results", str(tmp_path / "resluts")], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(["why", *arguments])
+        assert ended.value.code == code
+    told = capsys.readouterr()
+    assert told.out.count("own runs") == 1
+    assert "resluts. Name that of the runs with --results" in told.err
