@@ -21,6 +21,13 @@ MethodFiles = Annotated[
 ]
 
 
+def is_given(context: typer.Context, option: str) -> bool:
+    """Whether the command line names the option, by the parameter's name in Python."""
+    source = context.get_parameter_source(option)
+    # The class depends on whether typer brings its own click.
+    return source is not None and source.name != "DEFAULT"
+
+
 @contextlib.contextmanager
 def stopped_by_ctrl_c() -> Iterator[None]:
     """Ctrl-C while nothing of value is half done."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.common import AsJson, Results
+from benchmark.cli.common import AsJson, Results, is_given
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ SHORT = 12
 
 
 def why(
+    context: typer.Context,
     address: Annotated[
         str, typer.Argument(metavar="ADDRESS", help="E.g. table2:v3/shuffle/5 or 'table3:PET#fnv_ml'.")
     ],
@@ -47,6 +48,11 @@ def why(
     from reports.provenance.tables import printed_table
     from reports.provenance.trace import published_trace, trace
 
+    if not results.is_dir() and is_given(context, "results"):
+        raise BenchError(
+            f"There is no folder {results}. Name that of the runs with --results; without it, and without ./results, "
+            "published numbers are shown."
+        )
     wanted = parse_address(address)
     launch = _launch(results, wanted, manifest, profile, dataset)
     if launch is None:
@@ -71,7 +77,7 @@ def _launch(
     named = {launch.name: launch.grid for launch in manifests(results)}
     grid = named.get(wanted.grid, wanted.grid)
     if grid not in named.values() and not (manifest or profile or dataset):
-        if grid in GRIDS and results.is_dir() | (not results.exists()):
+        if grid in GRIDS:
             return None
         from benchmark.vocabulary import did_you_mean
 
