@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from benchmark.cli.common import is_given
+from benchmark.cli.common import is_given, mlflow_links
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -131,14 +131,8 @@ def report_html(
 ) -> None:
     """Write the page of everything, or of one launch alone; `claims`: files of own ones instead of the paper's, which
     are about everything."""
-    from benchmark.tracking.links import run_link
     from reports.everything import write_html
-    from reports.provenance.trace import MlflowLink
     from reports.report import choose_launch
-
-    def link(run_id: str) -> MlflowLink:
-        found = run_link(results, run_id)
-        return MlflowLink(found.url, found.text)
 
     chosen = None
     if launch is not None:
@@ -151,7 +145,7 @@ def report_html(
         source=source.value,
         launches=chosen,
         most_thumbnails=thumbnails,
-        links=link,
+        links=mlflow_links(results),
         claims=_claim_files(claims) if claims or launch is None else (),
         storage=storage,
     )
