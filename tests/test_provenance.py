@@ -79,7 +79,7 @@ def test_another_measure_is_named_after_the_number_sign(results: Path) -> None:
     found = trace(results, MANIFEST, "table2:v3/shuffle/5#fpv_ml")
     # Seed 0: (3 + 3) / 2 = 3; seed 1: (0 + 5) / 2 = 2.5.
     assert (found.printed, found.recomputed, found.title) == ("2.75", pytest.approx(2.75), "FPV [ml]")
-    assert found.address == "table2:v3/shuffle/5#fpv_ml"
+    assert found.address == "table2-k:v3/shuffle/5#fpv_ml"
 
 
 def test_a_table_that_says_something_else_is_a_fault(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_w
 
     code, text = why("table2:v3/shuffle/5")
     assert code == 0
-    assert "table2:v3/shuffle/5  Dice [%]: 55.00" in text
+    assert "table2-k:v3/shuffle/5  Dice [%]: 55.00" in text
     assert "agrees with the table" in text
     code, text = why("table2-k:v3/shuffle/5", "--json")
     assert (code, json.loads(text)["recomputed"]) == (0, pytest.approx(55.0))
@@ -394,3 +394,22 @@ def test_without_a_results_folder_published_numbers_are_shown_but_a_mistyped_one
     told = capsys.readouterr()
     assert told.out.count("own runs") == 1
     assert "resluts. Name that of the runs with --results" in told.err
+
+
+def test_a_trace_names_its_launch_so_that_its_address_stays_true_when_another_is_started(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(results, MANIFEST)
+    old = trace(results, MANIFEST, "table2:v3/shuffle/5").address
+    write_run(results, "z", [0.9])
+    write_manifest(results, replace(manifest_of((V3, 0, 0, "z")), key="newer", created=2.0))
+    told = {}
+    for asked in (old, "table2:v3/shuffle/5"):
+        with pytest.raises(SystemExit):
+            main(["why", asked, "--results", str(results), "--json"])
+        found = json.loads(capsys.readouterr().out)
+        told[found["address"]] = found["printed"]
+    assert told == {"table2-k:v3/shuffle/5": "55.00", "table2-newer:v3/shuffle/5": "90.00"}
+    with pytest.raises(SystemExit):
+        main(["why", old, "--manifest", "table2-newer", "--results", str(results)])
+    assert "is of the launch table2-k, --manifest asks for table2-newer" in capsys.readouterr().err

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def why(
     context: typer.Context,
     address: Annotated[
-        str, typer.Argument(metavar="ADDRESS", help="E.g. table2:v3/shuffle/5 or 'table3:PET#fnv_ml'.")
+        str,
+        typer.Argument(
+            metavar="ADDRESS",
+            help="E.g. table2:v3/shuffle/5, 'table3:PET#fnv_ml', or table3-050f30dd:PET of one launch.",
+        ),
     ],
     results: Results = Path("results"),
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
@@ -77,6 +81,10 @@ def _launch(
 
         known = dict.fromkeys([*named.values(), *GRIDS])
         raise BenchError(f"There is no grid {grid!r} in {results}. {did_you_mean(grid, known)}")
+    if manifest and wanted.grid in named and manifest != wanted.grid:
+        raise BenchError(
+            f"{wanted} is of the launch {wanted.grid}, --manifest asks for {manifest}: leave one of them out."
+        )
     name = manifest or (wanted.grid if wanted.grid in named else None)
     return choose_launch(results, grid=grid, name=name, profile=profile, dataset=dataset)[0]
 

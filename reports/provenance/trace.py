@@ -101,7 +101,7 @@ class Traces:
         value, printed = _reported(means, cell, measure)
         runs = tuple(run for run, _ in traced)
         recomputed = over_folds_then_seeds([(run.seed, run.mean) for run in runs if run.state == "done"])
-        address = self.table.address(cell, measure.key)
+        address = self.table.of_launch(self.manifest).address(cell, measure.key)
         apart = mixed(conditions(self.results, means))
         faults = [fault for _, found in traced for fault in found]
         if why_not := refusal(apart, f"The number {address}"):
