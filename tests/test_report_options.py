@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def bench(*arguments: object) -> int:
         ("--search theta --grid table2", "`bench report --search` has no use for --grid"),
         ("--grid search_theta --profile demo", "`bench report --grid search_theta` has no use for --profile"),
         ("--search theta --source both", "has no use for --source: nobody published searches"),
-        ("--source paper --profile demo", "`bench report --source paper` has no use for --profile"),
+        ("--source paper --profile demo", "has no use for --profile: published numbers have no launches"),
         ("--claims --source paper --manifest x", "`bench report --claims --source paper` has no use for"),
         ("--html --source paper", "--all and --html show own runs"),
     ],
@@ -128,10 +129,12 @@ def test_storage_is_for_the_searches_whose_address_lacks_a_password(
         assert asked == {"theta-1": "postgresql://me:secret@there/db", "lambda-1": None}
 
 
-def test_verdicts_are_added_to_mlflow_beside_the_newest_launch_they_may_be_on(
+def test_verdicts_are_added_to_mlflow_beside_the_newest_launch_they_are_about(
     results: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[tuple[Any, ...]] = []
+    newer = replace(methods_manifest("mine", ("A", 0, 0, "a")), created=9.0)
+    write_manifest(results, newer)
 
     def log_report(
         _: Path, launch: str, files: Any, *, folder: Path | None = None, name: str = "report"
@@ -145,7 +148,10 @@ def test_verdicts_are_added_to_mlflow_beside_the_newest_launch_they_may_be_on(
     assert {"report.md", "claims.csv", "claims/first.md"} <= files
     logged.clear()
     assert bench("report", "--all", mine, "--results", results) == 0
-    assert [(launch, name) for launch, name, _ in logged] == [("table3-k", "report"), ("table3-k", "claims")]
+    assert [(launch, name) for launch, name, _ in logged] == [
+        *((launch, "report") for launch in ("mine-k", "table3-k")),
+        ("table3-k", "claims"),
+    ]
     logged.clear()
     for more in (["--source", "paper"], ["--no-mlflow"]):
         assert bench("report", "--claims", *more, "--results", results) == 0

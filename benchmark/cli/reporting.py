@@ -23,7 +23,7 @@ Launch = tuple[str, str | None, str | None, str | None]
 """A grid, and, where they are asked for, the name, profile and data set of its launch."""
 
 
-_OF_ONE_LAUNCH = "it chooses among the own launches of one grid. Name that with --grid, or leave it out"
+_OF_ONE_LAUNCH = "it chooses among the own launches of one grid, as in `bench report --html --grid table2`"
 WHAT_FOR = {
     "files": ("FILE", "it has claims to be judged with --claims, --html or --all"),
     "grid": ("--grid", "it shows one grid alone. Leave it out, or what shows something else"),
@@ -63,6 +63,8 @@ def refuse_idle(context: typer.Context) -> None:
         used.add("source")
     for name, (option, purpose) in WHAT_FOR.items():
         if name not in used and is_given(context, name):
+            if given["source"] == "paper" and name in launch:
+                purpose = "published numbers have no launches; --source runs and both have"
             raise BenchError(f"`bench report{shown}` has no use for {option}: {purpose}.")
 
 
@@ -85,9 +87,8 @@ def report_all(
     from reports.everything import CLAIMS, write_everything
 
     folder = out or results / "reports"
-    parts = write_everything(
-        results, folder, source=source.value, claims=_claim_files(claims), storage=storage
-    )
+    files = _claim_files(claims)
+    parts = write_everything(results, folder, source=source.value, claims=files, storage=storage)
     _tell(parts, f"All in {folder}", as_json=as_json)
     if mlflow:
         from benchmark.tracking import log_report
@@ -96,22 +97,29 @@ def report_all(
             if part.report is not None and part.report.manifest is not None:
                 _try(log_report, results, part.report.manifest, part.report.files)
             elif part.report is not None and part.name == CLAIMS:
-                log_claims(results, part.report, folder / CLAIMS)
+                log_claims(results, part.report, folder / CLAIMS, files)
 
 
 def log_claims(
-    results: Path, written: ReportFiles, folder: Path, *, grid: str | None = None, **of_launch: str | None
+    results: Path,
+    written: ReportFiles,
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    grid: str | None = None,
+    **of_launch: str | None,
 ) -> None:
-    """Add the verdicts to the newest launch that they may be on, beside its own report."""
+    """Add the verdicts to the newest launch that the claims of these files are about, beside its own report."""
     from benchmark.results import manifests
     from benchmark.tracking import log_report
+    from reports.claims.reading import load_claims
 
+    tables = {stated.claim.table for stated in load_claims(files)}
     asked = {key: value for key, value in of_launch.items() if value is not None}
     found = [
         manifest
         for manifest in manifests(results, grid)
-        if not manifest.grid.startswith("search_")
-        and all(getattr(manifest, key) == value for key, value in asked.items())
+        if manifest.grid in tables and all(getattr(manifest, key) == value for key, value in asked.items())
     ]
     if found:
         _try(partial(log_report, folder=folder, name="claims"), results, found[0].name, written.files)

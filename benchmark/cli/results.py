@@ -198,9 +198,10 @@ def _report_claims(
     own = source is not Source.PAPER
     manifest, profile, dataset = filters
     folder = out or results / "reports" / ("claims" if own else "claims-published")
+    files = files or claim_files(STUDIES / "claims")
     written = claims_report(
         results if own else None,
-        files or claim_files(STUDIES / "claims"),
+        files,
         source=source.value,
         out=folder,
         grid=grid,
@@ -210,7 +211,9 @@ def _report_claims(
     )
     _tell(written, folder, as_json=as_json)
     if own and mlflow:
-        log_claims(results, written, folder, grid=grid, name=manifest, profile=profile, dataset=dataset)
+        log_claims(
+            results, written, folder, files, grid=grid, name=manifest, profile=profile, dataset=dataset
+        )
 
 
 def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
