@@ -372,6 +372,18 @@ def test_weights_that_were_left_behind_come_with_a_later_join(a: Path, c: Path) 
     assert tree(c) == before
 
 
+def test_an_unfinished_run_gets_what_is_needed_to_go_on_from_a_copy_of_the_same_attempt_alone(
+    a: Path, b: Path, c: Path
+) -> None:
+    for results, attempts in ((a, 2), (b, 1)):
+        RunFolder(results, "r").write_record(RunRecord("r", "failed", "interrupted", attempts=attempts))
+        write_text(RunFolder(results, "r").checkpoint_file, results.name)
+    carry_out(planned([a], c, weights=False))
+    assert not RunFolder(c, "r").checkpoint_file.exists()
+    assert merge(b, a, into=c)
+    assert RunFolder(c, "r").checkpoint_file.read_text() == "a"
+
+
 @pytest.mark.parametrize(
     ("recorded_by", "digest", "taken"),
     [
@@ -395,8 +407,8 @@ def test_weights_are_added_only_if_they_are_those_that_were_scored(
     assert RunFolder(c, "r").weights_file.exists() is taken
     assert plan.unlike_files == (() if taken else (f"runs/r/last.safetensors of {b}",))
     assert plan.is_complete is taken
-    facts = RunFolder(c, "r").record().facts
-    assert facts.get("weights_sha256") == (digest if taken or recorded_by == "a" else None)
+    found = RunFolder(c, "r").record().facts
+    assert found.get("weights_sha256") == (digest if taken or recorded_by == "a" else None)
 
 
 def test_facts_of_the_evaluation_that_only_an_identical_copy_noted_are_added(

@@ -19,15 +19,18 @@ EVALUATIONS = (
 )
 """What an evaluation later than the run may have added; what says that it is there comes last."""
 WEIGHTS = ("*.safetensors", "external")
+TO_GO_ON = ("checkpoint.pt",)
 MASKS = ("predictions",)
-"""As WEIGHTS only where these are asked for; they follow from the scores' being the same."""
+"""Only where weights are asked for, and without a check: the scores are the same."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a run gets from its identical copies. `files`: by place in the run's folder the file or folder to be copied;
-    `facts`: what run.json gets besides; `unlike`: weights that are not known to be those that were scored."""
+    """What a run whose run.json is `written` gets from its identical copies. `files`: by place in the run's folder the
+    file or folder to be copied; `facts`: what run.json gets besides; `unlike`: weights that are not known to be those
+    that were scored."""
 
+    written: bytes
     files: Mapping[str, Path] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     unlike: tuple[str, ...] = ()
@@ -38,18 +41,20 @@ class Completion:
 
 
 def completion(taken: RunCopy, others: Sequence[RunCopy], *, weights: bool) -> Completion:
-    """What `taken` gets of others with the same scores; of several that have a file, the first's.
+    """What `taken` gets of others with the same scores, or, unfinished, of the same attempt; of several that have a
+    file, the first's.
 
     Weights must be those whose digest was recorded, or, where none was, of the same training.
     """
     files: dict[str, Path] = {}
     facts: dict[str, Any] = {}
     unlike: dict[str, str] = {}
+    heavier = WEIGHTS if taken.state == "done" else (*WEIGHTS, *TO_GO_ON)
     for other in others:
         lacking = {place: path for place, path in _parts(other, EVALUATIONS) if not _has(taken, place, files)}
         if weights:
             lacking |= {place: path for place, path in _parts(other, MASKS) if not _has(taken, place, files)}
-            heavy = {place: path for place, path in _parts(other, WEIGHTS) if not _has(taken, place, files)}
+            heavy = {place: path for place, path in _parts(other, heavier) if not _has(taken, place, files)}
             if heavy and not _are_scored_weights(taken, other):
                 run = other.folder.run_id
                 unlike |= {place: f"runs/{run}/{place} of {other.source.name}" for place in heavy}
@@ -57,7 +62,8 @@ def completion(taken: RunCopy, others: Sequence[RunCopy], *, weights: bool) -> C
                 lacking |= heavy
         files |= lacking
         facts = {**_facts(taken, other, files), **facts}
-    return Completion(files, facts, tuple(unlike[place] for place in unlike if place not in files))
+    left_out = tuple(name for place, name in unlike.items() if place not in files)
+    return Completion(taken.written, files, facts, left_out)
 
 
 def _parts(copy: RunCopy, patterns: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -83,7 +89,7 @@ def _are_scored_weights(taken: RunCopy, other: RunCopy) -> bool:
 def _is_one_training(one: RunCopy, other: RunCopy) -> bool:
     """Whether one is a copy of the other, not a repetition: none takes as long to the last bit."""
     seconds = one.record.train_seconds
-    return seconds is not None and seconds == other.record.train_seconds
+    return one.is_copy_of(other) or (seconds is not None and seconds == other.record.train_seconds)
 
 
 def _facts(taken: RunCopy, other: RunCopy, files: Mapping[str, Path]) -> dict[str, Any]:

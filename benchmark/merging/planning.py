@@ -120,7 +120,8 @@ def _choice(copies: Sequence[RunCopy], prefer: Source | None) -> _Choice:
         return _Choice(run_id, own, running=tuple((run_id, copy.source.name) for copy in held))
     done = [copy for copy in free if copy.state == "done"]
     if not done:
-        return _Choice(run_id, own or min(free, key=lambda copy: RANK.index(copy.state)))
+        taken = own or min(free, key=lambda copy: RANK.index(copy.state))
+        return _Choice(run_id, taken, same=tuple(copy for copy in free if copy.is_copy_of(taken)))
     conflict = _conflict(done)
     if conflict is None:
         return _Choice(run_id, done[0], same=tuple(done[1:]))

@@ -32,6 +32,11 @@ class RunCopy:
         return self.folder.record()
 
     @cached_property
+    def written(self) -> bytes:
+        """run.json as it is."""
+        return self.folder.record_file.read_bytes()
+
+    @cached_property
     def state(self) -> str:
         """As it really is: `running` where a process has it, `interrupted` where that is gone."""
         if self.record.state != "running":
@@ -55,6 +60,10 @@ class RunCopy:
                 f"Run {self.folder.run_id} is done, but {self.folder.scores_file} cannot be read ({error}). Remove "
                 f"{self.folder.path}, or join without {self.source.path}."
             ) from error
+
+    def is_copy_of(self, other: RunCopy) -> bool:
+        """Whether it is another copy of the same attempt at a run, finished or not."""
+        return self is not other and self.written == other.written
 
     def same_scores(self, other: RunCopy) -> bool:
         """Whether two finished copies are one run: every score is the same, in whatever order they were written."""

@@ -70,7 +70,7 @@ def _copy_run(copy: RunCopy, into: Path, stage: Path, *, weights: bool) -> None:
 def _complete(target: RunFolder, gained: Completion, stage: Path) -> None:
     """Add what an identical copy has besides; the facts, which speak of the files, come last."""
     with target.claimed() as held:
-        if not held or target.record().state != "done":
+        if not held or target.record_file.read_bytes() != gained.written:
             raise BenchError(
                 f"Run {target.run_id} in {target.path.parents[1]} has changed meanwhile; start again."
             )
