@@ -63,15 +63,17 @@ def newest_launches(results: Path) -> list[tuple[GridManifest, int]]:
     return [(found[0], len(found) - 1) for _, found in sorted(launches.items())]
 
 
-def write_everything(results: Path, out: Path, *, source: Source, claims: Sequence[Path] = ()) -> list[Part]:
+def write_everything(
+    results: Path, out: Path, *, source: Source, claims: Sequence[Path] = (), storage: str | None = None
+) -> list[Part]:
     """The report of every grid and search, and on claims, each to a folder in `out`; BenchError where there is no
-    run."""
+    run. `storage`: where the trials are of searches whose own address lacks a password."""
     launches = newest_launches(results)
     parts = [
         _part(results, manifest, others, source=source, out=out / manifest.grid)
         for manifest, others in launches
     ]
-    parts += _searches(results, out)
+    parts += _searches(results, out, storage)
     if not parts:
         raise _no_runs(results)
     return [*parts, *_claims(results, claims, source=source, out=out / CLAIMS)]
@@ -87,8 +89,12 @@ def write_html(
     most_thumbnails: int = MOST_THUMBNAILS,
     links: Links | None = None,
     claims: Sequence[Path] = (),
+    storage: str | None = None,
 ) -> WrittenPage:
-    """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files."""
+    """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files.
+
+    Of a single launch the claims about its table are judged, on its runs. `storage`: as in `write_everything`.
+    """
     chosen = newest_launches(results) if launches is None else launches
     if not chosen:
         raise _no_runs(results)
@@ -105,7 +111,7 @@ def write_html(
             grids.append(shown_grid(results, part.manifest))
             sections.append(section_of(part.report, out, grids[-1], short=_short(part.manifest.grid)))
     if launches is None:
-        searches = _searches(results, out / "files")
+        searches = _searches(results, out / "files", storage)
         sections += [
             section_of(part.report, out, None, short=part.name)
             for part in searches
@@ -113,7 +119,11 @@ def write_html(
         ]
         parts += searches
     judged = _claims(
-        results, claims, source="both" if source == "both" else "runs", out=out / "files" / CLAIMS
+        results,
+        claims,
+        source="both" if source == "both" else "runs",
+        out=out / "files" / CLAIMS,
+        launch=launches[0][0] if launches is not None and len(launches) == 1 else None,
     )
     parts += judged
     page = _page(results, rows, sections, next(iter(judged), None), out)
@@ -154,12 +164,15 @@ def _part(results: Path, manifest: GridManifest, others: int, *, source: Source,
     return Part(manifest.grid, report, manifest=manifest)
 
 
-def _claims(results: Path, files: Sequence[Path], *, source: Source, out: Path) -> list[Part]:
-    """The verdicts on the claims of these files, if there are any."""
+def _claims(
+    results: Path, files: Sequence[Path], *, source: Source, out: Path, launch: GridManifest | None = None
+) -> list[Part]:
+    """The verdicts on the claims of these files, if there are any; of a launch, on those about its table."""
     if not files:
         return []
+    about = {} if launch is None else {"grid": launch.grid, "manifest": launch.name}
     try:
-        return [Part(CLAIMS, claims_report(results, files, source=source, out=out))]
+        return [Part(CLAIMS, claims_report(results, files, source=source, out=out, **about))]
     except BenchError as error:
         return [Part(CLAIMS, None, str(error))]
 
@@ -168,7 +181,7 @@ def _no_runs(results: Path) -> BenchError:
     return BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
 
 
-def _searches(results: Path, out: Path) -> Iterator[Part]:
+def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[Part]:
     """The reports of all searches; Optuna is imported only where there is one."""
     cards = [
         read_json(path)
@@ -180,7 +193,7 @@ def _searches(results: Path, out: Path) -> Iterator[Part]:
 
         name = str(card["study"])
         try:
-            study = open_search(results, name)
+            study = open_search(results, name, storage=storage if card["has_password"] else None)
             yield Part(name, write_search_report(results, study, out=out / f"search-{name}").files)
         except BenchError as error:
             yield Part(name, None, str(error))
