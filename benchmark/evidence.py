@@ -29,6 +29,10 @@ say in the changelog what moved. Reports refuse tables whose runs have different
 """
 
 
+EVIDENCE = ("protocol", "scores_sha256", "weights_file", "weights_sha256", "precision", "data")
+"""The facts that are listed above."""
+
+
 def sha256_of(path: Path) -> str:
     """The file's SHA-256 in hexadecimal digits. OSError where it cannot be read."""
     with path.open("rb") as file:

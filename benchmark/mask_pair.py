@@ -6,6 +6,7 @@ counts and distances are computed when they are first asked for.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,15 @@ Box = tuple[slice, slice, slice]
 
 CONNECTIVITY = 18
 """Voxels that share a face or an edge are one lesion; the AutoPET challenge's choice."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """Connected components of a mask: all, those that share no voxel with the other mask, and the voxels of these."""
+
+    n: int
+    n_untouched: int
+    voxels_untouched: int
 
 
 class MaskPair:
@@ -76,6 +86,16 @@ class MaskPair:
         """Voxels of both."""
         return int(np.count_nonzero(self.prediction & self.reference))
 
+    @cached_property
+    def predicted_components(self) -> Components:
+        """Those of the prediction; untouched by the reference."""
+        return components(self.prediction, self.reference)
+
+    @cached_property
+    def lesions(self) -> Components:
+        """Those of the reference; untouched by the prediction."""
+        return components(self.reference, self.prediction)
+
     @property
     def missed(self) -> bool:
         """There is a reference, and nothing at all is predicted."""
@@ -97,14 +117,14 @@ class MaskPair:
         return _distances(predicted, true, self.edges_mm), _distances(true, predicted, self.edges_mm)
 
 
-def n_untouched(mask: Mask, other: Mask) -> int:
-    """Voxels of the connected components of `mask` that share no voxel with `other`.
+def components(mask: Mask, other: Mask) -> Components:
+    """The connected components of `mask`, and which of them share no voxel with `other`.
 
     One pass over the labelled volume whatever the number of components: which labels occur under
     `other`, then how many voxels carry one of the rest.
     """
     if not mask.any():
-        return 0
+        return Components(0, 0, 0)
     box = _bounding_box(mask)
     inside = np.ascontiguousarray(mask[box])
     labels, n_components = cc3d.connected_components(
@@ -112,7 +132,9 @@ def n_untouched(mask: Mask, other: Mask) -> int:
     )
     touched = np.zeros(n_components + 1, dtype=bool)
     touched[labels[inside & other[box]]] = True
-    return int(np.count_nonzero(~touched[labels[inside]]))
+    n_untouched = n_components - int(np.count_nonzero(touched[1:]))
+    voxels = int(np.count_nonzero(~touched[labels[inside]])) if n_untouched else 0
+    return Components(int(n_components), n_untouched, voxels)
 
 
 def _boolean(mask: NDArray[Any], *, role: str) -> Mask:

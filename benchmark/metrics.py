@@ -8,6 +8,8 @@ the predicted mask, the reference mask and `spacing_mm`, and returns NaN where i
     fnv_ml             reference components that touch no predicted voxel   AutoPET 2022 challenge
     over_ml            predicted voxels outside the reference
     under_ml           reference voxels that were not predicted
+    lesions            reference components, and
+    missed_lesions     those of them that touch no predicted voxel          as FNV
     hd95_mm            95th percentile of the surface distance              BraTS's convention, see below
     surface_dice_2mm   share of both surfaces within 2 mm of each other     BraTS's convention, see below
     missed, invented   1 where a whole structure was missed, or invented
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from benchmark.mask_pair import MaskPair, n_untouched
+from benchmark.mask_pair import MaskPair
 from benchmark.vocabulary import Spacing
 
 TOLERANCE_MM = 2.0
@@ -100,7 +102,7 @@ def fpv_ml(pair: MaskPair) -> float:
     AutoPET 2022 challenge, 18-connected components. A component that overlaps a lesion in a single
     voxel counts as a hit with all its volume; what it adds around the lesion shows in `over_ml`.
     """
-    return n_untouched(pair.prediction, pair.reference) * pair.voxel_ml
+    return pair.predicted_components.voxels_untouched * pair.voxel_ml
 
 
 @metric(
@@ -111,7 +113,7 @@ def fnv_ml(pair: MaskPair) -> float:
 
     AutoPET 2022 challenge, 18-connected components; 0 where the reference is empty.
     """
-    return n_untouched(pair.reference, pair.prediction) * pair.voxel_ml
+    return pair.lesions.voxels_untouched * pair.voxel_ml
 
 
 @metric("ml", higher_is_better=False, description="Volume of predicted voxels outside the reference")
@@ -124,6 +126,20 @@ def over_ml(pair: MaskPair) -> float:
 def under_ml(pair: MaskPair) -> float:
     """Under-segmentation: volume of all reference voxels that were not predicted, in millilitres."""
     return (pair.n_true - pair.n_shared) * pair.voxel_ml
+
+
+@metric("1", higher_is_better=False, description="Number of reference components")
+def lesions(pair: MaskPair) -> float:
+    """How many lesions there are: 18-connected components of the reference. It depends on no prediction."""
+    return float(pair.lesions.n)
+
+
+@metric(
+    "1", higher_is_better=False, description="Number of reference components that touch no predicted voxel"
+)
+def missed_lesions(pair: MaskPair) -> float:
+    """How many lesions were missed entirely: the components whose volume is `fnv_ml`."""
+    return float(pair.lesions.n_untouched)
 
 
 @metric(

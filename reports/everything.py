@@ -56,14 +56,16 @@ class WrittenPage:
     parts: tuple[Part, ...]
 
 
-def write_everything(results: Path, out: Path, *, source: Source, claims: Sequence[Path] = ()) -> list[Part]:
+def write_everything(
+    results: Path, out: Path, *, source: Source, claims: Sequence[Path] = (), storage: str | None = None
+) -> list[Part]:
     """The report of every grid and search, and on claims, each to a folder in `out`; BenchError where there is no
-    run."""
+    run. `storage`: where the trials are of searches whose own address lacks a password."""
     launches = newest_launches(results)
     require_folder(out)
     parts = _parts(results, launches, source=source, out=out)
     parts += _waiting(results, launches)
-    parts += _searches(results, out)
+    parts += _searches(results, out, storage)
     if not parts:
         raise _no_runs(results)
     return [*parts, *_claims(results, claims, source=source, out=out / CLAIMS)]
@@ -79,11 +81,13 @@ def write_html(
     most_thumbnails: int = MOST_THUMBNAILS,
     links: Links | None = None,
     claims: Sequence[Path] = (),
+    storage: str | None = None,
 ) -> WrittenPage:
     """The page of these launches, or of all grids and searches, in the folder `out`, with the reports' own files.
 
-    An older page stays until the new one is whole. BenchError where there is no run, `out` has something else in it,
-    or another process writes there.
+    An older page stays until the new one is whole. Of a single launch the claims about its table are judged, on its
+    runs. `storage`: as in `write_everything`. BenchError where there is no run, `out` has something else in it, or
+    another process writes there.
     """
     chosen = newest_launches(results) if launches is None else launches
     if not chosen:
@@ -91,9 +95,13 @@ def write_html(
     with new_page(out) as building:
         parts = _parts(results, chosen, source=source, out=building / "files")
         waiting = _waiting(results, chosen) if launches is None else []
-        searches = list(_searches(results, building / "files")) if launches is None else []
+        searches = list(_searches(results, building / "files", storage)) if launches is None else []
         judged = _claims(
-            results, claims, source="both" if source == "both" else "runs", out=building / "files" / CLAIMS
+            results,
+            claims,
+            source="both" if source == "both" else "runs",
+            out=building / "files" / CLAIMS,
+            launch=launches[0][0] if launches is not None and len(launches) == 1 else None,
         )
         grids = [_shown(results, part.manifest) for part in parts if part.report and part.manifest]
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
@@ -208,12 +216,15 @@ def _part(
     return Part(name, report, manifest=manifest)
 
 
-def _claims(results: Path, files: Sequence[Path], *, source: Source, out: Path) -> list[Part]:
-    """The verdicts on the claims of these files, if there are any."""
+def _claims(
+    results: Path, files: Sequence[Path], *, source: Source, out: Path, launch: GridManifest | None = None
+) -> list[Part]:
+    """The verdicts on the claims of these files, if there are any; of a launch, on those about its table."""
     if not files:
         return []
+    about = {} if launch is None else {"grid": launch.grid, "manifest": launch.name}
     try:
-        return [Part(CLAIMS, claims_report(results, files, source=source, out=out))]
+        return [Part(CLAIMS, claims_report(results, files, source=source, out=out, **about))]
     except BenchError as error:
         return [Part(CLAIMS, None, str(error))]
 
@@ -222,7 +233,7 @@ def _no_runs(results: Path) -> BenchError:
     return BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
 
 
-def _searches(results: Path, out: Path) -> Iterator[Part]:
+def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[Part]:
     """The reports of all searches; Optuna is imported only where there is one."""
     cards = [
         read_json(path)
@@ -234,7 +245,7 @@ def _searches(results: Path, out: Path) -> Iterator[Part]:
 
         name = str(card["study"])
         try:
-            study = open_search(results, name)
+            study = open_search(results, name, storage=storage if card["has_password"] else None)
             yield Part(name, write_search_report(results, study, out=out / f"search-{name}").files)
         except BenchError as error:
             yield Part(name, None, str(error))

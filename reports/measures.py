@@ -79,7 +79,8 @@ FPV = Measure("fpv_ml", "FPV [ml]", 1.0, False, "fpv")
 FNV = Measure("fnv_ml", "FNV [ml]", 1.0, False, "fnv")
 HD95 = Measure("hd95_mm", "HD95 [mm]", 1.0, False, "hd95")
 SURFACE_DICE = Measure("surface_dice_2mm", "Surface Dice at 2 mm [%]", 100.0, True, "surface_dice")
-MISSED = Measure("missed", "Missed", 1.0, False, "missed")
+LESIONS = Measure("lesions", "Lesions", 1.0, False, "lesions")
+MISSED_LESIONS = Measure("missed_lesions", "Missed lesions", 1.0, False, "missed_lesions")
 MEASURES = measures_of(DICE, FPV, FNV)
 """What the paper prints of PET/CT."""
 

@@ -246,6 +246,9 @@ def test_the_decisive_comparison_is_that_on_which_the_truth_hangs() -> None:
         ({"better": {"size": "1", "method": "others"}, "than": "b/1"}, "has no method 'others'"),
         ({"better": {"each": {"method": "others"}, "size": "1"}, "than": "b/1"}, "no quantifier around it"),
         ({"best": "method", "is": "a", "among": ["b", "c"]}, "'a' is not among the values"),
+        ({"best": "method", "is": "a", "of": {"method": "b", "size": "1"}}, "method is what competes"),
+        ({"best": "size", "is": "1", "of": {"method": "a", "mean": {"size": "all"}}}, "size is what competes"),
+        ({"better": {"size": "1", "method": "a", "mean": {"measure": ["dice", "fpv_ml"]}}, "than": "b/1"}, "no mean"),
         ({"for_each": {"size": "all"}, "holds": {"order": ["a/1", "b/1"]}, "except_at_most": 2}, "nothing is claimed"),
     ],
 )  # fmt: skip
@@ -273,6 +276,7 @@ def written(tmp_path: Path, claim: str) -> Path:
         ("say: s, table: t, test: {better: PET, than: CT}", "there is no key 'say' here. Did you mean 'says'?"),
         ("reading: none", "give either a test or"),
         ("untestable: no, table: t", "untestable: Input should be a valid string"),
+        ("table: t, test: {best: x, worst: y, is: 1}", "a test has one of best and worst"),
         ("table: t, test: {difference: PET, minus: CT}", "a difference needs at_least or at_most"),
         ("table: t, test: {better: {mean: {x: 1}, spread: {x: 1}}, than: CT}", "cannot have both mean and spread"),
         ("table: t, test: {better: {x: null}, than: CT}", "None is no level of an axis"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from planted_claims import plant_methods, plant_table2, table2_factors
 from scipy import stats
 from written_runs import NAN, methods_manifest, write_failure, write_readings, write_run
 
-from benchmark.results import write_manifest
+from benchmark.results import RunFolder, write_manifest
 from reports.claims.judging import Judged, judge
 from reports.claims.language import Claim
 from reports.claims.own import OwnNumbers
@@ -252,7 +253,7 @@ def write_unions(results: Path, union: list[float], *, run_id: str = "late") -> 
 def test_logic_is_checked_case_by_case_without_a_test(tmp_path: Path) -> None:
     write_unions(tmp_path, [1.0, 0.5, *[1.0] * 6])
     one = verdicts(tmp_path, claim("logic", LOGIC, "table3", kind="logic"))["logic"]
-    assert (one.verdict, one.sentence) == ("supported", "Holds in every one of 16 checks, case by case.")
+    assert (one.verdict, one.sentence) == ("supported", "Holds in every one of 8 cases.")
     assert pd.isna(one.p)
 
 
@@ -260,7 +261,7 @@ def test_logic_that_fails_in_one_case_is_an_error(tmp_path: Path) -> None:
     write_unions(tmp_path, [0.0] * 7 + [1.1])
     one = verdicts(tmp_path, claim("logic", LOGIC, "table3", kind="logic"))["logic"]
     assert one.verdict == "contradicted"
-    assert one.sentence == "Fails in 1 of 16 checks, first in case case07: an error."
+    assert one.sentence == "Fails in 1 of 8 cases, first in case07 (fold 0, seed 0): an error."
 
 
 def test_logic_of_unions_is_not_asked_of_other_networks(tmp_path: Path) -> None:
@@ -269,8 +270,34 @@ def test_logic_of_unions_is_not_asked_of_other_networks(tmp_path: Path) -> None:
     cells = [("CT", 0, 0, "ct"), ("PET", 0, 0, "late", "pet"), ("LF-Union", 0, 0, "late", "union")]
     write_manifest(tmp_path, methods_manifest("table3", *cells))
     one = verdicts(tmp_path, claim("logic", LOGIC, "table3", kind="logic"))["logic"]
+    # What can be asked, against PET of the same training, already fails.
+    assert one.verdict == "contradicted"
+    write_unions(tmp_path, [1.0] * 8)
+    write_manifest(tmp_path, methods_manifest("table3", *cells))
+    one = verdicts(tmp_path, claim("logic", LOGIC, "table3", kind="logic"))["logic"]
     assert one.verdict == "undecided"
     assert "not read from the same trainings" in one.sentence
+
+
+def test_logic_of_alternatives_is_decided_in_each_case_by_itself(tmp_path: Path) -> None:
+    """The union is at most CT's FNV of 4 in half of the cases, and at most PET's of 1 in the others."""
+    write_unions(tmp_path, [4.0, 1.0] * 4)
+    parts = [{"difference": "LF-Union", "minus": name, "at_most": 0} for name in ("CT", "PET")]
+    one = verdicts(tmp_path, claim("logic", {"any": parts}, "table3", kind="logic"))["logic"]
+    assert (one.verdict, one.sentence) == ("supported", "Holds in every one of 8 cases.")
+
+
+def test_runs_that_no_table_may_mix_decide_no_claim(tmp_path: Path) -> None:
+    for number, name in enumerate(("pet", "ef")):
+        write_run(tmp_path, name, [0.9 - 0.5 * number] * 12)
+        folder = RunFolder(tmp_path, name)
+        record = folder.record()
+        folder.write_record(replace(record, facts={**record.facts, "protocol": 1 + number}))
+    write_manifest(tmp_path, methods_manifest("table3", ("PET", 0, 0, "pet"), ("EF", 0, 0, "ef")))
+    asked = claim("better", {"difference": "PET", "minus": "EF", "at_least": 0}, "table3")
+    one = verdicts(tmp_path, asked)["better"]
+    assert one.verdict == "undecided"
+    assert "mixes runs that are not comparable" in " ".join(one.missing)
 
 
 def test_rank_tests_of_many_comparisons_are_those_of_one_at_a_time() -> None:
@@ -288,13 +315,12 @@ def test_rank_tests_of_many_comparisons_are_those_of_one_at_a_time() -> None:
 
 
 def test_t_tests_are_students_with_the_bootstrap_error() -> None:
-    resampled = np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0]])
-    errors = np.sqrt(2.0)
-    found = t_tests(np.array([2.0, 5.0, 0.0]), resampled, 9)
-    assert found[0] == pytest.approx((stats.t.sf(2 / errors, 9), stats.t.cdf(2 / errors, 9)))
+    error = np.sqrt(2.0)
+    found = t_tests(np.array([2.0, 5.0, 0.0]), np.array([error, 0.0, 0.0]), np.full(3, 9.0))
+    assert found[0] == pytest.approx((stats.t.sf(2 / error, 9), stats.t.cdf(2 / error, 9)))
     assert found[1] == pytest.approx((0.0, 1.0)), "the same in every resample"
     assert found[2] == pytest.approx((0.5, 0.5))
-    assert np.all(t_tests(np.array([1.0]), np.array([[np.nan], [1.0]]), 9) == 1.0)
+    assert np.all(t_tests(np.array([1.0]), np.array([np.nan]), np.array([9.0])) == 1.0)
 
 
 def test_with_no_effect_a_report_makes_a_false_claim_as_seldom_as_it_says(

@@ -157,7 +157,7 @@ def test_the_command_judges_the_papers_claims_or_files_of_ones_own(
     assert json.loads(told)["summary"] == ["As printed: 2 claims, 1 supported, 1 untestable."]
     code, _, error = called(capsys, "report", mine, *out)
     assert code == 2
-    assert "files are for --claims" in error
+    assert "no use for FILE: it has claims to be judged with --claims" in error
     mine.write_text(MINE.replace("better:", "beter:"), encoding="utf-8")
     code, _, error = called(capsys, "report", "--claims", mine, *out)
     assert code == 2

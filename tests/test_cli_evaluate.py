@@ -157,6 +157,10 @@ def test_panels_need_runs_or_a_grid(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert "Name either runs, or a grid" in capsys.readouterr().err
     assert bench("panels", "abc", "--only", "version=v3", "--results", tmp_path) == 2
     assert "--only chooses cells of a grid" in capsys.readouterr().err
+    assert bench("panels", "abc", "--fold", 1, "--results", tmp_path) == 2
+    assert "--fold chooses among a grid's runs" in capsys.readouterr().err
+    assert bench("panels", "abc", "--case", "x", "--cases", "worst", "--results", tmp_path) == 2
+    assert "--case and --cases say the same" in capsys.readouterr().err
     assert bench("panels", "--grid", "table2", "--results", tmp_path) == 2
     assert "There is no grid 'table2'" in capsys.readouterr().err
 

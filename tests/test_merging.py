@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 import time
@@ -16,6 +17,7 @@ import pytest
 from written_runs import NAN, write_run
 
 from benchmark.cli import main
+from benchmark.evidence import scores_facts
 from benchmark.merging import carry_out, planned, writing
 from benchmark.results import (
     CellRun,
@@ -336,20 +338,126 @@ def test_locks_and_heartbeats_are_not_copied_and_weights_only_if_wanted(a: Path,
     names = {}
     for weights in (True, False):
         into = tmp_path / f"{weights}"
-        carry_out(planned([a], into), weights=weights)
+        carry_out(planned([a], into, weights=weights))
         names[weights] = {name.removeprefix("runs/r/") for name in tree(into) if name.startswith("runs/r/")}
     assert names[False] == {"scores.parquet", "run.json", "config.yaml", "panels/p.npz"}
     assert names[True] == names[False] | {"last.safetensors"}
 
 
-def test_evaluations_that_only_an_identical_copy_has_are_added(a: Path, b: Path, c: Path) -> None:
+def test_evaluations_and_pictures_that_only_an_identical_copy_has_are_added(
+    a: Path, b: Path, c: Path
+) -> None:
     run(a, "r")
     run(b, "r")
     write_text(RunFolder(b, "r").panels / "case.json", "{}")
-    write_text(RunFolder(b, "r").weights_file, "x")
+    write_text(RunFolder(b, "r").projections_file, "pictures")
     assert merge(a, b, into=c)
     assert (RunFolder(c, "r").panels / "case.json").exists()
-    assert not RunFolder(c, "r").weights_file.exists()
+    assert RunFolder(c, "r").projections_file.read_text() == "pictures"
+
+
+def test_weights_that_were_left_behind_come_with_a_later_join(a: Path, c: Path) -> None:
+    run(a, "r", train_seconds=1.5)
+    folder = RunFolder(a, "r")
+    for path in (folder.weights_file, folder.path / "external" / "fold_0" / "final.pth"):
+        write_text(path, "w")
+    write_text(folder.predictions / "case.nii.gz", "mask")
+    carry_out(planned([a], c, weights=False))
+    assert merge(a, into=c)
+    files = {"last.safetensors", "external/fold_0/final.pth", "predictions/case.nii.gz"}
+    assert files <= {name.removeprefix("runs/r/") for name in tree(c)}
+    before = tree(c)
+    assert planned([a], c).completions == {}
+    assert merge(a, into=c)
+    assert tree(c) == before
+
+
+def test_an_unfinished_run_gets_what_is_needed_to_go_on_from_a_copy_of_the_same_attempt_alone(
+    a: Path, b: Path, c: Path
+) -> None:
+    for results, attempts in ((a, 2), (b, 1)):
+        RunFolder(results, "r").write_record(RunRecord("r", "failed", "interrupted", attempts=attempts))
+        write_text(RunFolder(results, "r").checkpoint_file, results.name)
+    carry_out(planned([a], c, weights=False))
+    assert not RunFolder(c, "r").checkpoint_file.exists()
+    assert merge(b, a, into=c)
+    assert RunFolder(c, "r").checkpoint_file.read_text() == "a"
+
+
+@pytest.mark.parametrize(
+    ("recorded_by", "digest", "taken"),
+    [
+        ("a", hashlib.sha256(b"w").hexdigest(), True),
+        ("b", hashlib.sha256(b"w").hexdigest(), True),
+        ("a", "0" * 64, False),
+        ("b", "0" * 64, False),
+        ("", "", False),
+    ],
+)
+def test_weights_are_added_only_if_they_are_those_that_were_scored(
+    a: Path, b: Path, c: Path, recorded_by: str, digest: str, taken: bool
+) -> None:
+    """Of a training that was repeated: the seconds differ, so that without a digest nobody knows."""
+    for results, seconds in ((a, 1.5), (b, 1.25)):
+        facts = {"weights_file": "last.safetensors", "weights_sha256": digest}
+        run(results, "r", train_seconds=seconds, facts=facts if results.name == recorded_by else {})
+    write_text(RunFolder(b, "r").weights_file, "w")
+    plan = planned([a, b], c)
+    carry_out(plan)
+    assert RunFolder(c, "r").weights_file.exists() is taken
+    assert plan.unlike_files == (() if taken else (f"runs/r/last.safetensors of {b}",))
+    assert plan.is_complete is taken
+    found = RunFolder(c, "r").record().facts
+    assert found.get("weights_sha256") == (digest if taken or recorded_by == "a" else None)
+
+
+def test_facts_of_the_evaluation_that_only_an_identical_copy_noted_are_added(
+    a: Path, b: Path, c: Path
+) -> None:
+    run(a, "r", facts=CPU, data_fingerprint="f1")
+    run(b, "r", facts=GPU, data_fingerprint="f1")
+    scores = scores_facts(RunFolder(b, "r"))
+    record = RunFolder(b, "r").record()
+    noted = {**GPU, **scores, "data": {"store": "s"}}
+    RunFolder(b, "r").write_record(replace(record, facts=noted))
+    assert merge(a, b, into=c)
+    # The machine stays that of the copy that was taken.
+    assert RunFolder(c, "r").record().facts == {**CPU, **scores, "data": {"store": "s"}}
+
+    # Of the same scores in another order the digest is another.
+    folder = RunFolder(b, "r")
+    folder.write_scores(folder.scores().iloc[::-1].reset_index(drop=True))
+    folder.write_record(replace(record, facts={**noted, **scores_facts(folder)}))
+    shutil.rmtree(c)
+    assert merge(a, b, into=c)
+    assert "scores_sha256" not in RunFolder(c, "r").record().facts
+
+
+def test_a_run_that_somebody_works_on_meanwhile_gets_nothing(a: Path, c: Path) -> None:
+    run(a, "r")
+    run(c, "r")
+    write_text(RunFolder(a, "r").projections_file, "pictures")
+    plan = planned([a], c)
+    with RunFolder(c, "r").claimed(), pytest.raises(BenchError, match=r"Run r in .* has changed meanwhile"):
+        carry_out(plan)
+    assert not RunFolder(c, "r").projections_file.exists()
+
+
+def test_the_command_says_what_runs_get_from_identical_copies(
+    a: Path, c: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(a, "r", train_seconds=1.5)
+    write_text(RunFolder(a, "r").weights_file, "w")
+    note = [str(a), "--into", str(c)]
+    told = []
+    for more in (["--no-weights"], ["--dry-run"], []):
+        with pytest.raises(SystemExit):
+            main(["merge", *note, *more])
+        told.append(capsys.readouterr().out)
+    assert "identical copies" not in told[0]
+    assert "From identical copies would be added: last.safetensors (1 run)." in told[1]
+    assert "From identical copies were added: last.safetensors (1 run)." in told[2]
+    assert "1 run there already" in told[2]
 
 
 def test_files_of_one_name_with_other_content_are_named_and_the_first_stays(

@@ -172,7 +172,8 @@ def test_two_empty_masks_are_a_perfect_answer_and_have_no_dice() -> None:
     scores = score_masks(empty(), empty(), spacing_mm=SPACING)
     assert math.isnan(scores.pop("dice"))
     assert scores.pop("surface_dice_2mm") == 1.0
-    assert set(scores) == {"fpv_ml", "fnv_ml", "over_ml", "under_ml", "hd95_mm", "missed", "invented"}
+    volumes = {"fpv_ml", "fnv_ml", "over_ml", "under_ml"}
+    assert set(scores) == {*volumes, "lesions", "missed_lesions", "hd95_mm", "missed", "invented"}
     assert set(scores.values()) == {0.0}
 
 
@@ -196,6 +197,19 @@ def test_a_structure_that_was_missed_costs_the_same_and_counts() -> None:
     assert (scores["dice"], scores["surface_dice_2mm"]) == (0.0, 0.0)
     assert (scores["missed"], scores["invented"]) == (1.0, 0.0)
     assert scores["fnv_ml"] == scores["under_ml"] == pytest.approx(8 * 0.024)
+
+
+def test_lesions_are_counted_and_so_are_those_that_were_missed() -> None:
+    """Three components: one hit in a corner, one missed, one of two voxels that share an edge, missed."""
+    prediction, reference = empty(), empty()
+    reference[0:3, 0:3, 0:3] = reference[6, 6, 6] = reference[9, 9, 9] = reference[9, 10, 10] = True
+    prediction[2:5, 2:5, 2:5] = prediction[0, 11, 11] = True
+    scores = score_masks(prediction, reference, spacing_mm=SPACING)
+    assert (scores["lesions"], scores["missed_lesions"]) == (3.0, 2.0)
+    assert scores["fnv_ml"] == pytest.approx(3 * 0.012)
+    labelled, n = ndimage.label(reference, ndimage.generate_binary_structure(3, 2))
+    assert n == 3
+    assert scores["missed_lesions"] == n - len(set(labelled[prediction & reference]))
 
 
 def test_a_structure_found_in_the_wrong_place_is_neither_missed_nor_invented() -> None:
@@ -348,6 +362,7 @@ def test_a_mask_compared_with_itself_is_perfect(mask: Mask, spacing: tuple[float
     scores = score_masks(mask, mask, spacing_mm=spacing)
     assert scores.pop("surface_dice_2mm") == 1.0
     assert scores.pop("dice") == 1.0 or not mask.any()
+    assert (scores.pop("lesions") > 0) == mask.any()
     assert set(scores.values()) == {0.0}
 
 
@@ -396,7 +411,8 @@ def test_every_metric_answers_to_its_name_and_its_unit() -> None:
     scores = score_masks(prediction, reference, spacing_mm=spacing)
     volumes = ["fpv_ml", "fnv_ml", "over_ml", "under_ml"]
     surfaces = ["hd95_mm", "surface_dice_2mm"]
-    assert list(scores) == list(METRICS) == ["dice", *volumes, *surfaces, "missed", "invented"]
+    lesions = ["lesions", "missed_lesions"]
+    assert list(scores) == list(METRICS) == ["dice", *volumes, *lesions, *surfaces, "missed", "invented"]
     for name, entry in METRICS.items():
         assert entry.name == name
         assert scores[name] == entry(prediction, reference, spacing_mm=spacing)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from test_panel_figures import RULES, SHAPE, SPACING, body, empty
+from written_pages import without_ink
 from written_runs import NAN, V3, manifest_of, methods_manifest, write_regions, write_run
 
 from benchmark.results import GridManifest, write_json, write_manifest
@@ -17,7 +19,8 @@ from reports.panels.grid import drawn_figures, figures_folder, selected_cells, w
 from reports.panels.included import include_panels
 from reports.panels.layout import PicturedCase, columns, pictured_case
 from reports.panels.reading import Output, Outputs, RunFacts
-from reports.panels.rows import case_words, name_of_run, row_name, scores_of_run
+from reports.panels.rows import case_words, name_of_run, row_label, row_name, scores_of_run
+from reports.panels.rows_figure import FigureRow
 from reports.report import write_report
 from studies.grid import matching
 
@@ -63,11 +66,17 @@ V4_OUTPUTS = {name: Output("segmentation", "", TWO) for name in ("ct", "pet", "o
 
 
 def test_rows_are_named_as_in_their_table() -> None:
-    assert row_name(V3) == "Mirror U-Net v3, shuffling, L={5}"
-    assert row_name(V4) == "Mirror U-Net v4, θ=0.2, L={5}"
-    assert row_name(OTHER) == "Mirror U-Net v3, L2, L={4, 5, 6}"
+    assert row_name(V3) == "Mirror U-Net v3, L2 + shuffling, L = {5}"
+    assert row_name(V4) == "Mirror U-Net v4, θ = 0.2, L = {5}"
+    assert row_name(OTHER) == "Mirror U-Net v3, L2, L = {4, 5, 6}"
     assert row_name({"method": "SegResNet"}) == "SegResNet"
     assert row_name({"modality": "CT", "patch_size": "96"}) == "modality CT, patch size 96"
+
+
+def test_a_row_s_label_has_lines_that_fit_beside_a_picture() -> None:
+    label = row_label(row_name({**V3, "shared_layers": "3-4-5-6-7"}))
+    assert label.split("\n") == ["Mirror U-Net v3,", "L2 + shuffling,", "L = {3, 4, 5, 6, 7}"]
+    assert row_label("SegResNet") == "SegResNet"
 
 
 def test_a_run_of_no_grid_is_named_by_its_method(tmp_path: Path) -> None:
@@ -94,7 +103,7 @@ def test_figure_7_shows_the_rows_of_the_paper_that_are_done(tmp_path: Path) -> N
     manifest = manifest_of((V3, 0, 0, "a"), (OTHER, 0, 0, "b"), (V1, 0, 0, "c"))
     selected = selected_cells(tmp_path, manifest, None)
     assert [cell.run_id for cell in selected.cells] == ["a"]
-    assert selected.left_out == ("Mirror U-Net v1, noise, L={5}",)
+    assert selected.left_out == ("Mirror U-Net v1, L2 + noise, L = {5}",)
     taken = matching(manifest.cells, ["shared_layers=4-5-6"], where="table2")
     chosen = [cell for cell, is_taken in zip(manifest.cells, taken, strict=True) if is_taken]
     assert [cell.run_id for cell in selected_cells(tmp_path, manifest, chosen).cells] == ["b"]
@@ -109,7 +118,7 @@ def test_all_rows_are_of_the_fold_that_most_of_them_have_and_the_first_seed(tmp_
     assert [cell.run_id for cell in selected_cells(tmp_path, manifest, None).cells] == ["c", "d"]
     in_fold_0 = selected_cells(tmp_path, manifest, None, fold=0)
     assert [cell.run_id for cell in in_fold_0.cells] == ["b"]
-    assert in_fold_0.left_out == ("Mirror U-Net v1, noise, L={5}",)
+    assert in_fold_0.left_out == ("Mirror U-Net v1, L2 + noise, L = {5}",)
 
 
 def test_more_rows_than_a_page_has_are_refused(tmp_path: Path) -> None:
@@ -225,6 +234,32 @@ def test_a_figure_is_drawn_for_each_view_and_a_report_includes_it(tmp_path: Path
     assert "bench panels" not in text
     assert (tmp_path / "report" / "figure7_case00_axial.png").read_bytes() == first
     assert tmp_path / "report" / "figure7_case00_axial.pdf" in written.files
+
+
+def test_figures_of_other_cases_are_kept_but_a_network_s_figure_has_the_cases_of_the_last_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+
+    def draw_rows(rows: Sequence[FigureRow], **_: Any) -> None:
+        drawn.append([row.label.split("\n")[0] for row in rows])
+
+    monkeypatch.setattr("reports.panels.grid.draw_rows", draw_rows)
+    without_ink(monkeypatch)
+    write_run(tmp_path, "a", [0.5, 0.4], fpv_ml=[0, 0], fnv_ml=[0, 0])
+    manifests = (
+        manifest_of((V1, 0, 0, "a")),
+        methods_manifest("table5", ("Mirror U-Net v2", 0, 0, "a")),
+    )
+    for manifest in manifests:
+        for case in ("case00", "case01"):
+            pictured = {(row_name(manifest.cells[0].factors), case): pictured_case(said_by(V1_OUTPUTS, case))}
+            folder = figures_folder(tmp_path, manifest)
+            write_grid_figures(folder, tmp_path, manifest, manifest.cells, [Chosen(case)], pictured)
+    first, second = (drawn_figures(figures_folder(tmp_path, manifest)) for manifest in manifests)
+    assert list(first) == ["figure7_case00", "figure7_case01"]
+    assert list(second) == ["figure8"]
+    assert drawn[-1] == ["case01"]
 
 
 def test_without_figures_and_with_those_of_other_runs_the_report_says_how_to_make_them(

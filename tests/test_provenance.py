@@ -79,7 +79,7 @@ def test_another_measure_is_named_after_the_number_sign(results: Path) -> None:
     found = trace(results, MANIFEST, "table2:v3/shuffle/5#fpv_ml")
     # Seed 0: (3 + 3) / 2 = 3; seed 1: (0 + 5) / 2 = 2.5.
     assert (found.printed, found.recomputed, found.title) == ("2.75", pytest.approx(2.75), "FPV [ml]")
-    assert found.address == "table2:v3/shuffle/5#fpv_ml"
+    assert found.address == "table2-k:v3/shuffle/5#fpv_ml"
 
 
 def test_a_table_that_says_something_else_is_a_fault(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_w
 
     code, text = why("table2:v3/shuffle/5")
     assert code == 0
-    assert "table2:v3/shuffle/5  Dice [%]: 55.00" in text
+    assert "table2-k:v3/shuffle/5  Dice [%]: 55.00" in text
     assert "agrees with the table" in text
     code, text = why("table2-k:v3/shuffle/5", "--json")
     assert (code, json.loads(text)["recomputed"]) == (0, pytest.approx(55.0))
@@ -331,3 +331,85 @@ def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_w
     code, text = why("table2:v3/shuffle/5")
     assert code == 1
     assert "fault: Run a" in text
+
+
+def test_a_number_of_runs_that_no_table_would_mix_is_a_fault_and_what_is_flagged_a_remark(
+    results: Path,
+) -> None:
+    note(results, "a", protocol=1, gpu="H100")
+    note(results, "b", protocol=1, gpu="A100")
+    found = trace(results, MANIFEST, "table2:v3/shuffle/5")
+    assert found.faults == ()
+    assert found.remarks[0].startswith(
+        "Not all runs were made alike (in brackets: how many): protocol version 1 (2) and not recorded (2); "
+        "device H100 (1) and A100 (1)."
+    )
+    note(results, "b", protocol=2)
+    found = trace(results, MANIFEST, "table2:v3/shuffle/5")
+    assert found.agrees
+    (fault,) = found.faults
+    assert "would mix runs whose numbers are not comparable: protocol version" in fault
+    # The failed cell has no runs to mix.
+    assert trace(results, MANIFEST, "table2:v4/0.2/4-5-6").faults == ()
+
+
+def test_checkpoint_rules_that_differ_within_a_cell_are_remarked(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", [0.5])
+    write_run(tmp_path, "b", [0.5], fold=1, checkpoint="best")
+    found = trace(tmp_path, manifest_of((V3, 0, 0, "a"), (V3, 1, 0, "b")), "table2:v3/shuffle/5")
+    assert found.remarks == (
+        "Not all runs were made alike (in brackets: how many): checkpoint rule last (1) and best (1).",
+    )
+
+
+def test_of_one_number_only_the_runs_of_its_cell_are_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path, name, [0.5])
+    RunFolder(tmp_path, "b").scores_file.write_bytes(b"PAR1")
+    two = manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b"))
+    assert trace(tmp_path, two, "table2:v3/shuffle/5").printed == "50.00"
+    with pytest.raises(BenchError, match=r"b/scores\.parquet cannot be read"):
+        trace(tmp_path, two, "table2:v4/0.2/4-5-6")
+    RunFolder(tmp_path, "b").record_file.write_text("{")
+    assert trace(tmp_path, two, "table2:v3/shuffle/5").printed == "50.00"
+
+
+def test_a_damaged_run_of_another_method_hides_no_region_of_the_others(tmp_path: Path) -> None:
+    regions = {"whole tumor": {"dice": [0.9]}, "edema": {"dice": [0.5]}, "tumor core": {"dice": [0.7]}}
+    for name in ("a", "b"):
+        write_regions(tmp_path, name, regions)
+    RunFolder(tmp_path, "a").scores_file.write_bytes(b"PAR1")
+    manifest = methods_manifest("mine", ("A", 0, 0, "a"), ("B", 0, 0, "b"))
+    assert trace(tmp_path, manifest, "mine:B#edema_dice").printed == "50.00"
+
+
+def test_without_a_results_folder_published_numbers_are_shown_but_a_mistyped_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments, code in ((["table3:PET"], 0), (["table3:PET", "--results", str(tmp_path / "resluts")], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(["why", *arguments])
+        assert ended.value.code == code
+    told = capsys.readouterr()
+    assert told.out.count("own runs") == 1
+    assert "resluts. Name that of the runs with --results" in told.err
+
+
+def test_a_trace_names_its_launch_so_that_its_address_stays_true_when_another_is_started(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(results, MANIFEST)
+    old = trace(results, MANIFEST, "table2:v3/shuffle/5").address
+    write_run(results, "z", [0.9])
+    write_manifest(results, replace(manifest_of((V3, 0, 0, "z")), key="newer", created=2.0))
+    told = {}
+    for asked in (old, "table2:v3/shuffle/5"):
+        with pytest.raises(SystemExit):
+            main(["why", asked, "--results", str(results), "--json"])
+        found = json.loads(capsys.readouterr().out)
+        told[found["address"]] = found["printed"]
+    assert told == {"table2-k:v3/shuffle/5": "55.00", "table2-newer:v3/shuffle/5": "90.00"}
+    with pytest.raises(SystemExit):
+        main(["why", old, "--manifest", "table2-newer", "--results", str(results)])
+    assert "is of the launch table2-k, --manifest asks for table2-newer" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from made_scores import scores_from
 
 from reports.statistics.paired import compare, signed_rank_p
-from reports.statistics.resampling import Draws, interval, resampled_means
+from reports.statistics.resampling import Drawn, Draws, interval, resampled_means
 from reports.statistics.scores import CaseScores
 
 NAN = float("nan")
@@ -87,7 +87,7 @@ def test_seeds_are_drawn_only_where_every_cell_has_two() -> None:
     scores.values[1, :, 1] = NAN
     alone = resampled_means(scores, n=5)
     assert alone.covers == "patients"
-    assert alone.interval(alone.means[:, 0]).covers == "patients"
+    assert alone.cell_interval(0).covers == "patients"
     scores.values[1] = NAN  # A cell without runs does not forbid it.
     assert resampled_means(scores, n=5).covers == "patients and seeds"
 
@@ -145,6 +145,44 @@ def test_intervals_hold_the_truth_as_often_as_they_say(n_patients: int, folds: i
     # Three standard errors of a share of 0.95 in 200 are 0.046.
     for share in (mean_hit / trials, difference_hit / trials):
         assert 0.904 <= share <= 0.996
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5])
+@pytest.mark.parametrize("training", [0.5, 1.5, 5.0])
+def test_intervals_cover_training_anew_with_few_seeds_too(n_seeds: int, training: float) -> None:
+    """Noise of the training from next to nothing to all there is; a mean, and the difference of two equal cells.
+
+    In 1000 trials two seeds cover 84 to 97 %, three 90 to 97 %, five 93 to 97 %.
+    """
+    generator = np.random.default_rng(n_seeds)
+    trials, mean_hit, difference_hit = 200, 0, 0
+    for _ in range(trials):
+        patients = generator.normal(60, 6, 40)
+        seeds = generator.normal(0, training, (2, 1, n_seeds))
+        values = patients[:, None] + seeds + generator.normal(0, 3, (2, 40, n_seeds))
+        resampled = resampled_means(scores_from(values), n=300)
+        bounds = resampled.cell_interval(0)
+        mean_hit += bounds.low <= 60 <= bounds.high
+        bounds = compare(resampled=resampled, scores=scores_from(values), first=0, second=1).interval
+        difference_hit += bounds.low <= 0 <= bounds.high
+    # Less three standard errors of a share in 200.
+    assert min(mean_hit, difference_hit) / trials >= {2: 0.76, 3: 0.83, 5: 0.87}[n_seeds]
+
+
+def test_the_degrees_of_freedom_are_those_of_what_makes_the_error() -> None:
+    patients = np.array([1.0, -1.0] * 50)
+    seeds = np.array([1.0, 1.0, -1.0, -1.0] * 25)
+    none = 0 * seeds
+
+    def error(*parts: np.ndarray) -> list[float]:
+        return [float(one) for one in Drawn(*parts).error(freedom=30, n_seeds=3)]
+
+    assert error(patients, patients, none) == pytest.approx([1, 30])
+    assert error(seeds, none, seeds) == pytest.approx([1, 2])
+    # Equal variances: (1 + 1)^2 / (1 / 30 + 1 / 2).
+    assert error(patients + seeds, patients, seeds) == pytest.approx([2**0.5, 7.5])
+    # P = 1, S = 0 and E = 1: the whole has 4, each alone 2 and 1; the error is of P + S + E.
+    assert error(2 * patients, 2**0.5 * patients, seeds) == pytest.approx([2**0.5, 30])
 
 
 @pytest.mark.parametrize("n_patients", [8, 80])

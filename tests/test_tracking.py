@@ -469,6 +469,19 @@ def test_a_report_is_added_to_the_grid(results: Path, tmp_path: Path) -> None:
     assert parent.info.status == "FINISHED"
 
 
+def test_a_report_of_another_name_keeps_its_folders(results: Path, tmp_path: Path) -> None:
+    write_run(results, "r1")
+    write_grid(results, "r1")
+    files = [tmp_path / "out" / "report.md", tmp_path / "out" / "claims" / "one.md"]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    tracking.log_report(results, "table2", files, folder=tmp_path / "out", name="claims")
+    parent = mlflow_runs(results)["table2-k1"]
+    found = [f.path for f in client(results).list_artifacts(parent.info.run_id, "claims")]
+    assert found == ["claims/claims", "claims/report.md"]
+
+
 def test_importing_the_package_does_not_import_mlflow() -> None:
     code = "import sys, benchmark.tracking; print('mlflow' in sys.modules, 'torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

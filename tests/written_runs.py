@@ -21,6 +21,8 @@ UNITS = {
     "surface_dice_2mm": "1",
     "missed": "1",
     "invented": "1",
+    "lesions": "1",
+    "missed_lesions": "1",
 }
 
 Scores = Mapping[str, Sequence[float]]

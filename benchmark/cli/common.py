@@ -6,11 +6,14 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.vocabulary import BenchError, Spacing
+
+if TYPE_CHECKING:
+    from reports.provenance.tree import Links
 
 Results = Annotated[Path, typer.Option("--results", help="Folder of runs, grids and prepared data.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -19,6 +22,25 @@ MethodFiles = Annotated[
     list[Path] | None,
     typer.Option("--method-file", metavar="FILE", help="A method of your own, e.g. my_net.py. Repeatable."),
 ]
+
+
+def is_given(context: typer.Context, option: str) -> bool:
+    """Whether the command line names the option, by the parameter's name in Python."""
+    source = context.get_parameter_source(option)
+    # The class depends on whether typer brings its own click.
+    return source is not None and source.name != "DEFAULT"
+
+
+def mlflow_links(results: Path) -> Links:
+    """The links that a trace of these results asks for."""
+    from benchmark.tracking.links import run_link
+    from reports.provenance.tree import MlflowLink
+
+    def link(run_id: str) -> MlflowLink:
+        found = run_link(results, run_id)
+        return MlflowLink(found.url, found.text)
+
+    return link
 
 
 @contextlib.contextmanager

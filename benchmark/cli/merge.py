@@ -46,9 +46,9 @@ def merge(
     from benchmark.merging import carry_out, planned
 
     with stopped_by_ctrl_c():
-        plan = planned(sources, into, prefer=prefer)
+        plan = planned(sources, into, prefer=prefer, weights=weights)
         if not dry_run:
-            carry_out(plan, weights=weights)
+            carry_out(plan)
     if as_json:
         print(json.dumps(plan_json(plan, done=not dry_run), indent=1))
     else:
@@ -75,6 +75,10 @@ def plan_json(plan: MergePlan, *, done: bool) -> dict[str, Any]:
         "complete": plan.is_complete,
         "copied": {copy.folder.run_id: copy.source.name for copy in plan.copies},
         "there": list(plan.there),
+        "completed": {
+            run_id: {"files": list(gained.files), "facts": list(gained.facts)}
+            for run_id, gained in plan.completions.items()
+        },
         "launches": {
             manifest.name: sorted({cell.run_id for cell in manifest.cells})
             for manifest in plan.launches.manifests
@@ -94,6 +98,7 @@ def plan_json(plan: MergePlan, *, done: bool) -> dict[str, Any]:
 def lines(plan: MergePlan, *, done: bool) -> Iterator[str]:
     """The plan for people."""
     from benchmark.merging.launches import is_done
+    from reports.words import counted
 
     word = "Joined" if done else "Would join"
     by_source = [
@@ -102,9 +107,10 @@ def lines(plan: MergePlan, *, done: bool) -> Iterator[str]:
         if not source.is_target
     ]
     yield (
-        f"{word} into {plan.into}: {', '.join(by_source)}; {len(plan.there)} runs were there; "
-        f"{sum(map(len, plan.more.values()))} further copies are identical."
+        f"{word} into {plan.into}: {', '.join(by_source)}; {counted(len(plan.there), 'run')} there "
+        f"already; further copies that are identical: {sum(map(len, plan.more.values()))}."
     )
+    yield from _completed(plan, done=done)
     own = next((source.runs for source in plan.sources if source.is_target), {})
     runs = own | {copy.folder.run_id: copy for copy in plan.copies}
     for manifest in plan.launches.manifests:
@@ -121,12 +127,29 @@ def lines(plan: MergePlan, *, done: bool) -> Iterator[str]:
     for run_id, folder in plan.running:
         yield f"running: {run_id} in {folder} is left out; join again when it has ended."
     for name in plan.unlike_files:
-        yield f"unlike: {name} is not the file of this name that was taken, and is left out."
+        yield f"unlike: {name} is not the file of this name that was taken, or scored, and is left out."
     for root, n in plan.elsewhere.items():
         yield (
             f"data: {root} is not on this machine; its {n} runs can be reported, but neither scored again nor "
             "used for predictions here."
         )
+
+
+def _completed(plan: MergePlan, *, done: bool) -> Iterator[str]:
+    """What runs get from identical copies, and how many of them."""
+    from collections import Counter
+    from pathlib import PurePath
+
+    from reports.words import counted
+
+    gained = plan.completions.values()
+    files = Counter(name for each in gained for name in {PurePath(place).parts[0] for place in each.files})
+    facts = Counter(name for each in gained for name in each.facts)
+    if gained:
+        told = [f"{name} ({counted(n, 'run')})" for name, n in sorted(files.items())]
+        noted = [f"{name} ({n})" for name, n in sorted(facts.items())]
+        told += [f"in run.json {', '.join(noted)}"] if noted else []
+        yield f"  From identical copies {'were' if done else 'would be'} added: {'; '.join(told)}."
 
 
 def _apart(apart: Apart) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import MethodFiles, Results, stopped_by_ctrl_c
+from benchmark.cli.common import MethodFiles, Results, is_given, stopped_by_ctrl_c
 from benchmark.cli.predict import Device, opened_run
 from benchmark.vocabulary import BenchError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def panels(
+    context: typer.Context,
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids of runs, or how they begin.")
     ] = None,
@@ -64,6 +65,12 @@ def panels(
         raise BenchError("Name either runs, or a grid with --grid; `bench status` lists them.")
     if only and not grid:
         raise BenchError("--only chooses cells of a grid; name it with --grid.")
+    if fold is not None and not grid:
+        raise BenchError(
+            "--fold chooses among a grid's runs; a run has its own fold. Name the grid with --grid."
+        )
+    if case and is_given(context, "cases"):
+        raise BenchError("--case and --cases say the same: write --cases a,worst or --case a --case worst.")
     wanted = [*case] if case else [word.strip() for word in cases.split(",") if word.strip()]
     how = _How(results, console(to_stderr=False), method_file, device, jobs)
     with stopped_by_ctrl_c():

@@ -1,29 +1,94 @@
-"""`bench report --all` and `--html`: everything that there are runs for, as folders of files or as a page."""
+"""`bench report`: which options go together; `--all` and `--html`: everything, as folders of files or as a page."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from benchmark.cli.common import is_given, mlflow_links
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
     from benchmark.cli.results import Source
     from reports.everything import Part
+    from reports.files import ReportFiles
 
 Launch = tuple[str, str | None, str | None, str | None]
 """A grid, and, where they are asked for, the name, profile and data set of its launch."""
 
 
-def report_all(results: Path, source: Source, *, out: Path | None, mlflow: bool, as_json: bool) -> None:
-    """Write every report to a folder of its own."""
-    from reports.everything import write_everything
+_OF_ONE_LAUNCH = "it chooses among the own launches of one grid, as in `bench report --html --grid table2`"
+WHAT_FOR = {
+    "files": ("FILE", "it has claims to be judged with --claims, --html or --all"),
+    "grid": ("--grid", "it shows one grid alone. Leave it out, or what shows something else"),
+    "manifest": ("--manifest", _OF_ONE_LAUNCH),
+    "profile": ("--profile", _OF_ONE_LAUNCH),
+    "dataset": ("--dataset", _OF_ONE_LAUNCH),
+    "search": ("--search", "it shows one search alone. Leave it out; --html and --all have all searches"),
+    "claims": ("--claims", "it shows claims alone. Leave it out; --html and --all judge claims as well"),
+    "everything": ("--all", "it writes folders of files, which the page of --html has, too. Leave it out"),
+    "source": ("--source", "nobody published searches. Leave it out"),
+    "thumbnails": ("--thumbnails", "the small pictures are on the page. Add --html, or leave it out"),
+    "storage": ("--storage", "it says where a search's trials are. Add --search NAME, --html or --all alone"),
+}
+"""Of the options that choose what is shown how they are written, and what they are for."""
+
+
+def refuse_idle(context: typer.Context) -> None:
+    """BenchError for an option of `bench report` that would reach nobody."""
+    given, grid = context.params, context.params["grid"]
+    launch = {"grid", "manifest", "profile", "dataset"}
+    if given["html"]:
+        shown = " --html" if grid is None else " --html --grid"
+        used = {"html", "files", "thumbnails", "source", *(launch if grid else {"storage"})}
+    elif given["everything"]:
+        shown, used = " --all", {"everything", "files", "source", "storage"}
+    elif given["claims"]:
+        shown, used = " --claims", {"claims", "files", "source", *launch}
+    elif given["search"] is not None:
+        shown, used = " --search", {"search", "storage"}
+    elif grid is not None and is_of_trials(grid):
+        shown, used = f" --grid {grid}", {"grid", "storage"}
+    else:
+        shown, used = "", {"source", *launch}
+    if "source" in used and given["source"] == "paper":
+        shown, used = f"{shown} --source paper", used - launch | {"grid"}
+    if given["source"] == "runs":
+        used.add("source")
+    for name, (option, purpose) in WHAT_FOR.items():
+        if name not in used and is_given(context, name):
+            if given["source"] == "paper" and name in launch:
+                purpose = "published numbers have no launches; --source runs and both have"
+            raise BenchError(f"`bench report{shown}` has no use for {option}: {purpose}.")
+
+
+def is_of_trials(grid: str) -> bool:
+    """Whether a grid is the list of a search's trials, of which the search has the report."""
+    return grid.startswith("search_") and not grid.endswith("_final")
+
+
+def report_all(
+    results: Path,
+    source: Source,
+    *,
+    out: Path | None,
+    claims: Sequence[Path],
+    storage: str | None,
+    mlflow: bool,
+    as_json: bool,
+) -> None:
+    """Write every report to a folder of its own; `claims`: files of own ones instead of the paper's."""
+    from reports.everything import CLAIMS, write_everything
 
     folder = out or results / "reports"
-    parts = write_everything(results, folder, source=source.value, claims=_claim_files())
+    files = _claim_files(claims)
+    parts = write_everything(results, folder, source=source.value, claims=files, storage=storage)
     _tell(parts, f"All in {folder}", as_json=as_json)
     if mlflow:
         from benchmark.tracking import log_report
@@ -31,6 +96,33 @@ def report_all(results: Path, source: Source, *, out: Path | None, mlflow: bool,
         for part in parts:
             if part.report is not None and part.report.manifest is not None:
                 _try(log_report, results, part.report.manifest, part.report.files)
+            elif part.report is not None and part.name == CLAIMS:
+                log_claims(results, part.report, folder / CLAIMS, files)
+
+
+def log_claims(
+    results: Path,
+    written: ReportFiles,
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    grid: str | None = None,
+    **of_launch: str | None,
+) -> None:
+    """Add the verdicts to the newest launch that the claims of these files are about, beside its own report."""
+    from benchmark.results import manifests
+    from benchmark.tracking import log_report
+    from reports.claims.reading import load_claims
+
+    tables = {stated.claim.table for stated in load_claims(files)}
+    asked = {key: value for key, value in of_launch.items() if value is not None}
+    found = [
+        manifest
+        for manifest in manifests(results, grid)
+        if manifest.grid in tables and all(getattr(manifest, key) == value for key, value in asked.items())
+    ]
+    if found:
+        _try(partial(log_report, folder=folder, name="claims"), results, found[0].name, written.files)
 
 
 def report_html(
@@ -39,19 +131,16 @@ def report_html(
     source: Source,
     *,
     out: Path | None,
+    claims: Sequence[Path],
     thumbnails: int,
+    storage: str | None,
     mlflow: bool,
     as_json: bool,
 ) -> None:
-    """Write the page of everything, or of one launch alone."""
-    from benchmark.tracking.links import run_link
+    """Write the page of everything, or of one launch alone; `claims`: files of own ones instead of the paper's, which
+    are about everything."""
     from reports.everything import write_html
-    from reports.provenance.trace import MlflowLink
     from reports.report import choose_launch
-
-    def link(run_id: str) -> MlflowLink:
-        found = run_link(results, run_id)
-        return MlflowLink(found.url, found.text)
 
     chosen = None
     if launch is not None:
@@ -64,8 +153,9 @@ def report_html(
         source=source.value,
         launches=chosen,
         most_thumbnails=thumbnails,
-        links=link,
-        claims=_claim_files() if launch is None else (),
+        links=mlflow_links(results),
+        claims=_claim_files(claims) if claims or launch is None else (),
+        storage=storage,
     )
     _tell(written.parts, f"Open {written.files[0]}", as_json=as_json)
     if mlflow:
@@ -79,11 +169,13 @@ def report_html(
             _try(log_folder, results, max(shown, key=lambda manifest: manifest.created).name, folder)
 
 
-def _claim_files() -> list[Path]:
-    from reports.claims.reading import claim_files
+def _claim_files(own: Sequence[Path]) -> list[Path]:
+    """The files of claims; BenchError for own ones that cannot be read, before anything is written."""
+    from reports.claims.reading import claim_files, load_claims
     from studies.grid import STUDIES
 
-    return claim_files(STUDIES / "claims")
+    load_claims(own)
+    return list(own) or claim_files(STUDIES / "claims")
 
 
 def _tell(parts: Sequence[Part], end: str, *, as_json: bool) -> None:

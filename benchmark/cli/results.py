@@ -61,10 +61,12 @@ def show(
 
 
 def report(
+    context: typer.Context,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="FILE", help="With --claims: files of claims of your own, instead of the paper's."
+            metavar="FILE",
+            help="With --claims, --html or --all: files of claims of your own, instead of the paper's.",
         ),
     ] = None,
     grid: Annotated[str | None, typer.Option(help="The grid's name; default: table2.")] = None,
@@ -110,25 +112,29 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Tables and figures of a grid, or of a search, or verdicts on claims: HTML, Markdown, CSV, LaTeX, PNG, PDF."""
+    from benchmark.cli.reporting import is_of_trials, refuse_idle, report_all, report_html
     from reports.report import write_report
 
-    if html or everything:
-        from benchmark.cli.reporting import report_all, report_html
-
-        if claims or search or (everything and grid):
-            raise BenchError(
-                "--all and --html show everything, searches and claims included: leave --search and --claims out, "
-                "and --grid with --all."
-            )
-        if source is Source.PAPER:
-            raise BenchError("--all and --html show own runs: use --source runs or both.")
-        if html:
-            launch = None if grid is None else (grid, manifest, profile, dataset)
-            report_html(
-                results, launch, source, out=out, thumbnails=thumbnails, mlflow=mlflow, as_json=as_json
-            )
-        else:
-            report_all(results, source, out=out, mlflow=mlflow, as_json=as_json)
+    refuse_idle(context)
+    if (html or everything) and source is Source.PAPER:
+        raise BenchError("--all and --html show own runs: use --source runs or both.")
+    if html:
+        report_html(
+            results,
+            None if grid is None else (grid, manifest, profile, dataset),
+            source,
+            out=out,
+            claims=files or (),
+            thumbnails=thumbnails,
+            storage=storage,
+            mlflow=mlflow,
+            as_json=as_json,
+        )
+        return
+    if everything:
+        report_all(
+            results, source, out=out, claims=files or (), storage=storage, mlflow=mlflow, as_json=as_json
+        )
         return
     if claims:
         _report_claims(
@@ -138,15 +144,13 @@ def report(
             out=out,
             results=results,
             filters=(manifest, profile, dataset),
+            mlflow=mlflow,
             as_json=as_json,
         )
         return
-    if files:
-        raise BenchError(f"{files[0]}: files are for --claims; say `bench report --claims {files[0]}`.")
     grid = grid or "table2"
-    if grid.startswith("search_") and not grid.endswith("_final"):
-        # The trials of a search are listed among the grids.
-        search = search or grid.removeprefix("search_")
+    if is_of_trials(grid):
+        search = grid.removeprefix("search_")
     own = source is not Source.PAPER or search is not None
     if search is not None:
         from reports.search.report import open_search, write_search_report
@@ -183,8 +187,10 @@ def _report_claims(
     out: Path | None,
     results: Path,
     filters: tuple[str | None, str | None, str | None],
+    mlflow: bool,
     as_json: bool,
 ) -> None:
+    from benchmark.cli.reporting import log_claims
     from reports.claims.reading import claim_files
     from reports.claims.report import claims_report
     from studies.grid import STUDIES
@@ -192,9 +198,10 @@ def _report_claims(
     own = source is not Source.PAPER
     manifest, profile, dataset = filters
     folder = out or results / "reports" / ("claims" if own else "claims-published")
+    files = files or claim_files(STUDIES / "claims")
     written = claims_report(
         results if own else None,
-        files or claim_files(STUDIES / "claims"),
+        files,
         source=source.value,
         out=folder,
         grid=grid,
@@ -203,6 +210,10 @@ def _report_claims(
         dataset=dataset,
     )
     _tell(written, folder, as_json=as_json)
+    if own and mlflow:
+        log_claims(
+            results, written, folder, files, grid=grid, name=manifest, profile=profile, dataset=dataset
+        )
 
 
 def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:

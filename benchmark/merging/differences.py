@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.config import flat
-from benchmark.merging.sources import RunCopy
+from benchmark.merging.sources import SCORE_KEYS, RunCopy
 
 ABSENT = "not there"
-KEYS = ["split", "case_id", "reading", "region", "metric"]
 RUN_FACTS = (
     "precision",
     "protocol",
@@ -75,7 +74,9 @@ def differences(copies: Sequence[RunCopy]) -> tuple[Difference, ...]:
 
 def score_difference(one: RunCopy, other: RunCopy) -> ScoreDifference:
     """How far the scores of two copies are from one another."""
-    both = one.scores.merge(other.scores, on=KEYS, how="outer", suffixes=("_one", "_other"), indicator=True)
+    both = one.scores.merge(
+        other.scores, on=SCORE_KEYS, how="outer", suffixes=("_one", "_other"), indicator=True
+    )
     before, after = both["value_one"].to_numpy(float), both["value_other"].to_numpy(float)
     apart = np.where(np.isnan(before) & np.isnan(after), 0.0, np.abs(before - after))
     apart = np.where(np.isnan(apart) | both["_merge"].ne("both").to_numpy(), np.inf, apart)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmark.merging.completing import Completion, completion
 from benchmark.merging.differences import Difference, ScoreDifference, differences, score_difference
 from benchmark.merging.launches import Launches, joined
 from benchmark.merging.sources import RANK, RunCopy, Source, opened
@@ -32,8 +33,8 @@ class Conflict:
 
 @dataclass(frozen=True)
 class MergePlan:
-    """What joining would do. `copies`: the runs to be copied; `more`: identical copies of runs, whose evaluations may
-    go beyond those of the one that is taken."""
+    """What joining would do. `copies`: the runs to be copied; `more`: of runs the identical copies that are not taken,
+    and `completions` what those have that the taken one lacks. `weights`: whether weights and masks are copied."""
 
     into: Path
     sources: tuple[Source, ...]
@@ -46,6 +47,8 @@ class MergePlan:
     files: dict[str, Path]
     unlike_files: tuple[str, ...]
     elsewhere: dict[str, int] = field(default_factory=dict)
+    completions: dict[str, Completion] = field(default_factory=dict)
+    weights: bool = True
 
     @property
     def is_complete(self) -> bool:
@@ -55,8 +58,11 @@ class MergePlan:
         return not (conflicts or self.running or self.unlike_files or undecided)
 
 
-def planned(sources: Sequence[Path], into: Path, *, prefer: Path | None = None) -> MergePlan:
-    """How the folders are joined; `prefer`: whose launch of a table takes the cells of the others'.
+def planned(
+    sources: Sequence[Path], into: Path, *, prefer: Path | None = None, weights: bool = True
+) -> MergePlan:
+    """How the folders are joined; `prefer`: whose launch of a table takes the cells of the others'; `weights` False
+    leaves them, checkpoints and masks where they are.
 
     BenchError for folders that are none, and for manifests or runs that cannot be read.
     """
@@ -67,18 +73,23 @@ def planned(sources: Sequence[Path], into: Path, *, prefer: Path | None = None) 
     launches = joined(folders, taken, preferred)
     files, unlike = _files(folders)
     copied = [copy for run_id, copy in taken.items() if run_id not in launches.dropped]
+    more = {each.run_id: each.same for each in found if each.same and each.run_id not in launches.dropped}
+    gained = {run_id: completion(taken[run_id], same, weights=weights) for run_id, same in more.items()}
+    unlike += [name for each in gained.values() for name in each.unlike]
     return MergePlan(
         into=into,
         sources=tuple(folders),
         copies=tuple(copy for copy in copied if not copy.source.is_target),
         there=tuple(copy.folder.run_id for copy in copied if copy.source.is_target),
-        more={each.run_id: each.same for each in found if each.same and each.run_id not in launches.dropped},
+        more=more,
         conflicts=tuple(each.conflict for each in found if each.conflict is not None),
         running=tuple(place for each in found for place in each.running),
         launches=launches,
         files=files,
         unlike_files=tuple(unlike),
         elsewhere=_elsewhere(copied),
+        completions={run_id: each for run_id, each in gained.items() if not each.is_empty},
+        weights=weights,
     )
 
 
@@ -109,7 +120,8 @@ def _choice(copies: Sequence[RunCopy], prefer: Source | None) -> _Choice:
         return _Choice(run_id, own, running=tuple((run_id, copy.source.name) for copy in held))
     done = [copy for copy in free if copy.state == "done"]
     if not done:
-        return _Choice(run_id, own or min(free, key=lambda copy: RANK.index(copy.state)))
+        taken = own or min(free, key=lambda copy: RANK.index(copy.state))
+        return _Choice(run_id, taken, same=tuple(copy for copy in free if copy.is_copy_of(taken)))
     conflict = _conflict(done)
     if conflict is None:
         return _Choice(run_id, done[0], same=tuple(done[1:]))

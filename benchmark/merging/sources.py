@@ -14,6 +14,8 @@ import pandas as pd
 from benchmark.results import STALE_AFTER_SECONDS, GridManifest, RunFolder, RunRecord, manifests
 from benchmark.vocabulary import BenchError
 
+SCORE_KEYS = ["split", "case_id", "reading", "region", "metric"]
+"""What tells the scores of a run from one another."""
 RANK = ("done", "trained", "pruned", "interrupted", "failed", "pending")
 """Of states: which of several copies of a run is taken."""
 
@@ -28,6 +30,11 @@ class RunCopy:
     @cached_property
     def record(self) -> RunRecord:
         return self.folder.record()
+
+    @cached_property
+    def written(self) -> bytes:
+        """run.json as it is."""
+        return self.folder.record_file.read_bytes()
 
     @cached_property
     def state(self) -> str:
@@ -54,12 +61,17 @@ class RunCopy:
                 f"{self.folder.path}, or join without {self.source.path}."
             ) from error
 
+    def is_copy_of(self, other: RunCopy) -> bool:
+        """Whether it is another copy of the same attempt at a run, finished or not."""
+        return self is not other and self.written == other.written
+
     def same_scores(self, other: RunCopy) -> bool:
         """Whether two finished copies are one run: every score is the same, in whatever order they were written."""
         if self.folder.scores_file.read_bytes() == other.folder.scores_file.read_bytes():
             return True
-        keys = ["split", "case_id", "reading", "region", "metric"]
-        one, two = (copy.scores.sort_values(keys, kind="stable", ignore_index=True) for copy in (self, other))
+        one, two = (
+            copy.scores.sort_values(SCORE_KEYS, kind="stable", ignore_index=True) for copy in (self, other)
+        )
         return one.equals(two)
 
 

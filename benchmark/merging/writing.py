@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from benchmark.merging.completing import Completion
 from benchmark.merging.planning import MergePlan
 from benchmark.merging.sources import RunCopy
 from benchmark.results import RunFolder, exclusive, write_manifest, written_whole
@@ -15,12 +17,10 @@ STAGE = ".merging"
 NOT_COPIED = (".lock", "heartbeat.json", "*.tmp")
 HEAVY = ("*.safetensors", "checkpoint.pt", "external", "predictions")
 """Weights, and what is only needed to go on with a training or made on request."""
-EVALUATIONS = ("without/*.parquet", "without/*.json", "panels/*", "validation.parquet")
-"""What an evaluation later than the run may have added; what says that it is there comes last."""
 
 
-def carry_out(plan: MergePlan, *, weights: bool = True) -> None:
-    """Copy what the plan says; `weights` False leaves them, checkpoints and masks where they are.
+def carry_out(plan: MergePlan) -> None:
+    """Copy what the plan says.
 
     Killed, it leaves whole runs that no grid shows yet; repeated, it does the rest. BenchError where another process
     joins into the same folder, or where the disk is full.
@@ -34,9 +34,9 @@ def carry_out(plan: MergePlan, *, weights: bool = True) -> None:
         try:
             shutil.rmtree(stage, ignore_errors=True)
             for copy in plan.copies:
-                _copy_run(copy, plan.into, stage, weights=weights)
-            for run_id, others in plan.more.items():
-                _add_evaluations(RunFolder(plan.into, run_id), others)
+                _copy_run(copy, plan.into, stage, weights=plan.weights)
+            for run_id, gained in plan.completions.items():
+                _complete(RunFolder(plan.into, run_id), gained, stage)
             for place, path in plan.files.items():
                 _copy_file(path, plan.into / place)
         except OSError as error:
@@ -67,13 +67,24 @@ def _copy_run(copy: RunCopy, into: Path, stage: Path, *, weights: bool) -> None:
         staged.rename(target.path)
 
 
-def _add_evaluations(target: RunFolder, others: tuple[RunCopy, ...]) -> None:
-    for other in others:
-        for pattern in EVALUATIONS:
-            for path in sorted(other.folder.path.glob(pattern)):
-                place = target.path / path.relative_to(other.folder.path)
-                if path.is_file() and not place.exists() and path.suffix != ".tmp":
-                    _copy_file(path, place)
+def _complete(target: RunFolder, gained: Completion, stage: Path) -> None:
+    """Add what an identical copy has besides; the facts, which speak of the files, come last."""
+    with target.claimed() as held:
+        if not held or target.record_file.read_bytes() != gained.written:
+            raise BenchError(
+                f"Run {target.run_id} in {target.path.parents[1]} has changed meanwhile; start again."
+            )
+        for name, path in gained.files.items():
+            place = target.path / name
+            if path.is_file():
+                _copy_file(path, place)
+            elif not place.exists():
+                shutil.copytree(path, stage / name, ignore=shutil.ignore_patterns(*NOT_COPIED))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (stage / name).rename(place)
+        if gained.facts:
+            record = target.record()
+            target.write_record(replace(record, facts={**gained.facts, **record.facts}))
 
 
 def _copy_file(path: Path, place: Path) -> None:

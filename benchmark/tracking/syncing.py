@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.results import exclusive
@@ -107,15 +107,21 @@ def undelivered(
     return [run_id for run_id, place in places.items() if not memory.is_current(results, run_id, place)]
 
 
-def log_report(results: Path, grid_name: str, files: Sequence[Path]) -> None:
-    """Add figures and tables to the parent run of a grid (the newest of that name), under `report/`.
+def log_report(
+    results: Path, grid_name: str, files: Sequence[Path], *, folder: Path | None = None, name: str = "report"
+) -> None:
+    """Add figures and tables to the parent run of a grid (the newest of that name), under `name`, where they keep
+    their places in `folder`; without one, side by side.
 
     Raises BenchError if MLflow cannot be reached; the files themselves are never touched.
     """
 
     def send(client: Any, run: str) -> None:
         for file in files:
-            client.log_artifact(run, str(file), "report")
+            place = PurePosixPath(name) / (
+                "" if folder is None else file.parent.relative_to(folder).as_posix()
+            )
+            client.log_artifact(run, str(file), str(place))
 
     _log(results, grid_name, send)
 

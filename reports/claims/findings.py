@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -59,13 +59,10 @@ def held(comparison: Comparison, margin: float, *, tie: float) -> Truth:
     return margin > 0
 
 
-@dataclass(frozen=True)
-class EveryCase:
-    """A comparison case by case: in how many of `n` cases and seeds it does not hold, and the first of them."""
-
-    n: int
-    broken: int
-    first: str = ""
+OneCase = tuple[int, str, int]
+"""Fold, case and seed."""
+EveryCase = Mapping[OneCase, bool]
+"""Whether a comparison holds, for every case and seed in which both sides are defined."""
 
 
 class Source(Protocol):

@@ -36,7 +36,7 @@ from typing import Literal
 import numpy as np
 
 from benchmark.vocabulary import BenchError, did_you_mean
-from reports.claims.findings import EveryCase, Finding, Source, SourceName
+from reports.claims.findings import Finding, Source, SourceName
 from reports.claims.meaning import meaning
 from reports.claims.reading import Stated
 from reports.claims.tables import Table
@@ -226,10 +226,10 @@ class _Bench:
 
     def _tested(self, judged: Judged) -> Judged:
         """With p and the bootstrap probability, where there is anything to test; `_decided` has the last word."""
-        known = [finding for finding in judged.findings if not finding.missing]
-        if not known:
+        complete = [finding for finding in judged.findings if not finding.missing]
+        if not complete:
             return replace(judged, verdict="undecided")
-        n_patients = min(finding.n_patients for finding in known)
+        n_patients = min(finding.n_patients for finding in complete)
         if n_patients < MIN_PATIENTS:
             return replace(judged, verdict="undecided", n_patients=n_patients)
 
@@ -242,7 +242,8 @@ class _Bench:
         probability = NAN
         if not judged.missing:
             margins = held_margins(self.node, self._resampled)
-            probability = float(np.mean(margins[~np.isnan(margins)] > 0)) if len(margins) else NAN
+            known = margins[~np.isnan(margins)]
+            probability = float(np.mean(known > 0)) if len(known) else NAN
         leaning: Literal[1, -1] = 1 if p_holds < p_fails else -1
         return replace(judged, p=p, leaning=leaning, probability=probability, n_patients=n_patients)
 
@@ -254,23 +255,29 @@ class _Bench:
         return signs if comparison.strict else np.where(np.isnan(signs), np.nan, signs + 0.5)
 
     def _by_logic(self, judged: Judged, asked: Sequence[Comparison]) -> Judged:
-        """In every single case; no test is made."""
-        checks = [self.source.every_case(self.table, comparison) for comparison in asked]
-        reasons = [check for check in checks if not isinstance(check, EveryCase)]
-        if reasons:
-            return replace(judged, verdict="undecided", sentence=f"Not asked case by case: {reasons[0]}.")
-        found = [check for check in checks if isinstance(check, EveryCase)]
-        broken = [check for check in found if check.broken]
-        n = sum(check.n for check in found)
-        if not broken:
-            return replace(
-                judged, verdict="supported", sentence=f"Holds in every one of {n} checks, case by case."
-            )
-        first = f"first in case {broken[0].first}"
-        n_broken = sum(check.broken for check in broken)
-        return replace(
-            judged, verdict="contradicted", sentence=f"Fails in {n_broken} of {n} checks, {first}: an error."
-        )
+        """The whole claim in every single case; no test is made."""
+        checks = {comparison: self.source.every_case(self.table, comparison) for comparison in asked}
+        known = {c: check for c, check in checks.items() if check is not None and not isinstance(check, str)}
+        cases = dict.fromkeys(case for check in known.values() for case in check)
+        found = {
+            case: truth(self.node, lambda c, at=case: known[c].get(at) if c in known else None)  # type: ignore[misc]
+            for case in cases
+        }
+        told = {case: holds for case, holds in found.items() if holds is not None}
+        broken = [case for case, holds in told.items() if not holds]
+        if broken:
+            fold, name, seed = broken[0]
+            first = f"first in {name} (fold {fold}, seed {seed})"
+            sentence = f"Fails in {len(broken)} of {counted(len(told), 'case')}, {first}: an error."
+            return replace(judged, verdict="contradicted", sentence=sentence)
+        reasons = [
+            check or "there are no cases" for check in checks.values() if not isinstance(check, Mapping)
+        ]
+        if reasons or not told:
+            why = reasons[0] if reasons else "no case has all its numbers"
+            return replace(judged, verdict="undecided", sentence=f"Not asked case by case: {why}.")
+        sentence = f"Holds in every one of {counted(len(told), 'case')}."
+        return replace(judged, verdict="supported", sentence=sentence)
 
 
 def _decided(judged: Sequence[Judged]) -> list[Judged]:
@@ -311,6 +318,8 @@ def _sentence_of_runs(one: Judged) -> str:
     if one.missing and len(one.missing) == len(one.cells):
         return "There are no finished cells to test it on."
     without = f" {counted(len(one.missing), 'cell')} of {len(one.cells)} missing." if one.missing else ""
+    if all(finding.missing for finding in one.findings):
+        return f"No comparison has all its cells.{without}"
     if one.p != one.p:
         return f"{counted(one.n_patients, 'patient')}: fewer than {MIN_PATIENTS} allow no test.{without}"
     p = f"adjusted p {p_text(one.p_adjusted)}"

@@ -158,10 +158,14 @@ class Extreme(Words):
     @model_validator(mode="before")
     @classmethod
     def _from_words(cls, content: Any) -> Any:
-        for word in ("best", "worst", "highest", "lowest"):
-            if isinstance(content, Mapping) and word in content:
-                rest = {key: value for key, value in content.items() if key != word}
-                return {"which": word, "over": content[word], **rest}
+        if not isinstance(content, Mapping):
+            return content
+        words = [word for word in ("best", "worst", "highest", "lowest") if word in content]
+        if len(words) > 1:
+            raise ValueError(f"a test has one of {' and '.join(words)}; write two tests, under all or any")
+        if words:
+            rest = {key: value for key, value in content.items() if key != words[0]}
+            return {"which": words[0], "over": content[words[0]], **rest}
         return content
 
     @model_validator(mode="after")

@@ -189,6 +189,9 @@ def _operands(quantity: Quantity, scope: _Scope) -> list[Operand]:
 
 def _reduced(quantity: Quantity, scope: _Scope) -> Operand:
     cells = [inner.cell() for inner in scope.combinations(quantity.over)]
+    measures = dict.fromkeys(cell.measure for cell in cells)
+    if len(measures) > 1:
+        raise scope.fault(f"numbers of {' and '.join(measures)} have no mean and no spread")
     if quantity.reduction != "spread":
         return _mean(cells, scope)
     if len(cells) < 2:
@@ -219,8 +222,6 @@ def _pattern(cells: Sequence[Cell], table: Table) -> str:
         else:
             parts.append(used[0] if len(used) == 1 else "{" + ", ".join(known) + "}")
     measures = dict.fromkeys(cell.measure for cell in cells)
-    if len(measures) > 1:
-        raise BenchError(f"{table.grid}: numbers of {' and '.join(measures)} have no mean and no spread.")
     first = next(iter(table.measures))
     return "/".join(parts) + ("" if first in measures else f"#{next(iter(measures))}")
 
@@ -308,6 +309,11 @@ def _extreme(test: Extreme, scope: _Scope) -> Node:
     winners = scope.values(test.over, test.is_)
     if stranger := [name for name in winners if name not in values]:
         raise scope.fault(f"{stranger[0]!r} is not among the values of {test.over} that compete")
+    again = [axis for axis in (*test.of.at, *test.of.among, *test.of.over) if axis == test.over]
+    if again or test.of.path is not None:
+        raise scope.fault(
+            f"{test.over} is what competes; leave it open in `of`, and name the other axes one by one"
+        )
     others = [value for value in values if value not in winners]
     if len(others) < test.rank:
         raise scope.fault(f"{test.over} has too few values to compete for rank {test.rank}")
@@ -344,8 +350,10 @@ def _race(
         return None
     measure = measures.pop()
     largest = test.of.quantifier is None or _largest(test.of, scope, measure)
+    some = next(iter(next(iter(found.values()))))
+    what = f"{some.kind} by " if isinstance(some, Spread) else "mean by " if len(some.cells) > 1 else ""
     return Race(
-        test.over,
+        f"{what}{test.over}",
         tuple(Competitor(value, tuple(operands), largest) for value, operands in found.items()),
         scope.values(test.over, test.is_),
         direction(measure) > 0,

@@ -17,7 +17,8 @@ from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, 
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.comparison.frames import PLACE as METHODS
-from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in
+from reports.provenance.mixing import Mixed, conditions, mixed, refusal
+from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.table2.frames import PLACE as TABLE2
@@ -44,6 +45,16 @@ class Launch:
     @cached_property
     def all_scores(self) -> pd.DataFrame:
         return reported_scores(self.results, self.planned)
+
+    @cached_property
+    def mixed(self) -> tuple[Mixed, ...]:
+        """In what its runs were not made alike."""
+        return mixed(conditions(self.results, with_means(self.planned, self.all_scores)))
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why its runs must not be compared with one another, as its table says; empty where they may."""
+        return refusal(self.mixed, self.manifest.name)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -113,7 +124,9 @@ class Launch:
         return reasons
 
     def missing(self, cell: Cell) -> str:
-        """Why a cell has no number; empty where it has one."""
+        """Why a cell has no number that may be compared; empty where it has one."""
+        if self.refusal:
+            return f"{self.manifest.name} mixes runs that are not comparable"
         row = self._rows.get(cell.coordinates)
         if row is None:
             return f"not a cell of {self.manifest.name}"
@@ -232,9 +245,12 @@ class OwnNumbers:
             for side in (comparison.left, comparison.right)
         )
         margins = comparison.sign * (left - right) - comparison.threshold
-        broken = margins < (ROUNDING if comparison.strict else -ROUNDING)
-        first = str(scores.cases["case_id"].iloc[np.argwhere(broken)[0][0]]) if broken.any() else ""
-        return EveryCase(int((~np.isnan(margins)).sum()), int(broken.sum()), first)
+        least = ROUNDING if comparison.strict else -ROUNDING
+        cases = list(zip(scores.cases["fold"], scores.cases["case_id"].astype(str), strict=True))
+        return {
+            (int(cases[case][0]), cases[case][1], scores.seeds[seed]): bool(margins[case, seed] >= least)
+            for case, seed in np.argwhere(~np.isnan(margins))
+        }
 
 
 def _place_of(manifest: GridManifest) -> Place | None:

@@ -21,6 +21,7 @@ from reports.claims.reading import Stated, choose, load_claims
 from reports.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
 from reports.hypertext import standalone
 from reports.printing import latex, markdown, markdown_text
+from reports.provenance.mixing import mixing_notes
 from reports.publications import MIRROR_UNET
 from reports.statistics.resampling import MIN_PATIENTS
 from reports.words import counted
@@ -130,11 +131,11 @@ def _own_notes(judged: Sequence[Judged], own: OwnNumbers) -> Iterator[str]:
     covers = dict.fromkeys(one.interval.covers for one in tested if one.interval is not None)
     covered = f" that cover {' or '.join(covers)}" if covers else ""
     yield (
-        f"Own runs: percentile intervals{covered}, from {RESAMPLES} resamples common to all cells; p: two-sided, the "
+        f"Own runs: 95 % intervals{covered}, from {RESAMPLES} resamples common to all cells; p: two-sided, the "
         "larger of the signed-rank test's over patients and of the mean's over its bootstrap error, joined over the "
         "comparisons of a claim (all must be shown for supported, one against it for contradicted), after Holm over "
-        f"the {counted(len(tested), 'claim')} tested here. Undecided: p above {LEVEL}, fewer than {MIN_PATIENTS} "
-        "patients, or cells missing."
+        f"the {counted(len(tested), 'claim')} tested here. Spreads (range, sd, iqr) have no rank test. Undecided: p "
+        f"above {LEVEL}, fewer than {MIN_PATIENTS} patients, or missing cells would decide."
     )
     asked = {one.stated.claim.table for one in judged}
     for grid, launch in own.launches.items():
@@ -142,6 +143,9 @@ def _own_notes(judged: Sequence[Judged], own: OwnNumbers) -> Iterator[str]:
             continue
         manifest = launch.manifest
         yield f"{grid}: launch {manifest.name}, data set {manifest.dataset}, profile {manifest.profile}."
+        if launch.refusal:
+            yield f"Nothing is decided on {manifest.name}: {launch.refusal}"
+        yield from mixing_notes(launch.mixed)
         papers = {f"table{number}": publication for number, publication in MIRROR_UNET.items()}
         publication = papers.get(grid)
         if publication is None:

@@ -44,23 +44,23 @@ def tested(
 ) -> list[Tested]:
     """The statistics of comparisons with these margins [comparison], all of whose cells have numbers.
 
-    By the mean: Student's t of the margin over its bootstrap standard error, as many degrees of freedom as patients
-    less folds. By the ranks: Wilcoxon's signed-rank test over patients. Each p is the larger of the two: the
-    claim is of means, whose test alone trusts a few outlying patients; the ranks alone say nothing of the mean.
-    A spread has no value for a patient, and is tested by its bootstrap error alone. Where a test cannot be
-    made its p is 1.
+    By the mean: Student's t of the margin over its bootstrap standard error, with as many degrees of freedom as
+    patients less folds, or Satterthwaite's where seeds are drawn. By the ranks: Wilcoxon's signed-rank test over
+    patients. Each p is the larger of the two: the claim is of means, whose test alone trusts a few outlying patients;
+    the ranks alone say nothing of the mean. A spread has no value for a patient, and is tested by its bootstrap error
+    alone. Where a test cannot be made its p is 1.
     """
-    in_resamples = _margins(comparisons, resampled.means, rows)
-    freedom = resampled.draws.n_patients - resampled.draws.n_folds
-    by_mean = t_tests(margins, in_resamples, freedom)
+    drawn = resampled.drawn.made(lambda means: _margins(comparisons, means, rows))
+    errors, freedom = drawn.error(freedom=resampled.freedom, n_seeds=resampled.draws.n_seeds)
+    by_mean = t_tests(margins, errors, freedom)
     by_ranks, n_patients = _rank_tests(comparisons, scores, rows)
     n_patients = np.where(n_patients < 0, resampled.draws.n_patients, n_patients)
     return [
         Tested(
-            resampled.interval(in_resamples[:, number]),
+            resampled.interval(drawn.column(number)),
             float(max(by_mean[number, 0], by_ranks[number, 0])),
             float(max(by_mean[number, 1], by_ranks[number, 1])),
-            in_resamples[:, number],
+            drawn.both[:, number],
             int(n_patients[number]),
         )
         for number in range(len(comparisons))
@@ -79,17 +79,13 @@ def _margins(comparisons: Sequence[Comparison], values: np.ndarray, rows: Rows) 
     return found
 
 
-def t_tests(margins: np.ndarray, resampled: np.ndarray, freedom: int) -> np.ndarray:
-    """[comparison, 2]: one-sided p that the margin is above 0, and below."""
-    if not len(margins) or freedom < 1:
-        return np.ones((len(margins), 2))
-    errors = resampled.std(axis=0, ddof=1)
-    known = ~np.isnan(errors)
+def t_tests(margins: np.ndarray, errors: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """[comparison, 2]: one-sided p that the margin is above 0, and below; 1 where the standard error is not known."""
     # Where all resamples agree there is no error, and the margin speaks for itself.
     flat = np.select([margins > ROUNDING, margins < -ROUNDING], [np.inf, -np.inf], 0.0)
     t = np.where(errors > ROUNDING, margins / np.where(errors > ROUNDING, errors, 1.0), flat)
     pairs = np.stack([stats.t.sf(t, freedom), stats.t.cdf(t, freedom)], axis=1)
-    return np.where(known[:, None], pairs, 1.0)
+    return np.where(np.isnan(errors)[:, None], 1.0, pairs)
 
 
 def _rank_tests(

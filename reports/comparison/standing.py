@@ -9,11 +9,11 @@ import pandas as pd
 
 from reports.cells import titled
 from reports.comparison.frames import Comparison, addresses, methods
-from reports.measures import DICE, MISSED
+from reports.measures import LESIONS, MISSED_LESIONS
 from reports.notes import Frames
 from reports.printing import PrintedTable
-from reports.statistics.scores import CaseScores, case_scores
-from reports.statistics.standing import Grouping, standings, structures
+from reports.statistics.scores import case_scores
+from reports.statistics.standing import Grouping, Lesions, standings
 from reports.statistics.tables import standing_notes, statistics_table, within_note
 
 GROUPINGS = (Grouping("measure", (), "∼", "the measure"),)
@@ -25,12 +25,12 @@ def comparison_standings(
     """One frame a measure; the comparisons of all measures are one family of tests."""
     rows = methods(comparison, runs)
     by_case = {key: case_scores(runs, scores, rows, measure) for key, measure in comparison.measures.items()}
-    missed: dict[str, CaseScores] = {}
+    lesions: dict[str, Lesions] = {}
     for region in {measure.region for measure in comparison.measures.values()}:
-        counted = case_scores(runs, scores, rows, MISSED.of(region))
-        of_region = structures(counted, case_scores(runs, scores, rows, DICE.of(region)))
-        missed |= {key: of_region for key, one in comparison.measures.items() if one.region == region}
-    return standings(by_case, GROUPINGS, missed=missed)
+        counts = (case_scores(runs, scores, rows, one.of(region)) for one in (LESIONS, MISSED_LESIONS))
+        of_region = Lesions(*counts)
+        lesions |= {key: of_region for key, one in comparison.measures.items() if one.region == region}
+    return standings(by_case, GROUPINGS, lesions=lesions)
 
 
 def comparison_standing_notes(

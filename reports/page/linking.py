@@ -25,8 +25,14 @@ class Known:
 
 
 def with_links(claims: Section, grids: Sequence[ShownGrid]) -> Section:
-    """The view with a link for every cell it names, of the launches that go by their grid's name: the newest ones."""
-    known = {grid.manifest.grid: _known(grid) for grid in grids if grid.table.grid == grid.manifest.grid}
+    """The view with a link for every cell it names.
+
+    Claims are about the newest launches, which go by their grid's name, or about the only one that is shown."""
+    known = {
+        grid.manifest.grid: _known(grid)
+        for grid in grids
+        if len(grids) == 1 or grid.table.grid == grid.manifest.grid
+    }
     groups = [
         replace(group, printed=tuple(_linked_table(table, known) for table in group.printed))
         for group in claims.groups

@@ -18,7 +18,7 @@ from reports import drawing
 from reports.panels.choice import Chosen
 from reports.panels.figure import FORMATS
 from reports.panels.layout import PicturedCase
-from reports.panels.rows import case_words, fold_and_seed, row_name, scores_of_run
+from reports.panels.rows import case_words, fold_and_seed, row_label, row_name, scores_of_run
 from reports.panels.rows_figure import FigureRow, draw_rows
 from reports.runs import current_runs
 
@@ -138,7 +138,8 @@ def write_grid_figures(
 ) -> list[Path]:
     """Draw the figures of a grid's cells; `pictured` by the cell's row name and the case.
 
-    Figures that an earlier call drew of other cases are kept. Returns the files written.
+    A figure of a case replaces that which an earlier call drew of it, and those of other cases are kept. Where a figure
+    is a network's (`across_cases`), it has the cases of the last call alone. Returns the files written.
     """
     figure = figure_of(manifest.grid)
     where = fold_and_seed([cell.fold for cell in cells], [cell.seed for cell in cells])
@@ -181,7 +182,7 @@ class _Shown:
         """A figure a case with a row a network, once axial and once coronal."""
         drawn: Drawn = {}
         for case in self.cases:
-            rows = [self._row(name, case, name.replace(", ", ",\n", 1)) for name in self.cells]
+            rows = [self._row(name, case, row_label(name)) for name in self.cells]
             why = f": {', '.join(case.reasons)}" if case.reasons else ""
             key = f"{self.stem}_{case.case_id}"
             runs = [cell.run_id for cell in self.cells.values()]

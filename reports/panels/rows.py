@@ -10,27 +10,30 @@ import pandas as pd
 
 from benchmark.results import CellRun, GridManifest, RunFolder, manifests
 from reports.measures import DICE, FNV, FPV, Measure
+from reports.table2.tables import layers_label, level_label
 from reports.words import counted
 
-LEVELS = {"none": "L2", "noise": "noise", "shuffle": "shuffling", "learnable": "learnable θ"}
 TEST = "test"
 
 
 def row_name(factors: Mapping[str, str]) -> str:
-    """A cell in the words of its table: `Mirror U-Net v3, shuffling, L={5}`, or its method."""
+    """A cell in the words of its table: `Mirror U-Net v3, L2 + shuffling, L = {5}`, or its method."""
     if set(factors) == {"method"}:
         return factors["method"]
     known = dict(factors)
     words = []
     if "version" in known:
         words.append(f"Mirror U-Net {known.pop('version')}")
-    if (level := known.pop("self_supervision", None)) is not None:
-        words.append(LEVELS.get(level, level))
-    if (theta := known.pop("fusion_weight", None)) is not None:
-        words.append(LEVELS.get(theta, f"θ={theta}"))
-    if (layers := known.pop("shared_layers", None)) is not None:
-        words.append(f"L={{{', '.join(layers.split('-'))}}}")
+    levels = [factor for factor in ("self_supervision", "fusion_weight") if factor in known]
+    words += [level_label(factor, known.pop(factor)) for factor in levels]
+    if "shared_layers" in known:
+        words.append(layers_label(known.pop("shared_layers")))
     return ", ".join([*words, *(f"{name.replace('_', ' ')} {value}" for name, value in known.items())])
+
+
+def row_label(name: str) -> str:
+    """A `row_name` in lines that fit beside a picture."""
+    return name.replace(", ", ",\n", 1).replace(", L = ", ",\nL = ")
 
 
 def name_of_run(

@@ -2,7 +2,7 @@
 
     table2:v3/shuffle/5                 version, level and shared layers
     table4:Mirror U-Net v3#fnv_ml       a method, and a measure that is not the table's first
-    table2-1a2b3c4d:v4/0.2/4-5-6        of one launch among several
+    table2-1a2b3c4d:v4/0.2/4-5-6        of one launch among several; without the key, of the newest
 
 Pure text: what an address names is looked up in `reports.provenance.tables`.
 """

@@ -4,6 +4,8 @@
     mixed(conditions)           in what they differ
     checked(behind, ...)        for reports: refuses what must not be mixed, and says the rest under the table
 
+A trace says the same of the runs of one cell (`reports.provenance.trace`).
+
 Refused: scores of different protocol versions, and of different data or folds where the preparation is the same. A
 method may want its data prepared in its own way, so that different fingerprints alone are no fault. Flagged: what
 leaves scores comparable, or is said for readers to judge.
@@ -11,7 +13,7 @@ leaves scores comparable, or is said for readers to judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -187,9 +189,9 @@ def _some(runs: Sequence[str]) -> str:
     return f"{counted(len(runs), 'run')}: {', '.join(runs[:LISTED])}{more}"
 
 
-def mixing_notes(found: Sequence[Mixed]) -> Iterator[str]:
-    """What is said under a table of runs that were not made alike."""
-    flagged = [each for each in found if not each.refused and each.condition not in SAID]
+def mixing_notes(found: Sequence[Mixed], *, unsaid: Collection[str] = SAID) -> Iterator[str]:
+    """What is said under a table, or beside a number, of runs that were not made alike; nothing of `unsaid`."""
+    flagged = [each for each in found if not each.refused and each.condition not in unsaid]
     if not flagged:
         return
     lists = [f"{each.name} {each.counts}" for each in flagged]

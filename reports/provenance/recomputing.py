@@ -1,7 +1,9 @@
-"""A cell's number once more from the rows on disk, by a plain loop that shares nothing with the tables' frames.
+"""A cell's number once more from the rows on disk, by a plain loop of its own.
 
-What is mended or broken in `reports.frames` cannot break this in the same way, which is why it stays as simple as it
-is: no pandas, no vectors.
+Not shared with the tables: reading the files, choosing rows, means (`reports.score_files`, `with_means`,
+`reports.frames`), so that a fault there cannot be repeated here; hence no pandas, no vectors. Shared, and so not
+checked by it: which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is (`Measure`: its
+metric, region and scale).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -28,8 +28,9 @@ GRIDS = ("table2", *PRINTED_TABLES, "aahn")
 class AddressedTable:
     """A table whose numbers have addresses.
 
-    `name` follows "Table" in print. `cells` has the columns `place.keys`; an address gives those of `shown`, in this
-    order. The first of `measures` is that of addresses without one.
+    Addresses begin with `grid`: the name of a grid stands for its newest launch, a launch's name for that launch
+    whatever is started later. `name` follows "Table" in print. `cells` has the columns `place.keys`; an address gives
+    those of `shown`, in this order. The first of `measures` is that of addresses without one.
     """
 
     grid: str
@@ -44,6 +45,10 @@ class AddressedTable:
         first = next(iter(self.measures))
         coordinates = [str(cell[key]) for key in self.shown]
         return address(self.grid, coordinates, "" if measure == first else measure)
+
+    def of_launch(self, manifest: GridManifest) -> AddressedTable:
+        """The same table, whose addresses name the launch."""
+        return replace(self, grid=manifest.name)
 
     def cell(self, wanted: Address) -> dict[str, str]:
         """The coordinates of the cell an address names; BenchError, with the nearest one, where there is none."""

@@ -1,15 +1,18 @@
 """From a printed number to everything it stands on, and back: the number is computed again from the rows.
 
     trace(results, manifest, address)            one number
-    Traces(results, manifest).of(address)        many of a launch, which is read once
+    Traces(results, manifest).of(address)        many of a launch
 
-A `Trace` is plain data: `dataclasses.asdict` of it is JSON.
+Of a launch only the runs of the number's own cell are opened, its neighbours' configurations, and, where the regions
+of the data set decide what the table shows, one run a cell. A `Trace` is plain data: `dataclasses.asdict` of it is
+JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,11 +28,13 @@ from reports.notes import MISSING, UNDEFINED
 from reports.provenance import evidence
 from reports.provenance.addresses import Address, parse_address
 from reports.provenance.configs import unlike, unlike_defaults
+from reports.provenance.mixing import conditions, mixed, mixing_notes, refusal
 from reports.provenance.publication import published_number
 from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
-from reports.runs import current_runs, planned_runs, reported_scores, scored_in, with_means
+from reports.runs import Scored, current_runs, planned_runs, reported_scores, scored_in, with_means
+from reports.score_files import read_scores
 
 __all__ = ["Links", "MlflowLink", "Neighbours", "RunTrace", "Trace", "Traces", "published_trace", "trace"]
 
@@ -57,31 +62,54 @@ class Traces:
     _configs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
-    def planned(self) -> pd.DataFrame:
-        return planned_runs(self.results, self.manifest, place_of(self.manifest))
-
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        return reported_scores(self.results, self.planned)
+    def cells(self) -> dict[tuple[str, ...], list[CellRun]]:
+        """The planned cells by their coordinates, and the current runs of each."""
+        place = place_of(self.manifest)
+        found: dict[tuple[str, ...], list[CellRun]] = {}
+        for run in current_runs(self.manifest):
+            coordinates = place.of(run.factors)
+            found.setdefault(tuple(coordinates[key] for key in place.keys), []).append(run)
+        return found
 
     @cached_property
     def table(self) -> AddressedTable:
         """The table whose numbers have addresses."""
-        return table_of(self.manifest, self.planned, scored_in(self.scores))
+        cells = pd.DataFrame(list(self.cells), columns=list(place_of(self.manifest).keys))
+        return table_of(self.manifest, cells, self._scored())
+
+    def _scored(self) -> Scored | None:
+        """The regions and metrics of one finished run of every cell, as far as they can be read."""
+        if self.manifest.grid == "table2":
+            return None
+        found = [scores for runs in self.cells.values() for scores in self._first_readable(runs)]
+        return scored_in(pd.concat(found, ignore_index=True)) if found else None
+
+    def _first_readable(self, runs: Sequence[CellRun]) -> Iterator[pd.DataFrame]:
+        for run in runs:
+            # What is damaged is told to whoever asks for that cell's number.
+            with suppress(BenchError):
+                if RunFolder(self.results, run.run_id).record().state == "done":
+                    yield read_scores(self.results, {run.run_id: [run.reading]})
+                    return
 
     def of(self, address: str | Address) -> Trace:
         """What stands behind one number."""
         wanted = parse_address(address) if isinstance(address, str) else address
         cell, measure = self.table.cell(wanted), self.table.measure(wanted)
-        value, printed = self._reported(cell, measure)
         traced = [self._run(run, measure) for run in self._runs_of(cell)]
+        means = self._means(cell, measure)
+        value, printed = _reported(means, cell, measure)
         runs = tuple(run for run, _ in traced)
         recomputed = over_folds_then_seeds([(run.seed, run.mean) for run in runs if run.state == "done"])
+        address = self.table.of_launch(self.manifest).address(cell, measure.key)
+        apart = mixed(conditions(self.results, means))
         faults = [fault for _, found in traced for fault in found]
+        if why_not := refusal(apart, f"The number {address}"):
+            faults.append(why_not)
         if not (agrees := agree(value, recomputed)):
             faults.insert(0, f"The table's number is {value!r}, but the rows on disk give {recomputed!r}.")
         return Trace(
-            address=self.table.address(cell, measure.key),
+            address=address,
             table=f"Table {self.table.name}",
             manifest=self.manifest.name,
             profile=self.manifest.profile,
@@ -97,23 +125,17 @@ class Traces:
             neighbours=tuple(self._neighbours(cell)),
             published=published_number(self.table.grid, cell, measure, self.manifest),
             faults=tuple(faults),
-            remarks=tuple(self._remarks(cell, runs)),
+            remarks=(*self._remarks(cell, runs), *mixing_notes(apart, unsaid=())),
         )
 
-    def _reported(self, cell: Mapping[str, str], measure: Measure) -> tuple[float | None, str]:
-        """The number as the report's own frames have it, and as it is printed."""
-        own = self.planned[(self.planned[list(cell)] == list(cell.values())).all(axis="columns")]
-        measures = measures_of(measure)
-        scores = self.scores[self.scores["run_id"].isin(own["run_id"])]
-        frame = cells_frame(with_means(own, scores, measures=measures), pd.DataFrame([dict(cell)]), measure)
-        value = float(frame["value"].iloc[0])
-        if pd.isna(value):
-            return None, UNDEFINED if frame["n_scored"].iloc[0] else MISSING
-        return value, DECIMALS.format(value)
+    def _means(self, cell: Mapping[str, str], measure: Measure) -> pd.DataFrame:
+        """The rows of `run_cells` of one cell and measure."""
+        own = replace(self.manifest, cells=tuple(self._runs_of(cell)))
+        planned = planned_runs(self.results, own, self.table.place)
+        return with_means(planned, reported_scores(self.results, planned), measures=measures_of(measure))
 
     def _runs_of(self, cell: Mapping[str, str]) -> list[CellRun]:
-        of = self.table.place.of
-        return [run for run in current_runs(self.manifest) if dict(of(run.factors)) == dict(cell)]
+        return self.cells.get(tuple(cell[key] for key in self.table.place.keys), [])
 
     def _run(self, run: CellRun, measure: Measure) -> tuple[RunTrace, list[str]]:
         folder = RunFolder(self.results, run.run_id)
@@ -177,10 +199,11 @@ class Traces:
             fixed = [other for other in self.table.shown if other != key]
             near = [
                 (run, place)
-                for run in current_runs(self.manifest)
-                if (run.fold, run.seed) == (own.fold, own.seed)
-                for place in [dict(self.table.place.of(run.factors))]
+                for coordinates, theirs in self.cells.items()
+                for place in [dict(zip(self.table.place.keys, coordinates, strict=True))]
                 if place[key] != cell[key] and all(place[other] == cell[other] for other in fixed)
+                for run in theirs
+                if (run.fold, run.seed) == (own.fold, own.seed)
             ]
             there = [
                 (flat(self._config(run.run_id)), place) for run, place in near if self._config(run.run_id)
@@ -204,6 +227,15 @@ class Traces:
         if unfinished and len(unfinished) < len(runs):
             remarks.append(f"Not in the number, since not done: {', '.join(unfinished)}.")
         return remarks
+
+
+def _reported(means: pd.DataFrame, cell: Mapping[str, str], measure: Measure) -> tuple[float | None, str]:
+    """The number as the report's own frames have it, and as it is printed."""
+    frame = cells_frame(means, pd.DataFrame([dict(cell)]), measure)
+    value = float(frame["value"].iloc[0])
+    if pd.isna(value):
+        return None, UNDEFINED if frame["n_scored"].iloc[0] else MISSING
+    return value, DECIMALS.format(value)
 
 
 def _versions(record: RunRecord) -> dict[str, str]:

@@ -72,7 +72,8 @@ class RunTrace:
 
 @dataclass(frozen=True)
 class Trace:
-    """`value` is the report's number and `printed` how it prints it; `recomputed` is the one from the rows.
+    """`value` is the report's number and `printed` how it prints it; `recomputed` is the one from the rows. `address`
+    names the launch, so that it means this number also when another launch is the newest.
 
     `faults`: why the number is not to be trusted, whole sentences; `remarks`: what else a reader should know.
     """

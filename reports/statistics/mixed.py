@@ -69,6 +69,7 @@ class MixedModel:
     n_dropped: int
     n_unused: int
     left_out: str
+    folds: tuple[int, ...]
     seeds: tuple[int, ...]
 
 
@@ -127,6 +128,7 @@ def mixed_model(scores: CaseScores, factors: Sequence[str], *, names: Sequence[s
         n_dropped=int((defined.any(axis=1) & ~whole).sum()),
         n_unused=same.n_cases_unused,
         left_out=left_out_note(names, same.left_out),
+        folds=tuple(sorted(map(int, here.cases["fold"].unique()))),
         seeds=here.seeds,
     )
 

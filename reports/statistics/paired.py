@@ -16,11 +16,11 @@ from scipy import stats
 
 from reports.statistics.resampling import (
     MIN_PATIENTS,
+    Drawn,
     Draws,
     Interval,
     Resampled,
     columns,
-    interval,
     patients_suffice,
     resampled_means,
 )
@@ -233,20 +233,24 @@ def _interval(
     if not patients_suffice(scores, paired):
         return Interval(np.nan, np.nan, 0.95, drawn.covers)
     defined = ~np.isnan(scores.values[list(cells)])
+    folds = [cases[paired[cases]] for cases in scores.fold_cases if paired[cases].any()]
+    freedom = len(np.unique(scores.patients[paired])) - len(folds)
     if (defined == (paired[:, None] & defined.any(axis=(0, 1)))).all():
         # Both have the same cases with the same seeds: the difference of the means is the mean difference.
-        differences = resampled.means[:, cells[0]] - resampled.means[:, cells[1]]
-    else:
-        folds = [cases[paired[cases]] for cases in scores.fold_cases]
+        apart = resampled.drawn.made(lambda means: means[:, cells[0]] - means[:, cells[1]])
+        return resampled.interval(apart, freedom=freedom)
+
+    def differences(drawn: Draws) -> np.ndarray:
         means = [
-            [_of_fold(scores.values[cell, cases], cases, cell, drawn) for cell in cells]
-            for cases in folds
-            if len(cases)
+            [_of_fold(scores.values[cell, cases], cases, cell, drawn) for cell in cells] for cases in folds
         ]
-        differences = mean_of_defined(np.array([first - second for first, second in means]), axis=0)
-    n_patients = len(np.unique(scores.patients[paired]))
-    n_folds = sum(bool(paired[cases].any()) for cases in scores.fold_cases)
-    return interval(differences, covers=drawn.covers, freedom=n_patients - n_folds)
+        return mean_of_defined(np.array([first - second for first, second in means]), axis=0)
+
+    every_seed = differences(replace(drawn, seeds=None))
+    if drawn.seeds is None:
+        return resampled.interval(Drawn(every_seed, every_seed, None), freedom=freedom)
+    every_case = differences(replace(drawn, cases=np.ones_like(drawn.cases)))
+    return resampled.interval(Drawn(differences(drawn), every_seed, every_case), freedom=freedom)
 
 
 def _of_fold(values: np.ndarray, cases: np.ndarray, cell: int, drawn: Draws) -> np.ndarray:

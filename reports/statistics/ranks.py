@@ -115,7 +115,7 @@ def _ranking(
     ranks = ranks_of(bests, higher_is_better=scores.measure.higher_is_better)
     order, drawn = ranks[0], ranks[1:]
     is_first = drawn == drawn.min(axis=1, keepdims=True)
-    intervals = [resampled.interval(column) for column in drawn.T]
+    intervals = [resampled.percentiles(column) for column in drawn.T]
     frame = pd.DataFrame(
         {
             "name": names,
@@ -132,12 +132,13 @@ def _ranking(
         taken, counts = np.unique(column, return_counts=True)
         shares.append(pd.DataFrame({"name": name, "rank": taken, "share": 100 * counts / len(drawn)}))
     taus = kendall(drawn, order)
+    taus = taus[~np.isnan(taus)]
     return Ranking(
         measure=scores.measure,
         frame=frame.sort_values(["rank", "mean_rank"], kind="stable", ignore_index=True),
         shares=pd.concat(shares, ignore_index=True),
-        tau=float(np.median(taus)),
-        tau_interval=resampled.interval(taus),
+        tau=float(np.median(taus)) if len(taus) else float("nan"),
+        tau_interval=resampled.percentiles(taus),
         covers=resampled.covers,
         n_resamples=len(drawn),
         n_cases=int((~np.isnan(scores.values)).any(axis=(0, 2)).sum()),

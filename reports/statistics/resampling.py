@@ -9,15 +9,22 @@ Of k patients of a fold, k - 1 are drawn with replacement, and so for seeds: the
 too small by (k - 1) / k, half in a fold with two patients (McCarthy and Snowden, The bootstrap and finite
 population sampling, 1985; Rao and Wu, JASA 1988).
 
-Intervals are percentile intervals. BCa would need a jackknife over patients of everything an interval is taken of
-(means of folds, differences, ranks), and corrects a bias and skewness that means over dozens of patients
-hardly have. What matters with few patients is that percentiles of the bootstrap lack Student's correction; they are
-therefore taken further out, at the normal quantile of Student's (Hesterberg, What teachers should
-know about the bootstrap, The American Statistician 2015, Section 4.3). `tests/test_resampling.py` shows the coverage.
+Intervals over patients are percentile intervals. BCa would need a jackknife over patients of everything an interval
+is taken of (means of folds, differences, ranks), and corrects a bias and skewness that means over dozens of
+patients hardly have. What matters with few patients is that percentiles of the bootstrap lack Student's correction;
+they are therefore taken further out, at the normal quantile of Student's (Hesterberg, What teachers should know about
+the bootstrap, The American Statistician 2015, Section 4.3).
+
+Where seeds are drawn too, percentiles cannot reach further than the two or three means there are, and the variance
+counts what differs by chance from patient to patient and training to training three times (Owen). There, intervals are
+the mean plus and minus Student's quantile times the standard error, put together from the variances of patients drawn
+alone, of seeds drawn alone, and of both; with degrees of freedom after Satterthwaite (Biometrics Bulletin 1946): many
+where the patients make the error, seeds less one where training does. `tests/test_resampling.py` shows the coverage.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -74,7 +81,8 @@ class Draws:
     """What was drawn: `cases` [n, case] is how often each case is in each resample.
 
     `seeds` [set, n, seed] is the same of seeds, for every set of seeds that cells have, and `seed_set` [cell]
-    says which one a cell has; None where seeds are not drawn. `n_patients` take part, in `n_folds` folds.
+    says which one a cell has; None where seeds are not drawn. `n_patients` take part, in `n_folds` folds; of seeds
+    every cell that was begun has `n_seeds` or more.
     """
 
     cases: np.ndarray
@@ -82,6 +90,7 @@ class Draws:
     seed_set: np.ndarray
     n_patients: int
     n_folds: int
+    n_seeds: int
 
     @property
     def covers(self) -> Covers:
@@ -89,28 +98,91 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
+class Drawn:
+    """The same numbers in every resample: with patients and seeds drawn, with patients alone, and with seeds alone.
+
+    Each is [n, ...]; `seeds` is None, and `patients` the same as `both`, where seeds are not drawn.
+    """
+
+    both: np.ndarray
+    patients: np.ndarray
+    seeds: np.ndarray | None
+
+    def made(self, compute: Callable[[np.ndarray], np.ndarray]) -> Drawn:
+        """What `compute` makes of them."""
+        return Drawn(
+            compute(self.both), compute(self.patients), None if self.seeds is None else compute(self.seeds)
+        )
+
+    def column(self, number: int) -> Drawn:
+        """One of several numbers [n, number]."""
+        return self.made(lambda values: values[:, number])
+
+    def error(self, *, freedom: float, n_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+        """[...]: the standard errors, and their degrees of freedom; `freedom` are those among the patients."""
+        among = np.full(self.both.shape[1:], float(max(freedom, 1)))
+        if self.seeds is None:
+            return np.sqrt(_variance(self.both)), among
+        whole, patients, seeds = map(_variance, (self.both, self.patients, self.seeds))
+        # In expectation P + S + 3 E, P + E and S + E, of patients, seeds and what both make together.
+        together = np.clip(whole - patients - seeds, 0.0, np.minimum(patients, seeds))
+        training = seeds - together
+        variance = patients + training
+        uncertain = patients**2 / among + training**2 / max(n_seeds - 1, 1)
+        freedoms = np.divide(variance**2, uncertain, out=among, where=uncertain > 0)
+        return np.sqrt(variance), freedoms
+
+
+@dataclass(frozen=True, eq=False)
 class Resampled:
-    """`means` [n, cell], in the printed unit: the means of all cells in every resample.
+    """`drawn` [n, cell], in the printed unit: the means of all cells in every resample.
 
     A cell's column is NaN where it stands on fewer than MIN_PATIENTS patients, or on one alone in a fold.
     """
 
-    means: np.ndarray
+    drawn: Drawn
     draws: Draws
+
+    @property
+    def means(self) -> np.ndarray:
+        """[n, cell]."""
+        return self.drawn.both
 
     @property
     def covers(self) -> Covers:
         """`patients`, or `patients and seeds` where training anew is covered too."""
         return self.draws.covers
 
-    def interval(self, values: np.ndarray, level: float = 0.95) -> Interval:
-        """The interval of anything computed from `means`, one value a resample."""
-        freedom = self.draws.n_patients - self.draws.n_folds
-        return interval(values, level, covers=self.covers, freedom=freedom)
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom among the patients."""
+        return self.draws.n_patients - self.draws.n_folds
+
+    def percentiles(self, values: np.ndarray, level: float = 0.95) -> Interval:
+        """The percentile interval of what was computed from `means`, one value a resample, of ranks for instance.
+
+        Where seeds are drawn it is too narrow, the more the fewer there are; for means and differences of
+        means there is `interval`.
+        """
+        return interval(values, level, covers=self.covers, freedom=self.freedom)
+
+    def interval(self, drawn: Drawn, level: float = 0.95, *, freedom: float | None = None) -> Interval:
+        """The interval of means, or of differences of means; each of `drawn` is [n].
+
+        `freedom`: among the patients it is of, where those are not all.
+        """
+        among = self.freedom if freedom is None else freedom
+        undefined = np.isnan(drawn.both)
+        if drawn.seeds is None or not len(undefined) or undefined.mean() > MAX_UNDEFINED:
+            return interval(drawn.both, level, covers=self.covers, freedom=among)
+        error, freedoms = drawn.error(freedom=among, n_seeds=self.draws.n_seeds)
+        middle = float(np.nanmean(drawn.patients))
+        reach = float(stats.t.ppf((1 + level) / 2, freedoms) * error)
+        return Interval(middle - reach, middle + reach, level, self.covers)
 
     def cell_interval(self, cell: int, level: float = 0.95) -> Interval:
         """The interval of a cell's mean."""
-        return self.interval(self.means[:, cell], level)
+        return self.interval(self.drawn.column(cell), level)
 
 
 def resampled_means(scores: CaseScores, *, n: int = 2000, seed: int = 0) -> Resampled:
@@ -118,10 +190,13 @@ def resampled_means(scores: CaseScores, *, n: int = 2000, seed: int = 0) -> Resa
 
     The hierarchy is that of `CaseScores.means`: over cases, then folds, then seeds.
     """
-    drawn = draw(scores, n=n, seed=seed)
-    means = weighted_means(scores, drawn)
-    means[:, ~enough_patients(scores)] = np.nan
-    return Resampled(means, drawn)
+    draws = draw(scores, n=n, seed=seed)
+    drawn = drawn_means(scores, draws)
+    few = ~enough_patients(scores)
+    for values in (drawn.both, drawn.patients, drawn.seeds):
+        if values is not None:
+            values[:, few] = np.nan
+    return Resampled(drawn, draws)
 
 
 def draw(scores: CaseScores, *, n: int, seed: int) -> Draws:
@@ -145,31 +220,45 @@ def draw(scores: CaseScores, *, n: int, seed: int) -> Draws:
     begun = has_seed.any(axis=1)
     sets, seed_set = np.unique(has_seed, axis=0, return_inverse=True)
     drawn_seeds = None
-    if begun.any() and has_seed[begun].sum(axis=1).min() >= 2:
+    n_seeds = int(has_seed[begun].sum(axis=1).min()) if begun.any() else 0
+    if n_seeds >= 2:
         drawn_seeds = np.zeros((len(sets), n, len(scores.seeds)))
         for number, members in enumerate(sets):
             k = int(members.sum())
             if k:
                 drawn_seeds[number][:, members] = generator.multinomial(k - 1, np.full(k, 1 / k), size=n)
-    return Draws(counts, drawn_seeds, seed_set.reshape(-1), n_patients, n_folds)
+    return Draws(counts, drawn_seeds, seed_set.reshape(-1), n_patients, n_folds, n_seeds)
 
 
-def weighted_means(scores: CaseScores, draws: Draws) -> np.ndarray:
-    """[n, cell]: the means in every resample; NaN where nothing defined was drawn."""
+def drawn_means(scores: CaseScores, draws: Draws) -> Drawn:
+    """The means of all cells [n, cell] in every resample; NaN where nothing defined was drawn."""
+    by_seed = _by_seed(scores, draws.cases)
+    every_seed = mean_of_defined(by_seed, axis=2)
+    if draws.seeds is None:
+        return Drawn(every_seed, every_seed, None)
+    every_case = _by_seed(scores, np.ones((1, len(scores.cases))))
+    return Drawn(_over_seeds(by_seed, draws), every_seed, _over_seeds(every_case, draws))
+
+
+def _by_seed(scores: CaseScores, weights: np.ndarray) -> np.ndarray:
+    """[n, cell, seed]: the means over cases, weighted [n, case], then over folds."""
     n_cells, _, n_seeds = scores.values.shape
-    n = len(draws.cases)
+    n = len(weights)
     sums, folds = np.zeros((n, n_cells * n_seeds)), np.zeros((n, n_cells * n_seeds))
     for cases in scores.fold_cases:
         values = scores.values[:, cases].transpose(1, 0, 2).reshape(len(cases), -1)
-        means = _weighted(columns(draws.cases, cases), values)
+        means = _weighted(columns(weights, cases), values)
         known = ~np.isnan(means)
         sums += np.where(known, means, 0.0)
         folds += known
     by_seed = np.divide(sums, folds, out=np.full(sums.shape, np.nan), where=folds > 0)
-    by_seed = by_seed.reshape(n, n_cells, n_seeds)
-    if draws.seeds is None:
-        return mean_of_defined(by_seed, axis=2)
-    means = np.empty((n, n_cells))
+    return by_seed.reshape(n, n_cells, n_seeds)
+
+
+def _over_seeds(by_seed: np.ndarray, draws: Draws) -> np.ndarray:
+    """[n, cell]: the means over the seeds that were drawn, of [n or 1, cell, seed]."""
+    assert draws.seeds is not None
+    means = np.empty((len(draws.cases), by_seed.shape[1]))
     for number, drawn in enumerate(draws.seeds):
         cells = draws.seed_set == number
         weights = drawn[:, None, :] * ~np.isnan(by_seed[:, cells])
@@ -177,6 +266,11 @@ def weighted_means(scores: CaseScores, draws: Draws) -> np.ndarray:
         summed = (weights * np.nan_to_num(by_seed[:, cells])).sum(axis=2)
         means[:, cells] = np.divide(summed, total, out=np.full(total.shape, np.nan), where=total > 0)
     return means
+
+
+def _variance(values: np.ndarray) -> np.ndarray:
+    """[...]: the variance of what is defined of [n, ...]."""
+    return mean_of_defined((values - mean_of_defined(values, axis=0)) ** 2, axis=0)
 
 
 def columns(array: np.ndarray, chosen: np.ndarray) -> np.ndarray:

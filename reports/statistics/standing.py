@@ -2,6 +2,10 @@
 
     standings({measure: scores}, groupings)   one frame a measure, p adjusted over all pairs within their groups
 
+A rival is told from the best where p is small, the interval of their mean difference does not hold 0, and both speak
+for the best: the best is best by its mean, p is of ranks over patients and of the trainings at hand, and the interval
+covers training anew where there are seeds enough.
+
 The best of a group is compared with each of its rivals on the cases that both have (see `paired`). It was chosen by
 the very scores it is compared on. To correct for the comparisons with it alone would find differences among equal
 cells far too often, since the best of many is the luckiest one; p is therefore adjusted over all pairs within the
@@ -11,7 +15,7 @@ groups, any of which might have come to be compared (`tests/test_standing.py` co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -23,7 +27,6 @@ from reports.statistics.resampling import MIN_PATIENTS, Resampled, resampled_mea
 from reports.statistics.scores import CaseScores
 
 LEVEL = 0.05
-COUNTS = ["n_used", "n_undefined", "n_missed", "n_with"]
 
 
 @dataclass(frozen=True)
@@ -40,35 +43,46 @@ class Grouping:
     best_of: str
 
 
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """How many lesions every case has, and how many were missed, for the cells of a table."""
+
+    all: CaseScores
+    missed: CaseScores
+
+
 def standings(
     scores: Mapping[str, CaseScores],
     groupings: Sequence[Grouping],
     *,
-    missed: Mapping[str, CaseScores],
+    lesions: Mapping[str, Lesions],
 ) -> dict[str, pd.DataFrame]:
     """For every measure one row a cell, in the order of `CaseScores.cells`.
 
     Columns: the cell's keys; `value` (the table's mean), `low` and `high` (95 %), `covers`; `n_used` cases with
-    a defined value, `n_undefined` scored ones without, `n_missed` of `n_with` structures of which nothing was
-    found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
-    `_best` (whether the cell is the one the others are compared with), `_difference`, `_low`, `_high` (best -
-    cell), `_p`, `_p_adjusted` (Holm, over all pairs within the grouping's groups, in all measures together),
-    `_effect`, `_judged` (whether the measure has patients enough for any difference to be significant) and, where
-    they are, `_untold`. `missed` are the scores of the metric `missed` by measure, where there are any.
+    a defined value, `n_undefined` scored ones without, `n_missed` of `n_lesions` components of the reference of which
+    no voxel was found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
+    `_best` and `_rival` (whether the cell is the one the others are compared with, or one of those), `_difference`,
+    `_low`, `_high` (best - cell), `_p`, `_p_adjusted` (Holm, over the `_n_pairs` pairs within the grouping's groups,
+    in all measures together), `_effect`, `_judged` (whether the measure has patients enough for any difference to
+    be significant) and, where they are, `_untold` (compared, and not told from the best). `lesions` are those of a
+    measure's region, where they were counted.
     """
     means = {key: resampled_means(one) for key, one in scores.items()}
     frames = {
-        key: _intervals(one, means[key]).join(_counts(one, missed.get(key))) for key, one in scores.items()
+        key: _intervals(one, means[key]).join(_counts(one, lesions.get(key))) for key, one in scores.items()
     }
     for grouping in groupings:
         pairs = {key: _pairs(frame, grouping) for key, frame in frames.items()}
         p = {key: pair_ps(scores[key], own) for key, own in pairs.items()}
         adjusted, judged = _adjusted(p, means)
+        n_pairs = sum(int((~np.isnan(part)).sum()) for part in p.values())
         for key, own in pairs.items():
             tested = dict(zip(own, zip(p[key], adjusted[key], strict=True), strict=True))
             frames[key] = frames[key].join(
                 _against_best(scores[key], frames[key], grouping, means[key], tested, judged=judged[key])
             )
+            frames[key][f"{grouping.name}_n_pairs"] = n_pairs
     for frame in frames.values():
         frame["marks"] = _marks(frame, groupings)
     return frames
@@ -84,36 +98,24 @@ def _intervals(scores: CaseScores, resampled: Resampled) -> pd.DataFrame:
     )
 
 
-def _counts(scores: CaseScores, missed: CaseScores | None) -> pd.DataFrame:
+def _counts(scores: CaseScores, lesions: Lesions | None) -> pd.DataFrame:
     defined = ~np.isnan(scores.values)
     used, scored = defined.any(axis=2), scores.scored.any(axis=2)
     counts = {"n_used": used.sum(axis=1), "n_undefined": (scored & ~used).sum(axis=1)}
-    nothing = np.full(scores.n_cells, np.nan)
-    n_missed, n_with = nothing, nothing
-    if missed is not None:
-        known = missed.scored.any(axis=(1, 2))
-        n_missed = np.where(known, np.nansum(missed.values, axis=(1, 2)), np.nan)
-        n_with = np.where(known, (~np.isnan(missed.values)).sum(axis=(1, 2)), np.nan)
-    return pd.DataFrame({**counts, "n_missed": n_missed, "n_with": n_with}, index=scores.cells.index)
+    counts |= {
+        name: np.full(scores.n_cells, np.nan) if counted is None else _total(counted)
+        for name, counted in (
+            ("n_missed", lesions.missed if lesions else None),
+            ("n_lesions", lesions.all if lesions else None),
+        )
+    }
+    return pd.DataFrame(counts, index=scores.cells.index)
 
 
-def structures(missed: CaseScores, dice: CaseScores) -> CaseScores:
-    """The scores of `missed` where there is a structure to miss, which is where Dice is defined.
-
-    Both are of the same runs; the cases are those of `dice`. Runs of earlier versions did not count what they missed.
-    """
-    keys = ["fold", "case_id"]
-    places = pd.MultiIndex.from_frame(dice.cases[keys]).get_indexer(
-        pd.MultiIndex.from_frame(missed.cases[keys])
-    )
-    counted = places >= 0
-    values, scored = np.full(dice.values.shape, np.nan), np.zeros(dice.values.shape, dtype=bool)
-    values[:, places[counted]], scored[:, places[counted]] = (
-        missed.values[:, counted],
-        missed.scored[:, counted],
-    )
-    values[np.isnan(dice.values)] = np.nan
-    return replace(dice, measure=missed.measure, values=values, scored=scored)
+def _total(scores: CaseScores) -> np.ndarray:
+    """[cell]: the sum over cases and seeds; NaN where nobody counted, as in runs of earlier versions."""
+    counted = scores.scored.any(axis=(1, 2))
+    return np.where(counted, np.nansum(scores.values, axis=(1, 2)), np.nan)
 
 
 def _groups(frame: pd.DataFrame, grouping: Grouping) -> list[np.ndarray]:
@@ -162,19 +164,24 @@ def _against_best(
     name, numbers = grouping.name, ["difference", "low", "high", "p", "p_adjusted", "effect"]
     columns = pd.DataFrame(np.nan, index=frame.index, columns=[f"{name}_{number}" for number in numbers])
     best = best_mask(frame, grouping.within, higher_is_better=scores.measure.higher_is_better).to_numpy()
-    leaders = set()
+    leaders, rivals = set(), set()
     for group in _groups(frame, grouping):
         leader = int(group[best[group].argmax()])
         leaders.add(leader)
+        rivals |= {int(cell) for cell in group if cell != leader}
         for rival in map(int, group[group != leader]):
             p, adjusted = tested[min(leader, rival), max(leader, rival)]
             pair = compare(scores, leader, rival, resampled=resampled, p=p)
             bounds = (pair.interval.low, pair.interval.high)
             columns.loc[rival] = [pair.difference, *bounds, p, adjusted, pair.effect]
     columns[f"{name}_best"] = [cell in leaders for cell in frame.index]
+    columns[f"{name}_rival"] = [cell in rivals for cell in frame.index]
     columns[f"{name}_judged"] = judged
+    sign = 1 if scores.measure.higher_is_better else -1
+    nearest = columns[f"{name}_low"] if sign > 0 else -columns[f"{name}_high"]
+    told = columns[f"{name}_p_adjusted"].le(LEVEL) & nearest.gt(0) & columns[f"{name}_effect"].mul(sign).gt(0)
     # A pair with too few patients in common has no p, and no mark.
-    columns[f"{name}_untold"] = columns[f"{name}_p_adjusted"].gt(LEVEL) & judged
+    columns[f"{name}_untold"] = columns[f"{name}_p_adjusted"].notna() & ~told & judged
     return columns
 
 

@@ -47,7 +47,7 @@ def statistics_table(
         number=number,
         title=title,
         stub=stub,
-        columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed", *against),
+        columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed lesions", *against),
         rows=tuple(rows),
         notes=tuple(statistics_notes(frames, groupings, measures)),
         align="l" if measure else "",
@@ -70,7 +70,7 @@ def _row(
     cells.append((Span(value, address=linked), Span(bounds)))
     cells += [(Span(str(int(record[name]))),) for name in ("n_used", "n_undefined")]
     known = not pd.isna(record["n_missed"])
-    cells.append((Span(f"{record['n_missed']:.0f} of {record['n_with']:.0f}" if known else MISSING),))
+    cells.append((Span(f"{record['n_missed']:.0f} of {record['n_lesions']:.0f}" if known else MISSING),))
     for grouping in groupings:
         cells += _against(record, grouping.name)
     return Row(group, name, tuple(cells))
@@ -104,11 +104,13 @@ def statistics_notes(
             "The best is compared with each other cell of its group on the cases that both have. p: Wilcoxon's "
             "signed-rank test over patients, two-sided, zeros after Pratt, adjusted by Holm over all pairs of cells "
             "that compete, since the best was chosen by the same scores. r: matched-pairs rank-biserial correlation, "
-            "from −1 to 1, above 0 where the best has the higher scores."
+            "from −1 to 1, above 0 where the best has the higher scores. p and r are of the trainings at hand, whose "
+            "scores of a patient are averaged; training anew is in the intervals alone."
         )
+        yield from _families(frames, groupings)
     yield (
-        "n used: cases with a defined score. n undefined: scored cases without one. n missed: cases in which nothing "
-        "of the lesion (or structure) was found, of those that have one, over all finished runs."
+        "n used: cases with a defined score. n undefined: scored cases without one. n missed lesions: "
+        "18-connected components of the reference of which no voxel was found, of all, over all finished runs."
     )
     yield from unjudged_note(frames, groupings, measures)
 
@@ -121,8 +123,8 @@ def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
     scheme = "95 % intervals: bootstrap, patients drawn within folds with all their cases"
     if {str(cover) for frame in known for cover in frame["covers"]} == {"patients and seeds"}:
         return (
-            f"{scheme}, and seeds; they cover other patients and training anew, with fewer than five seeds not fully "
-            "(80 % instead of 95 % with two, where training noise is large)."
+            f"{scheme}, and seeds; Student's t with Satterthwaite's degrees of freedom. They cover other patients and "
+            "training anew (instead of 95 %, with two seeds 84 to 97 % of them do, with three 90 % or more)."
         )
     return (
         f"{scheme}. They cover other patients, not training anew: for that every cell needs two seeds or more "
@@ -154,14 +156,45 @@ def standing_notes(
     """
     judged = [g for g in groupings if any(frame[f"{g.name}_judged"].any() for frame in frames.values())]
     for g in judged:
-        yield f"{g.mark} not significantly different from the best of {g.best_of} (p > {LEVEL:g})."
+        yield f"{g.mark} cannot be told from the best of {g.best_of}."
     if judged:
         yield (
-            "Tested by Wilcoxon's signed-rank test over patients (Pratt), Holm over all pairs that compete. Numbers "
-            f"without such a sign are the best, or significantly worse than it. Intervals, p and effects: {where}."
+            f"Told from the best: p at most {LEVEL:g} (Wilcoxon's signed-rank test over patients, Pratt, Holm over all "
+            "pairs that compete), and the 95 % interval of the difference does not hold 0, both in favour of the best. "
+            f"Numbers without such a sign are the best, or worse than it. Intervals, p and effects: {where}."
         )
+    yield from _uncompared(frames, groupings, measures)
     yield from unjudged_note(frames, groupings, measures)
     yield from count_notes(frames, measures)
+
+
+def _families(frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping]) -> Iterator[str]:
+    """Over how many pairs Holm's correction runs."""
+    first = next(iter(frames.values()))
+    counts = {g.best_of: int(first[f"{g.name}_n_pairs"].max()) for g in groupings if len(first)}
+    each = [f"{n} pairs for the best of {of}" for of, n in counts.items() if n]
+    if each:
+        together = ", of all metrics of this table together" if len(frames) > 1 else ""
+        apart = ", each by itself" if len(each) > 1 else ""
+        yield f"Holm's correction is over {enumerated(each)}{together}{apart}."
+
+
+def _uncompared(
+    frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping], measures: Measures
+) -> Iterator[str]:
+    """Numbers without a sign that were not compared with the best, for want of patients."""
+    for g in groupings:
+        counts = {}
+        for key, frame in frames.items():
+            lacking = frame[f"{g.name}_judged"] & frame[f"{g.name}_rival"] & frame[f"{g.name}_p"].isna()
+            if lacking.any():
+                counts[measures[key].name] = int(lacking.sum())
+        if counts:
+            each = [f"{n} in {name}" for name, n in counts.items()]
+            yield (
+                f"Not compared with the best of {g.best_of}, and without a sign: {enumerated(each)}; fewer than "
+                f"{MIN_PATIENTS} patients have both."
+            )
 
 
 def count_notes(frames: Mapping[str, pd.DataFrame], measures: Measures) -> Iterator[str]:
@@ -174,12 +207,13 @@ def count_notes(frames: Mapping[str, pd.DataFrame], measures: Measures) -> Itera
         counts = f"n used {spread(begun['n_used'])}, n undefined {spread(begun['n_undefined'])}"
         counted = begun[begun["n_missed"].notna()]
         if not counted.empty:
-            missed, whole = spread(counted["n_missed"]), spread(counted["n_with"])
-            counts += f", n missed {missed} of {whole}"
+            missed, whole = spread(counted["n_missed"]), spread(counted["n_lesions"])
+            counts += f", n missed lesions {missed} of {whole}"
         said.setdefault(counts, []).append(measures[key].name)
     for counts, names in said.items():
         yield (
-            f"{enumerated(names)}: {counts} (cases of a number; missed: nothing of the lesion found, over all runs)."
+            f"{enumerated(names)}: {counts} (cases of a number; lesions: components of the reference, missed where no "
+            "voxel was found, over all runs)."
         )
 
 

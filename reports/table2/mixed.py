@@ -21,7 +21,7 @@ from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
 from reports.statistics.scores import CaseScores
 from reports.table2.ranks import cell_name
 from reports.table2.tables import layers_label, level_label
-from reports.words import counted, listed, p_text, signed
+from reports.words import counted, enumerated, listed, p_text, signed
 
 LAYERS = "shared layers"
 FACTORS = {
@@ -168,11 +168,15 @@ def _terms_notes(models: Mapping[str, MixedModel]) -> Iterator[str]:
     )
     for part, model in models.items():
         yield from _model_notes(part, model)
-    seeds = next(iter(models.values())).seeds
-    several = f", averaged over the seeds {listed(seeds)}," if len(seeds) > 1 else ""
+    first = next(iter(models.values()))
+    n_trainings = len(first.folds) * len(first.seeds)
+    averaged = f", averaged over the seeds {listed(first.seeds)}" if len(first.seeds) > 1 else ""
+    pooled = (
+        "; cases of all folds count alike, where Table 2 averages folds first" if len(first.folds) > 1 else ""
+    )
     yield (
-        f"Every cell is one training{several} and no term holds the noise of training anew: p and intervals "
-        "concern other patients with these same networks, not other trainings."
+        f"The scores of a cell are of {counted(n_trainings, 'training')}{averaged}{pooled}. No term holds the noise of "
+        "training anew: p and intervals concern other patients with these same networks, not other trainings."
     )
     yield (
         "Shared layers and the number of parameters go together (each shared layer is one that is not doubled); a "
@@ -221,10 +225,17 @@ def _model_notes(part: str, model: MixedModel) -> Iterator[str]:
 
 def _levels_ready(models: Mapping[str, MixedModel], note: str) -> ReadyTable:
     frame = _stacked(models, "levels")
-    return ReadyTable((levels_table(frame, note=note),), frame.round(4), frame, "table2_mixed_means")
+    return ReadyTable((levels_table(frame, models, note=note),), frame.round(4), frame, "table2_mixed_means")
 
 
-def levels_table(frame: pd.DataFrame, *, note: str = "") -> PrintedTable:
+def _over_cells(models: Mapping[str, MixedModel]) -> str:
+    incomplete = [f"({part})" for part, model in models.items() if not model.design.complete]
+    if not incomplete:
+        return "over all its cells, alike"
+    return f"over all its cells, alike (of {enumerated(incomplete)}: that of a model without interactions)"
+
+
+def levels_table(frame: pd.DataFrame, models: Mapping[str, MixedModel], *, note: str = "") -> PrintedTable:
     """The marginal means of all models' factors."""
     rows = []
     for row in frame.to_dict("records"):
@@ -245,7 +256,7 @@ def levels_table(frame: pd.DataFrame, *, note: str = "") -> PrintedTable:
         columns=("Cells", "Mean [95 %]", "From the factor's mean [95 %]"),
         rows=tuple(rows),
         notes=(
-            "A level's mean is over all its cells, alike, and over cases. Its own interval holds how much "
+            f"A level's mean is {_over_cells(models)}, and over cases. Its own interval holds how much "
             "patients differ; deviations are within patients and far more certain. Intervals: Student's "
             "over patients, one at a time.",
         ),

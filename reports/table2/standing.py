@@ -8,17 +8,17 @@ from typing import Any
 import pandas as pd
 
 from reports.cells import titled
-from reports.measures import DICE, MEASURES, MISSED
+from reports.measures import DICE, LESIONS, MEASURES, MISSED_LESIONS
 from reports.printing import PrintedTable
 from reports.statistics.scores import case_scores
-from reports.statistics.standing import Grouping, standings, structures
+from reports.statistics.standing import Grouping, Lesions, standings
 from reports.statistics.tables import standing_notes, statistics_table, within_note
 from reports.table2.frames import CELL, addresses, table2_cells
 from reports.table2.tables import layers_label, level_label
 
 Standings = dict[str, pd.DataFrame]
 """The `standings` of each measure, by its key."""
-METRICS = (*MEASURES, MISSED.metric)
+METRICS = (*MEASURES, LESIONS.metric, MISSED_LESIONS.metric)
 GROUPINGS = (
     Grouping("box", ("version", "shared_layers"), "∼", "its box"),
     Grouping("version", ("version",), "≃", "its version"),
@@ -32,8 +32,10 @@ def table2_standings(runs: pd.DataFrame, scores: pd.DataFrame) -> Standings:
     """
     cells = table2_cells(runs)
     by_case = {key: case_scores(runs, scores, cells, measure) for key, measure in MEASURES.items()}
-    missed = structures(case_scores(runs, scores, cells, MISSED), by_case[DICE.key])
-    return {key: standings({key: one}, GROUPINGS, missed={key: missed})[key] for key, one in by_case.items()}
+    lesions = Lesions(*(case_scores(runs, scores, cells, measure) for measure in (LESIONS, MISSED_LESIONS)))
+    return {
+        key: standings({key: one}, GROUPINGS, lesions={key: lesions})[key] for key, one in by_case.items()
+    }
 
 
 def table2_standing_notes(

@@ -22,6 +22,8 @@ UNITS = {
     "fnv_ml": "ml",
     "over_ml": "ml",
     "under_ml": "ml",
+    "lesions": "1",
+    "missed_lesions": "1",
     "hd95_mm": "mm",
     "surface_dice_2mm": "1",
     "missed": "1",
