@@ -13,7 +13,15 @@ import pandas as pd
 import pytest
 from planted_claims import plant_methods, plant_table2, table2_factors
 from scipy import stats
-from written_runs import NAN, methods_manifest, write_failure, write_readings, write_run
+from written_runs import (
+    NAN,
+    methods_manifest,
+    score_rows,
+    write_failure,
+    write_readings,
+    write_run,
+    write_scores,
+)
 
 from benchmark.results import RunFolder, write_manifest
 from reports.claims.judging import Judged, judge
@@ -298,6 +306,23 @@ def test_runs_that_no_table_may_mix_decide_no_claim(tmp_path: Path) -> None:
     one = verdicts(tmp_path, asked)["better"]
     assert one.verdict == "undecided"
     assert "mixes runs that are not comparable" in " ".join(one.missing)
+
+
+def test_claims_are_about_one_region_of_several_and_a_launch_with_results(tmp_path: Path) -> None:
+    for number, name in enumerate(("v2", "v1")):
+        rows = [
+            score_rows(
+                name, {"": {"dice": [dice - 0.01 * case for case in range(12)]}}, where={"region": region}
+            )
+            for region, dice in (("core", 0.9 - 0.5 * number), ("edema", 0.5))
+        ]
+        write_scores(tmp_path, name, rows)
+    cells = [("Mirror U-Net v2", 0, 0, "v2"), ("Mirror U-Net v1", 0, 0, "v1")]
+    finished = methods_manifest("table5", *cells)
+    write_manifest(tmp_path, finished)
+    write_manifest(tmp_path, replace(finished, key="newer", created=2.0, cells=finished.cells[:0]))
+    test = {"better": "Mirror U-Net v2#core_dice", "than": "Mirror U-Net v1#core_dice"}
+    assert verdicts(tmp_path, claim("better", test, "table5"))["better"].verdict == "supported"
 
 
 def test_rank_tests_of_many_comparisons_are_those_of_one_at_a_time() -> None:

@@ -111,7 +111,9 @@ def test_v4_at_the_bottleneck_has_neither_the_best_mean_over_theta_nor_the_small
     mean = judged["bottleneck-best-mean-over-theta"]
     assert v4.mean().idxmax() == "4"
     assert mean.effect == pytest.approx(v4.mean()["5"] - v4.mean()["4"])
-    assert mean.counterexamples == ("mean by shared_layers 4 (62.99) and 6 (62.99) are first, 5 (62.31) comes third",)
+    assert mean.counterexamples == (
+        "mean by shared_layers 4 (62.99) and 6 (62.99) are first, 5 (62.31) comes third",
+    )
     assert judged["bottleneck-smallest-spread-over-theta"].verdict == "contradicted"
     ranges, quantiles = v4.max() - v4.min(), v4.quantile([0.25, 0.75]).unstack()
     assert ranges.idxmin() == v4.std().idxmin() == (quantiles[0.75] - quantiles[0.25]).idxmin() == "6"

@@ -17,6 +17,7 @@ from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, 
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.comparison.frames import PLACE as METHODS
+from reports.launches import newest_launches
 from reports.provenance.mixing import Mixed, conditions, mixed, refusal
 from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
@@ -49,7 +50,7 @@ class Launch:
     @cached_property
     def mixed(self) -> tuple[Mixed, ...]:
         """In what its runs were not made alike."""
-        return mixed(conditions(self.results, with_means(self.planned, self.all_scores)))
+        return mixed(conditions(self.results, with_means(self.planned, self.all_scores, measures={})))
 
     @cached_property
     def refusal(self) -> str:
@@ -170,7 +171,8 @@ class Launch:
 
 
 class OwnNumbers:
-    """The newest launches of all grids in a results folder that `manifest`, `profile` and `dataset` allow."""
+    """A launch of every grid in a results folder: the newest that `manifest`, `profile` and `dataset` allow, or, where
+    none of these is named, the newest with a finished run."""
 
     def __init__(
         self,
@@ -184,7 +186,8 @@ class OwnNumbers:
         wanted = {"name": manifest, "profile": profile, "dataset": dataset}
         asked = {key: value for key, value in wanted.items() if value is not None}
         self.launches: dict[str, Launch] = {}
-        for found in manifests(results):
+        candidates = manifests(results) if asked else [found for found, _ in newest_launches(results)]
+        for found in candidates:
             fits = all(getattr(found, key) == value for key, value in asked.items())
             place = _place_of(found)
             if fits and place is not None and found.grid not in self.launches:
