@@ -128,7 +128,13 @@ def test_cells_are_ranked_on_the_cases_that_most_of_them_have() -> None:
 def test_too_few_patients_are_refused_in_one_sentence() -> None:
     with pytest.raises(BenchError, match=r"at least 6 patients with a value; there are 0\."):
         ranked([[1.0, 2, 3], [2.0, 3, 4]])
-    shown = rank_tables([scores_from([[1.0, 2, 3], [2.0, 3, 4]])], ["A", "B"], number="4", stem="table4")
+    shown = rank_tables(
+        [scores_from([[1.0, 2, 3], [2.0, 3, 4]])],
+        ["A", "B"],
+        address_of=lambda *_: "",
+        number="4",
+        stem="table4",
+    )
     assert (shown.tables, shown.figures) == ((), ())
     assert shown.reasons[0].startswith("Rank stability of Table 4: Ranks by Dice need")
 

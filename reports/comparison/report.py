@@ -18,6 +18,7 @@ from reports.comparison.costs import costs_frame, joint_trainings, run_costs
 from reports.comparison.frames import (
     PLACE,
     Comparison,
+    addresses,
     comparison_frames,
     methods,
     on_data,
@@ -253,7 +254,12 @@ def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Writte
     rows = rows[rows["method"].isin(own.planned["method"])].reset_index(drop=True)
     scores = [case_scores(own.planned, own.scores, rows, measure) for measure in comparison.measures.values()]
     ranked = rank_tables(
-        scores, list(rows["method"]), number=comparison.name, stem=comparison.grid, note=lacking
+        scores,
+        list(rows["method"]),
+        address_of=lambda method, measure: addresses(comparison, [method], measure.key)[0],
+        number=comparison.name,
+        stem=comparison.grid,
+        note=lacking,
     )
     more = write_shown([ranked], written.out)
     written.files += more.files

@@ -186,7 +186,8 @@ def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
         numbers += [str(counts[column]) for column in ("n_seeds", "n_folds", "n_cases")]
         numbers += [str(frame["n_defined"].iloc[index]) for frame in own.values()]
         shown = numbers if counts["n_expected"] else [MISSING] * len(numbers)
-        rows.append(Row("", str(counts["method"]), tuple((Span(text),) for text in shown)))
+        (linked,) = addresses(comparison, [counts["method"]], next(iter(own))) if counts["n_runs"] else [""]
+        rows.append(Row("", str(counts["method"]), tuple((Span(text, address=linked),) for text in shown)))
     defined = [f"Cases with {comparison.measures[key].name}" for key in own]
     return PrintedTable(
         number=f"{comparison.name} (counts)",
@@ -214,13 +215,15 @@ def costs_table(
     rows = []
     for row in costs.to_dict("records"):
         shared = JOINT if row["method"] in joint else ""
-        cells = (
+        (linked,) = addresses(comparison, [row["method"]], next(iter(comparison.measures)))
+        costs_of = (
             _cost(row["parameters"], "{:.3f}", per=1e6),
             _cost(row["train_seconds"], per=train.seconds, mark=shared),
             _cost(row["inference_seconds_per_case"], per=inference.seconds),
             _cost(row["peak_memory_mib"], "{:.2f}", per=1024, mark=shared),
             _cost(row["gflops"]),
         )
+        cells = tuple((Span(text, address=linked if text != MISSING else ""),) for text in costs_of)
         rows.append(Row("paper" if row["method"] in known else "own", str(row["method"]), cells))
     return PrintedTable(
         number=f"{comparison.name} (costs)",
@@ -238,10 +241,10 @@ def costs_table(
     )
 
 
-def _cost(value: float, form: str | None = None, *, per: float = 1.0, mark: str = "") -> Cell:
+def _cost(value: float, form: str | None = None, *, per: float = 1.0, mark: str = "") -> str:
     if pd.isna(value):
-        return (Span(MISSING),)
-    return (Span((form.format(value / per) if form else three_digits(value / per)) + mark),)
+        return MISSING
+    return (form.format(value / per) if form else three_digits(value / per)) + mark
 
 
 def three_digits(value: float) -> str:

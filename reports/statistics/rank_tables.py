@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from benchmark.vocabulary import BenchError
 from reports.cells import titled
 from reports.frames import DECIMALS
+from reports.measures import Measure
 from reports.printing import PrintedTable, Row, Span
 from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
 from reports.statistics.rank_figure import CAPTION, draw_ranks
@@ -21,11 +22,17 @@ COLUMNS = ("Rank", "Mean rank", "95 % of ranks", "First in [%]")
 
 
 def rank_tables(
-    scores: Sequence[CaseScores], names: Sequence[str], *, number: str, stem: str, note: str = ""
+    scores: Sequence[CaseScores],
+    names: Sequence[str],
+    *,
+    address_of: Callable[[str, Measure], str],
+    number: str,
+    stem: str,
+    note: str = "",
 ) -> Shown:
     """The ranks of methods in every measure: a table each, and one figure; `names` are the rows' of `scores`.
 
-    `note` goes into the titles.
+    `address_of` gives the address of a name's number; `note` goes into the titles.
     """
     found: dict[str, Ranking] = {}
     reasons = []
@@ -39,7 +46,7 @@ def rank_tables(
     by_key = {ranking.measure.key: ranking for ranking in found.values()}
     frame = ranks_frame(by_key, "metric", "method")
     table = ReadyTable(
-        tuple(ranks_table(ranking, number=number, note=note) for ranking in found.values()),
+        tuple(ranks_table(one, address_of=address_of, number=number, note=note) for one in found.values()),
         layout=frame.drop(columns=["tau", "tau_low", "tau_high"]).round(2),
         cells=frame,
         stem=f"{stem}_ranks",
@@ -55,7 +62,9 @@ def rank_tables(
     return Shown((table,), (figure,), tuple(reasons))
 
 
-def ranks_table(ranking: Ranking, *, number: str, note: str = "") -> PrintedTable:
+def ranks_table(
+    ranking: Ranking, *, address_of: Callable[[str, Measure], str], number: str, note: str = ""
+) -> PrintedTable:
     """One ranking, best first; bold are those whose interval of ranks reaches the first place."""
     rows = []
     for row in ranking.frame.to_dict("records"):
@@ -66,7 +75,9 @@ def ranks_table(ranking: Ranking, *, number: str, note: str = "") -> PrintedTabl
             f"{row['low']:.0f} to {row['high']:.0f}",
             f"{row['first']:.0f}",
         )
-        rows.append(Row("", str(row["name"]), tuple((Span(text, bold=row["low"] <= 1),) for text in texts)))
+        linked = address_of(row["name"], ranking.measure)
+        spans = [Span(text, bold=row["low"] <= 1, address=linked) for text in texts]
+        rows.append(Row("", str(row["name"]), tuple((span,) for span in spans)))
     return PrintedTable(
         number=f"{number} (ranks, {ranking.measure.name})",
         title=titled(f"Ranks by mean {ranking.measure.title} in resamples of the patients", note),

@@ -68,15 +68,16 @@ def _row(
     linked = record.get("address", "") if value != MISSING else ""
     cells: list[Cell] = [(Span(measure.title),)] if several else []
     cells.append((Span(value, address=linked), Span(bounds)))
-    cells += [(Span(str(int(record[name]))),) for name in ("n_used", "n_undefined")]
     known = not pd.isna(record["n_missed"])
-    cells.append((Span(f"{record['n_missed']:.0f} of {record['n_lesions']:.0f}" if known else MISSING),))
+    texts = [str(int(record["n_used"])), str(int(record["n_undefined"]))]
+    texts.append(f"{record['n_missed']:.0f} of {record['n_lesions']:.0f}" if known else MISSING)
+    cells += [(Span(text, address=linked if text != MISSING else ""),) for text in texts]
     for grouping in groupings:
-        cells += _against(record, grouping.name)
+        cells += _against(record, grouping.name, linked)
     return Row(group, name, tuple(cells))
 
 
-def _against(record: Mapping[Any, Any], name: str) -> list[Cell]:
+def _against(record: Mapping[Any, Any], name: str, linked: str) -> list[Cell]:
     if record[f"{name}_best"]:
         return [(Span("best", bold=True),), (Span(""),), (Span(""),)]
     if pd.isna(record[f"{name}_difference"]):
@@ -86,7 +87,8 @@ def _against(record: Mapping[Any, Any], name: str) -> list[Cell]:
     )
     effect = record[f"{name}_effect"]
     shown = MISSING if pd.isna(effect) else signed(effect)
-    return [(Span(difference),), (Span(p_text(record[f"{name}_p_adjusted"])),), (Span(shown),)]
+    texts = (difference, p_text(record[f"{name}_p_adjusted"]), shown)
+    return [(Span(text, address=linked if text != MISSING else ""),) for text in texts]
 
 
 def _bounds(low: float, high: float) -> str:

@@ -17,6 +17,7 @@ from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.rank_tables import rank_notes, ranks_frame, shares_frame
 from reports.statistics.ranks import Groups, Ranking, rankings
 from reports.statistics.scores import CaseScores
+from reports.table2.frames import addresses
 from reports.table2.tables import layers_label, level_label, table2_shape
 
 BEST = "best of each box"
@@ -102,7 +103,7 @@ def _cells_table(cells: pd.DataFrame, found: dict[str, Ranking], *, note: str) -
     versions = {f"({version})": ranking for version, ranking in found.items()}
     return table2_shape(
         cells,
-        lambda cell: _rank_cell(rows.get((cell["version"], within_version(cell)))),
+        lambda cell: _rank_cell(rows.get((cell["version"], within_version(cell))), _address(cell)),
         number="2 (ranks)",
         title=titled(f"Ranks of the cells of each version by mean {measure.title}", note),
         notes=(READING, *rank_notes(versions)),
@@ -132,8 +133,13 @@ def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTab
     )
 
 
-def _rank_cell(row: Mapping[Any, Any] | None) -> Cell:
+def _rank_cell(row: Mapping[Any, Any] | None, address: str = "") -> Cell:
     if row is None:
         return (Span(MISSING),)
     text = f"{row['mean_rank']:.1f} [{row['low']:.0f}–{row['high']:.0f}] {row['first']:.0f} %"
-    return (Span(text, bold=row["low"] <= 1),)
+    return (Span(text, bold=row["low"] <= 1, address=address),)
+
+
+def _address(cell: Mapping[Any, Any]) -> str:
+    (found,) = addresses(pd.DataFrame([dict(cell)]))
+    return found

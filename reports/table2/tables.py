@@ -63,7 +63,7 @@ def table2_counts(own: pd.DataFrame) -> PrintedTable:
     """What stands behind each number of Table 2: runs done/planned, seeds, folds, cases with a Dice/all."""
     what = "runs done/planned; seeds; folds; test cases with a Dice/all"
     return table2_shape(
-        own,
+        own.assign(address=addresses(own)),
         _counts_cell,
         number="2 (counts)",
         title=titled(f"What stands behind each number of Table 2: {what}", unfinished(own)),
@@ -144,4 +144,5 @@ def _counts_cell(cell: dict[Any, Any]) -> Cell:
         return (Span(MISSING),)
     if not cell["n_runs"]:
         return (Span(f"0/{cell['n_expected']}"),)
-    return (Span("{n_runs}/{n_expected}; {n_seeds}; {n_folds}; {n_defined}/{n_cases}".format(**cell)),)
+    text = "{n_runs}/{n_expected}; {n_seeds}; {n_folds}; {n_defined}/{n_cases}".format(**cell)
+    return (Span(text, address=cell["address"]),)
