@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from reports.page.grids import ShownGrid
 from reports.page.text import packed
 from reports.provenance.evidence import FileEvidence
 from reports.provenance.trace import RunTrace, Trace
+from reports.provenance.words import commit_text, defaults_text, difference_text
 
 MOST_POINTS = 250
 """Of a training curve; more are not to be seen."""
@@ -78,13 +78,10 @@ def run_content(
 def run_facts(run: RunTrace, parameters: int | None, *, checked: Checked, dataset: str) -> dict[str, str]:
     """How a run was made, in words; what was not written down is left out, and so is where: its host and folders."""
     machine, data = run.machine, run.data
-    dirty = ", with changes that no commit holds" if run.commit.dirty else ""
     told: dict[str, object] = {
-        "Git commit": f"{run.commit.commit}{dirty}",
+        "Git commit": commit_text(run.commit, digits=None),
         "Protocol version": run.protocol,
-        "Unlike the defaults": "; ".join(
-            f"{each.key} {_value(each.here)} ({_value(each.there[0])})" for each in run.unlike_defaults
-        ),
+        "Unlike the defaults": defaults_text(run.unlike_defaults),
         "Data fingerprint": data.fingerprint,
         "Data": dataset,
         "Folds": data.splits.path,
@@ -132,10 +129,7 @@ def trace_content(trace: Trace, checked: Checked) -> dict[str, object]:
             {
                 "along": near.along.replace("_", " "),
                 "cells": list(near.cells),
-                "differences": [
-                    f"{each.key}: {_value(each.here)}, there {' or '.join(map(_value, each.there))}"
-                    for each in near.differences
-                ],
+                "differences": list(map(difference_text, near.differences)),
             }
             for near in trace.neighbours
         ],
@@ -143,12 +137,6 @@ def trace_content(trace: Trace, checked: Checked) -> dict[str, object]:
         "faults": list(dict.fromkeys([*trace.faults, *checked.faults])),
         "remarks": list(trace.remarks),
     }
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _seconds(seconds: float | None) -> str | None:
