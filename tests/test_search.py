@@ -25,7 +25,7 @@ from postgres_server import own_postgres  # noqa: F401 (a fixture)
 from benchmark.cli import main
 from benchmark.results import RunFolder, manifests, state_of
 from benchmark.search.storage import open_storage
-from benchmark.search.trials import Trials
+from benchmark.search.trials import Trials, counts
 
 COUNTED = {"COMPLETE", "PRUNED", "FAIL"}
 DRAWN = ("test_two_objectives_have_a_front_and_no_pruning",)
@@ -511,7 +511,11 @@ def test_launchers_with_results_of_their_own_share_a_search_in_postgresql(
         s.study_name for s in optuna.get_all_study_summaries(storage) if s.study_name.startswith("small-")
     ]
     trials = optuna.load_study(study_name=name, storage=storage).trials
-    assert len([trial for trial in trials if "reference_for" not in trial.user_attrs]) == 8
+    # Both may have asked for the last one at the same moment; the later of the two is withdrawn before it has a run.
+    withdrawn = [trial for trial in trials if "given_back" in trial.user_attrs]
+    assert all("run_id" not in trial.user_attrs for trial in withdrawn)
+    trials = [trial for trial in trials if trial not in withdrawn]
+    assert sum(map(counts, trials)) == 8
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
     for trial in trials:
         ran = [
