@@ -64,8 +64,8 @@ def test_many_differences_have_the_normal_approximation_of_cureton() -> None:
 @pytest.mark.parametrize("n", [6, 9, 13, 14, 30, 50, 51, 90])
 def test_many_pairs_have_the_p_that_scipy_chooses_for_each(n: int) -> None:
     generator = np.random.default_rng(n)
-    plain = generator.normal(0.3, 1, (2, n))
-    differences = np.concatenate([plain, plain.round(1), plain * (generator.random((2, n)) < 0.6)])
+    plain = generator.normal(0.3, 1, (6, n))
+    differences = np.concatenate([plain, plain.round(1), plain * (generator.random((6, n)) < 0.6)])
     expected = [stats.wilcoxon(row, zero_method="pratt", method="auto").pvalue for row in differences]
     np.testing.assert_allclose(signed_rank_ps(differences), expected)
     assert signed_rank_ps(np.zeros((2, n))).tolist() == [1, 1]

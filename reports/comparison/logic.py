@@ -93,10 +93,7 @@ def claim_note(comparison: Comparison, scores: pd.DataFrame) -> Iterator[str]:
         ]
     if exceptions:
         read = f", read of {enumerated(ours)} alike," if len(ours) > 1 else ""
-        yield (
-            f"The paper says that {comparison.claim}; as printed{read} it is not so: {'; '.join(exceptions)}. "
-            "`bench report --claims` has its claims one by one, with other readings."
-        )
+        yield f"The paper says that {comparison.claim}; as printed{read} it is not so: {'; '.join(exceptions)}."
 
 
 def own_fusion_notes(runs: pd.DataFrame) -> Iterator[str]:
