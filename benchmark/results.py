@@ -299,7 +299,11 @@ class RunFolder:
         write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
     def config(self) -> dict[str, Any]:
-        content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        """The run's configuration; BenchError where the file is damaged."""
+        try:
+            content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, yaml.YAMLError):
+            content = None
         if not isinstance(content, dict):
             raise BenchError(
                 f"{self.config_file} is not a run's configuration; remove the folder {self.path}."

@@ -13,7 +13,7 @@ from benchmark.results import GridManifest
 from reports.cells import Source
 from reports.comparison.frames import FACTS, Comparison
 from reports.comparison.report import report as comparison_report
-from reports.files import SHOWN, ReportFiles, WrittenTable, write_index, write_table
+from reports.files import SHOWN, ReportFiles, write_index, write_table
 from reports.frames import DECIMALS
 from reports.measures import DICE, HD95, region_key
 from reports.notes import MISSING
@@ -98,15 +98,15 @@ def report(
         return comparison_report(comparison, results, manifest, source=source, out=out, summary=summary)
     frame = numbers()
     printed = published_table(frame)
-    files = write_table(out / "aahn", [printed], layout=frame, cells=frame)
+    written = write_table(out / "aahn", [printed], layout=frame, cells=frame)
     lines = [*summary, *_lines(frame)]
     return write_index(
         out,
         f"Table aahn: {SHOWN['paper']}",
         lines=lines,
         texts=[markdown(printed)],
-        files=files,
-        tables=[WrittenTable((printed,), tuple(files))],
+        files=written.files,
+        tables=[written],
     )
 
 

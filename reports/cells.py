@@ -79,7 +79,8 @@ def value_cell(cell: Mapping[Any, Any]) -> Cell:
     if "paper" in cell:
         spans += paper_cell(cell)
     if (difference := difference_text(cell)) is not None:
-        spans.append(Span(f" ({difference}{WITHIN if is_within(cell) else ''})"))
+        text = f"({difference}{WITHIN if is_within(cell) else ''})"
+        spans += [Span(" "), _addressed(Span(text), cell)]
     return tuple(spans)
 
 
@@ -89,8 +90,8 @@ def own_cell(cell: Mapping[Any, Any]) -> Cell:
 
 
 def paper_cell(cell: Mapping[Any, Any]) -> Cell:
-    """The published value."""
-    return (_number(cell, "paper"),)
+    """The published value, with the `address` of the own one, which tells where it was published."""
+    return (_addressed(_number(cell, "paper"), cell),)
 
 
 def difference_text(cell: Mapping[Any, Any]) -> str | None:
@@ -111,18 +112,25 @@ def is_within(cell: Mapping[Any, Any]) -> bool:
 def difference_cell(cell: Mapping[Any, Any]) -> Cell:
     """The signed difference in a cell of its own."""
     difference = difference_text(cell)
-    return (Span(MISSING if difference is None else f"{difference}{WITHIN if is_within(cell) else ''}"),)
+    if difference is None:
+        return (Span(MISSING),)
+    return (_addressed(Span(f"{difference}{WITHIN if is_within(cell) else ''}"), cell),)
 
 
 def _own_spans(cell: Mapping[Any, Any]) -> Iterator[Span]:
     number = Span(UNDEFINED) if cell["undefined"] else _number(cell, "own")
-    yield replace(number, address=cell.get("address", ""))
+    yield _addressed(number, cell, always=True)
     if not pd.isna(cell["std"]):
         yield Span(f" ± {DECIMALS.format(cell['std'])}")
     if marks := cell.get("marks", ""):
         yield Span(f" {marks}")
     if cell["partial"]:
         yield Span(PARTIAL)
+
+
+def _addressed(span: Span, cell: Mapping[Any, Any], *, always: bool = False) -> Span:
+    """Own numbers have their address even where they are not there yet: it leads to the state of their runs."""
+    return replace(span, address=cell.get("address", "")) if always or span.text != MISSING else span
 
 
 def _number(cell: Mapping[Any, Any], name: str) -> Span:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmark.results import GridManifest, manifests, read_json
+from benchmark.results import GridManifest, read_json
 from benchmark.vocabulary import BenchError
 from reports.cells import Source
 from reports.claims.report import claims_report
@@ -103,10 +103,10 @@ def write_html(
             out=building / "files" / CLAIMS,
             launch=launches[0][0] if launches is not None and len(launches) == 1 else None,
         )
-        grids = [_shown(results, part.manifest) for part in parts if part.report and part.manifest]
+        grids = [shown_grid(results, part.manifest) for part in parts if part.report and part.manifest]
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
         files = write_page(
-            page,
+            with_links(page, grids),
             grids,
             building,
             results=results,
@@ -134,12 +134,6 @@ def _moved_report(report: ReportFiles, moved: Callable[[Path], Path]) -> ReportF
     )
 
 
-def _shown(results: Path, manifest: GridManifest) -> ShownGrid:
-    """Addresses that begin with a grid's name are of its newest launch, here as at the command line."""
-    newest = manifests(results, manifest.grid)[0].name
-    return shown_grid(results, manifest, called="" if manifest.name == newest else manifest.name)
-
-
 def _page(
     results: Path,
     folder: Path,
@@ -160,13 +154,13 @@ def _page(
         for (part, report), grid in zip(shown, grids, strict=True)
     ]
     sections += [section(part.report, folder, None, short=part.name) for part in searches if part.report]
+    judged = next((part.report for part in claims if part.report is not None), None)
     rows = [
         CoverageRow(_coverage(results, part.manifest), part.report is not None, share(part.reason))
         for part in (*parts, *waiting)
         if part.manifest is not None
     ]
     states = {state for row in rows for state in row.coverage.states}
-    judged = next((part.report for part in claims if part.report is not None), None)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     place = results.absolute()
     return Page(
@@ -174,7 +168,7 @@ def _page(
         sections=tuple(sections),
         coverage=tuple(rows),
         states=tuple(state for state in STATES if state in states),
-        claims=None if judged is None else with_links(section(judged, folder, None, short="Claims"), grids),
+        claims=None if judged is None else section(judged, folder, None, short="Claims"),
         no_claims=share(claims[0].reason) if claims else "No file of claims was given.",
         not_shown=tuple(f"{part.name}: {share(part.reason)}" for part in searches if part.report is None),
         made_by=(

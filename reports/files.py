@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,8 @@ import pandas as pd
 from benchmark.results import write_text, written_whole
 from reports.cells import Source
 from reports.hypertext import standalone
-from reports.printing import PrintedTable, latex, markdown, markdown_text, plain_text
+from reports.printing import PrintedTable, latex, markdown, markdown_text
+from reports.provenance.addresses import of_launch
 
 SHOWN: dict[Source, str] = {
     "runs": "own runs",
@@ -61,19 +63,23 @@ def write_table(
     layout: pd.DataFrame,
     cells: pd.DataFrame,
     digits: str | None = TWO_DECIMALS,
-) -> list[Path]:
+    launch: str = "",
+) -> WrittenTable:
     """`stem.md`, `stem.tex`, `stem.html`, `stem.csv` in the printed layout, `stem_cells.csv` with every number
     unrounded.
 
-    `digits` is the format of the layout's numbers; None writes them in full.
+    `digits` is the format of the layout's numbers; None writes them in full. The addresses of numbers name the
+    `launch`, so that they stay theirs whatever is started later.
     """
+    if launch:
+        printed = [table.with_addresses(partial(of_launch, launch=launch)) for table in printed]
     paths = [stem.with_name(f"{stem.name}{end}") for end in TABLE_ENDS]
     write_text(paths[0], "\n".join(map(markdown, printed)))
     write_text(paths[1], latex(printed))
     write_text(paths[2], standalone(printed))
     write_csv(paths[3], layout, digits=digits)
     write_csv(paths[4], cells)
-    return paths
+    return WrittenTable(tuple(printed), tuple(paths))
 
 
 def write_csv(path: Path, frame: pd.DataFrame, *, digits: str | None = None) -> Path:
@@ -92,10 +98,11 @@ def write_index(
     files: Sequence[Path],
     tables: Sequence[WrittenTable] = (),
     figures: Sequence[WrittenFigure] = (),
+    remarks: Sequence[str] = (),
 ) -> ReportFiles:
     """`report.md`: the title, the lines for the terminal, and the Markdown of every table and figure.
 
-    Of the `texts` those that are nothing but a sentence are remarks.
+    `remarks` are those sentences among the `texts` that say what could not be shown.
     """
     index = out / "report.md"
     listed = [f"* {markdown_text(line)}" for line in lines]
@@ -106,7 +113,5 @@ def write_index(
         files=(index, *files),
         tables=tuple(tables),
         figures=tuple(figures),
-        remarks=tuple(
-            plain_text(text.strip()) for text in texts if not text.startswith(("#", "!", "|", "*"))
-        ),
+        remarks=tuple(remarks),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +22,16 @@ def newest_launches(results: Path) -> Launches:
     one, the newest of all; by grid, newer ones first."""
     kinds = _kinds(results)
     n_launches = Counter(manifest.grid for found in kinds for manifest in found)
-    chosen = [next(filter(partial(_has_finished, results), found), found[0]) for found in kinds]
+    chosen = [shown_of(results, found) for found in kinds]
     chosen.sort(key=lambda manifest: (manifest.grid, -manifest.created))
     return [(manifest, n_launches[manifest.grid] - 1) for manifest in chosen]
+
+
+def shown_of(results: Path, launches: Sequence[GridManifest]) -> GridManifest:
+    """Of launches, the newest first, the first that has a finished run, or, where none has one, the first."""
+    if len(launches) == 1:
+        return launches[0]
+    return next(filter(partial(_has_finished, results), launches), launches[0])
 
 
 def newer_unfinished(results: Path, chosen: Launches) -> list[tuple[GridManifest, GridManifest]]:

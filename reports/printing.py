@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a cell's text; an own number has its `address` (see `reports.provenance`)."""
+    """A piece of a cell's text; a number has the `address` of its cell or its cells (see `reports.provenance`)."""
 
     text: str
     bold: bool = False
@@ -51,6 +51,17 @@ class PrintedTable:
         """A letter for every column, without the stub's."""
         return self.align.ljust(len(self.columns), "r")
 
+    def with_addresses(self, change: Callable[[str], str]) -> PrintedTable:
+        """The table with another address for every number that has one; empty for none."""
+
+        def changed(span: Span) -> Span:
+            return replace(span, address=change(span.address)) if span.address else span
+
+        rows = [
+            replace(row, cells=tuple(tuple(map(changed, cell)) for cell in row.cells)) for row in self.rows
+        ]
+        return replace(self, rows=tuple(rows))
+
 
 def markdown(table: PrintedTable) -> str:
     """GitHub-flavoured Markdown: a heading, the table, its notes."""
@@ -84,11 +95,6 @@ def markdown_text(text: str) -> str:
     """Text that neither Markdown nor HTML takes for markup."""
     escaped = html.escape(re.sub(r"\s+", " ", text), quote=False)
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", escaped)
-
-
-def plain_text(markdown: str) -> str:
-    """What `markdown_text` was made from, but for its line breaks."""
-    return html.unescape(re.sub(r"\\([\\`*_\[\]|])", r"\1", markdown))
 
 
 ROWS_A_PAGE = 28

@@ -20,7 +20,9 @@ from reports.cells import Source
 from reports.comparison.frames import TABLE3, TABLE4, TABLE5, comparison_of
 from reports.comparison.report import report as comparison_report
 from reports.files import ReportFiles
+from reports.launches import shown_of
 from reports.table2.report import report as table2_report
+from reports.words import enumerated
 
 REPORTS: dict[str, Callable[..., ReportFiles]] = {
     "table2": table2_report,
@@ -44,9 +46,9 @@ def write_report(
     """Write the report of a grid to the folder `out`.
 
     `source` runs: from the finished runs in `results`; paper: from the published numbers, `results` may be
-    None; both: side by side with the difference. Of several launches of the grid the newest is shown that
-    `manifest_name` (as in `results/grids/`), `profile` and `dataset` allow. Raises `BenchError` where there
-    is nothing to show.
+    None; both: side by side with the difference. Of several launches of the grid that `manifest_name` (as in
+    `results/grids/`), `profile` and `dataset` allow, the newest with a finished run is shown. Raises
+    `BenchError` where there is nothing to show.
     """
     if source not in get_args(Source):
         raise BenchError(f"There is no source {source!r}; choose one of {', '.join(get_args(Source))}.")
@@ -72,7 +74,7 @@ def write_launch(
     """Write the report of one launch to the folder `out`; `others` are launches of its grid that are not
     shown."""
     written = _report_of(manifest)(
-        results, manifest, source=source, out=out, summary=[_which(manifest, others)]
+        results, manifest, source=source, out=out, summary=[_which(results, manifest, others)]
     )
     return replace(written, manifest=manifest.name)
 
@@ -101,7 +103,8 @@ def choose_launch(
     profile: str | None = None,
     dataset: str | None = None,
 ) -> tuple[GridManifest, int]:
-    """The newest launch of a grid that fits, and how many others of it there are; BenchError where none does."""
+    """Of a grid's launches that fit the newest with a finished run, or, where none has one, the newest; and how many
+    others the grid has. BenchError where none fits."""
     found = manifests(results, grid)
     if not found:
         raise BenchError(
@@ -115,10 +118,12 @@ def choose_launch(
         there = "; ".join(f"{m.name} (profile {m.profile}, data set {m.dataset})" for m in found)
         said = ", ".join(f"{key} {value}" for key, value in asked.items())
         raise BenchError(f"No launch of the grid {grid} in {results} has {said}. There are: {there}.")
-    return fitting[0], len(found) - 1
+    return shown_of(results, fitting), len(found) - 1
 
 
-def _which(chosen: GridManifest, others: int) -> str:
+def _which(results: Path, chosen: GridManifest, others: int) -> str:
     created = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(chosen.created))
     rest = f"others of this grid, not shown here: {others}" if others else "the only one of this grid"
+    if later := [one.name for one in manifests(results, chosen.grid) if one.created > chosen.created]:
+        rest += f" (launched later: {enumerated(later)})"
     return f"Grid {chosen.name} of {created}: data set {chosen.dataset}, profile {chosen.profile}; {rest}."

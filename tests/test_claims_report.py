@@ -202,3 +202,33 @@ def test_the_documentation_has_every_word_of_the_language() -> None:
         "all_but",
     ):
         assert re.search(rf"\b{word}\b", text), f"docs/claims.md does not say what {word!r} means"
+
+
+def test_margin_p_and_counterexamples_have_the_addresses_of_their_cells(tmp_path: Path) -> None:
+    claims = tmp_path / "claims.yaml"
+    claims.write_text(
+        """
+name: hand
+paper: by hand
+claims:
+  - {id: two, place: p, says: s, table: table3, test: {order: [EF, PET, CT]}}
+  - {id: race, place: p, says: s, table: table3, test: {best: method, is: EF, among: [CT, PET, EF]}}
+""",
+        encoding="utf-8",
+    )
+    plant_methods(tmp_path / "results", "table3", {"CT": (0.3, 3, 3), **METHODS}, n_patients=20)
+    report = claims_report(tmp_path / "results", [claims], source="runs", out=tmp_path / "out")
+    (table,) = report.tables[0].printed
+    cells = {row.label: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    addresses = {
+        name: [span.address for column in ("Margin [95 %]", "p", "Cells") for span in found[column]]
+        for name, found in cells.items()
+    }
+    # CT, said to be the best, is the worst: the step from PET to it decides.
+    assert addresses["two"] == ["table3-k:CT|PET", "table3-k:PET|EF|CT", "table3-k:PET|EF|CT"]
+    assert addresses["race"][0] == "table3-k:EF|PET"
+    against = {name: [span.address for span in found["Against it"]] for name, found in cells.items()}
+    assert against["two"] == ["table3-k:CT|PET", ""]
+    assert against["race"] == ["table3-k:CT|PET|EF", ""]
+    text = (tmp_path / "out" / "claims.html").read_text(encoding="utf-8")
+    assert "bench why 'table3-k:CT|PET'" in text

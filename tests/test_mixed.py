@@ -279,6 +279,16 @@ def test_table_2_has_a_model_of_v1_to_v3_and_one_of_v4() -> None:
     assert [span.bold for span in table.rows[0].cells[2]] == [True]
     assert table.rows[0].cells[-1][0].text.startswith("v3 − v")
     assert len(means.rows) == 3 + 3 + 7 + 6 + 7
+    whole = "table2:v1/*/*|v2/*/*|v3/*/*"
+    assert {cell[0].address for row in table.rows[:7] for cell in row.cells[:6]} == {whole}
+    assert {cell[0].address for row in table.rows[7:] for cell in row.cells[:6]} == {"table2:v4/*/*"}
+    assert table.rows[0].cells[-1][0].address in ("table2:v1/*/*|v3/*/*", "table2:v2/*/*|v3/*/*")
+    assert table.rows[-1].cells[-1][0].address == "table2:v4/*/*"
+    linked = {(row.group, row.label): [cell[0].address for cell in row.cells] for row in means.rows}
+    assert linked["(v1–v3) version", "v3"] == ["table2:v3/*/*", "table2:v3/*/*", whole]
+    of_five = "table2:v1/*/5|v2/*/5|v3/*/5"
+    assert linked["(v1–v3) shared layers", "L = {5}"] == [of_five, of_five, whole]
+    assert linked["(v4) fusion weight", "θ = 0.1"][0] == "table2:v4/0.1/*"
     notes = " ".join(table.notes)
     assert "20 cases of 20 patients in 63 of 63 cells" in notes
     assert "not other trainings" in notes
@@ -296,7 +306,14 @@ def test_an_unfinished_table_2_says_what_is_missing() -> None:
     values[cells["version"] == "v4"] = NAN
     values[5] = NAN
     shown = mixed_tables(scores_from(values, cells=cells))
-    notes = " ".join(shown.tables[0].printed[0].notes)
+    # Without a complete design every cell has a weight in every mean; cell 5 has none.
+    terms, means = (ready.printed[0] for ready in shown.tables)
+    left = (
+        "table2:v1/none/3|v1/none/4|v1/none/5|v1/none/6|v1/none/7|v1/none/3-4-5-6-7|v1/noise/*|v1/shuffle/*"
+    )
+    assert {row.cells[0][0].address for row in terms.rows} == {f"{left}|v2/*/*|v3/*/*"}
+    assert means.rows[0].cells[1][0].address == f"{left}|v2/*/*|v3/*/*"
+    notes = " ".join(terms.notes)
     assert "in 62 of 63 cells" in notes
     assert "the grid is incomplete" in notes
     assert "Left out: v1, L2, L = {4, 5, 6} (no value)." in notes

@@ -19,8 +19,8 @@ BROWSER = chromium()
 # A busy machine is slow, and that is no fault of the page.
 expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
-V3 = "#/number/" + quote("table2:v3/shuffle/5", safe="")
-V4 = "#/number/" + quote("table2:v4/0.2/4-5-6", safe="")
+V3 = "#/number/" + quote("table2-k:v3/shuffle/5", safe="")
+V4 = "#/number/" + quote("table2-k:v4/0.2/4-5-6", safe="")
 VIEWS = ("#/", "#/grid/table2", "#/grid/table3", V3, "#/failures/table2", "#/claims/", "#/all/")
 BAD = ("serious", "critical")
 
@@ -125,12 +125,42 @@ def test_a_number_leads_to_the_cases_it_is_the_mean_of(watched: Watched) -> None
     assert column(tab, "#cases-table", 1) == ["case00", "case01", "case02", "case03"]
     assert column(tab, "#cases-table", 4) == ["90.00", "50.00", "undefined", "25.00"]
     assert column(tab, "#runs-table", 1) == ["run3"]
-    expect(tab.locator("#view-number code")).to_have_text("bench why 'table2:v3/shuffle/5'")
+    expect(tab.locator("#view-number code")).to_have_text("bench why 'table2-k:v3/shuffle/5'")
     expect(tab.locator("#view-number .big").nth(2)).to_have_text("55.00 ✓ the same")
     tab.locator("#number-measure").select_option("fpv_ml")
     for place in (1, 2):
         expect(tab.locator("#view-number .big").nth(place)).to_have_text("2.50 ✓ the same")
     assert tab.url.endswith(V3 + quote("#fpv_ml", safe=""))
+
+
+def test_a_grids_name_in_an_address_is_its_newest_launch(watched: Watched) -> None:
+    tab = watched.open("#/number/" + quote("table2:v3/shuffle/5#fpv_ml", safe=""))
+    expect(tab.locator("#number-title")).to_have_text("v3, L2 + shuffling, L = {5}")
+    expect(tab.locator("#view-number .big").first).to_have_text("2.50")
+
+
+def test_a_number_of_several_cells_leads_to_all_of_them_and_from_there_to_each(watched: Watched) -> None:
+    tab = watched.open("#/number/" + quote("table2-k:v3/*/5|v4/0.2/*#fnv_ml", safe=""))
+    expect(tab.locator("#number-title")).to_have_text("2 cells")
+    expect(tab.locator("#view-number code")).to_have_text("bench why 'table2-k:v3/*/5|v4/0.2/*#fnv_ml'")
+    assert column(tab, "#several-table", 1) == [
+        "v3, L2 + shuffling, L = {5}",
+        "v4, θ = 0.2, L = {4, 5, 6}",
+    ]
+    # The measure of the address comes first.
+    assert column(tab, "#several-table", 2) == ["0.50", "1.00"]
+    assert column(tab, "#several-table", 3) == ["55.00", "50.00"]
+    tab.locator("#several-table").get_by_role("link", name="50.00").click()
+    expect(tab.locator("#number-title")).to_have_text("v4, θ = 0.2, L = {4, 5, 6}")
+    expect(tab.locator("#cases-table")).to_be_visible()
+
+
+def test_the_margin_of_a_claim_leads_to_the_cells_of_the_comparison_it_hangs_on(watched: Watched) -> None:
+    tab = watched.open("#/claims/")
+    row = tab.locator("#view-claims tr", has_text="v3-before-v4")
+    row.get_by_role("link", name="+5.00 points").click()
+    expect(tab.locator("#number-title")).to_have_text("2 cells")
+    assert column(tab, "#several-table", 2) == ["55.00", "50.00"]
 
 
 def test_the_view_of_a_cell_shows_configuration_and_curves(watched: Watched) -> None:

@@ -69,7 +69,6 @@ def test_a_newer_launch_without_a_finished_run_hides_nothing(
     ]
     text = write_html(results, tmp_path / "html", source="runs").files[0].read_text(encoding="utf-8")
     assert f"None of its runs has finished; {first.name}, launched before, is shown." in text
-    # What `bench why table2:...` looks at is the newest launch: this one goes by its own name.
     assert quote(f"{first.name}:v3/shuffle/5", safe="") in text
     assert quote("table2:v3/shuffle/5", safe="") not in text
 
@@ -97,7 +96,7 @@ def test_a_grid_on_two_data_sets_has_a_folder_and_a_section_for_each(
     text = written.files[0].read_text(encoding="utf-8")
     for name in ("Table 2, autopet, demo", "Table 2, phantom, demo"):
         assert f">{name}</a>" in text
-    for called in ("table2", first.name):
+    for called in (newer.name, first.name):
         assert text.count(quote(f"{called}:v3/shuffle/5", safe="") + '"') >= 2
 
 

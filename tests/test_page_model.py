@@ -21,7 +21,9 @@ from reports.page.checking import Checked, checked
 from reports.page.coverage import bar, coverage
 from reports.page.failures import wanted_thumbnails
 from reports.page.grids import ShownGrid, case_boxes, shown_grid, summary
-from reports.page.model import cells_table, png_size
+from reports.page.linking import with_links
+from reports.page.model import Group, Page, Section, cells_table, png_size
+from reports.printing import PrintedTable, Row, Span
 from reports.provenance.trace import Traces
 
 NAN = float("nan")
@@ -92,7 +94,7 @@ def test_a_shown_cell_has_the_number_of_the_table_and_the_box_of_its_cases(tmp_p
     ]
     assert list(grid.measures) == ["dice", "fpv_ml", "fnv_ml"]
     first, _, failed = summary(grid)["cells"]  # type: ignore[misc]
-    assert first["address"] == "table2:v3/shuffle/5"  # type: ignore[index]
+    assert first["address"] == f"{grid.manifest.name}:v3/shuffle/5"  # type: ignore[index]
     assert first["values"]["dice"] == pytest.approx(100 * np.nanmean(DICE))  # type: ignore[index]
     assert np.isnan(failed["values"]["dice"])  # type: ignore[index]
     box, _, nothing = case_boxes(grid.scores["dice"])
@@ -103,7 +105,23 @@ def test_a_shown_cell_has_the_number_of_the_table_and_the_box_of_its_cases(tmp_p
     assert [span.text for cell in printed.rows[0].cells for span in cell] == [
         *("shuffle", "5", "55.00", "2.50", "0.50", "1/1", "4", "3")
     ]
-    assert printed.rows[0].cells[3][0].address == "table2:v3/shuffle/5#fpv_ml"
+    assert printed.rows[0].cells[3][0].address == f"{grid.manifest.name}:v3/shuffle/5#fpv_ml"
+    assert printed.rows[0].cells[5][0].address == f"{grid.manifest.name}:v3/shuffle/5"
+
+
+def test_links_lead_to_cells_of_the_page_and_nowhere_else(tmp_path: Path) -> None:
+    grid = shown_table2(write_results(tmp_path / "results"))
+    addresses = [
+        *("table2-k:v3/shuffle/5", "table2-k:v3/*/5#fpv_ml", "table2-k:v4/*/*|v9/none/3"),
+        *("table2-k:v9/*/*", "table2-k:v3/shuffle/7", "table2-other:v3/shuffle/5", "table4:PET|EF"),
+    ]
+    row = Row("", "row", tuple((Span(address, address=address),) for address in addresses))
+    table = PrintedTable("C1", "Claims", ("Claim",), tuple(addresses), (row,))
+    section = Section("claims", "", "Claims", "Claims", "", (), (Group(0, (table,), ()),), ())
+    page = with_links(Page("", (section,), (), (), section, "", (), ()), [grid])
+    assert page.claims == page.sections[0]
+    (linked,) = page.sections[0].groups[0].printed[0].rows
+    assert [cell[0].address for cell in linked.cells] == [*addresses[:3], "", "", "", ""]
 
 
 def test_the_page_has_every_file_its_text_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

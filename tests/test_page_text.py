@@ -13,11 +13,10 @@ import pytest
 from benchmark.vocabulary import BenchError
 from reports.hypertext import html_rows, number_link, order_key, standalone
 from reports.page.assets import Asset, classic_script, datatables, plotly
-from reports.page.linking import Known, linked
 from reports.page.sharing import without_folders
 from reports.page.text import packed, script_json
 from reports.page.write import policy
-from reports.printing import PrintedTable, Row, Span, markdown_text, plain_text
+from reports.printing import PrintedTable, Row, Span
 
 NAN = float("nan")
 
@@ -164,33 +163,3 @@ def test_a_text_that_is_shared_names_no_folder_of_this_machine(text: str, shared
 def test_a_relative_folder_of_results_is_left_out_and_one_that_only_ends_like_it_is_not() -> None:
     text = "results/runs/a and my-results/runs/b"
     assert without_folders(text, Path("results")) == "runs/a and my-results/runs/b"
-
-
-def addresses(text: str, known: Known) -> list[tuple[str, str]]:
-    spans = linked(text, known)
-    assert "".join(span.text for span in spans) == text
-    return [(span.text, span.address) for span in spans if span.address]
-
-
-def test_the_cells_a_claim_names_lead_to_their_numbers() -> None:
-    places = ("v1/noise/4", "v1/noise/4-5-6", "v1/none/4")
-    known = Known({place: f"table2:{place}" for place in places}, frozenset({"dice", "fpv_ml"}))
-    text = "v1/noise/4-5-6 > v1/noise/4: 1.00 against 2.00; mean of v1/noise/* > v1/none/4#fpv_ml; v1/none/4#hd95_mm."
-    assert addresses(text, known) == [
-        ("v1/noise/4-5-6", "table2:v1/noise/4-5-6"),
-        ("v1/noise/4", "table2:v1/noise/4"),
-        ("v1/none/4#fpv_ml", "table2:v1/none/4#fpv_ml"),
-    ]
-
-
-def test_a_method_is_known_by_its_whole_name() -> None:
-    names = ("PET", "LF", "LF-Union", "Mirror U-Net v4")
-    known = Known({name: f"table3:{name}" for name in names}, frozenset({"dice"}))
-    assert [
-        text for text, _ in addresses("LF-Union > LF, Mirror U-Net v4 > PET; PET-CT, LF-Logit", known)
-    ] == [*("LF-Union", "LF", "Mirror U-Net v4", "PET")]
-
-
-def test_plain_text_undoes_what_was_escaped_for_markdown() -> None:
-    text = "a_b *c* `d` [e] | f\\g <h> & i"
-    assert plain_text(markdown_text(text)) == text

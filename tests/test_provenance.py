@@ -304,9 +304,27 @@ def test_own_numbers_in_tables_carry_the_address_that_leads_back_to_them(results
     assert [trace(results, manifest, span.address).printed for span in found] == [span.text for span in found]
 
 
-def test_published_numbers_have_no_address() -> None:
+def test_published_numbers_lead_to_where_they_were_published() -> None:
     table = table2_tables.table2(None, published_table2(), behind=None)
-    assert {span.address for row in table.rows for cell in row.cells for span in cell} == {""}
+    spans = [span for row in table.rows for cell in row.cells for span in cell]
+    (best,) = [span for span in spans if span.text == "65.91"]
+    found = published_trace(printed_table("table2"), best.address).published
+    assert found is not None
+    assert found.value == 65.91
+
+
+def test_a_difference_to_the_published_number_leads_where_both_numbers_lead(results: Path) -> None:
+    runs = run_cells(results, MANIFEST, PLACE)
+    table = table2_tables.table2(table2_frame(runs), published_table2(), behind=None)
+    (cell,) = [cell for row in table.rows for cell in row.cells if cell[0].text == "55.00"]
+    assert [(span.text, span.address) for span in cell] == [
+        ("55.00", "table2:v3/shuffle/5"),
+        (" ± 21.21", ""),
+        (" / ", ""),
+        ("65.91", "table2:v3/shuffle/5"),
+        (" ", ""),
+        ("(−10.91)", "table2:v3/shuffle/5"),
+    ]
 
 
 def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_were(
@@ -327,10 +345,36 @@ def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_w
     assert "agrees with the table" in text
     code, text = why("table2-k:v3/shuffle/5", "--json")
     assert (code, json.loads(text)["recomputed"]) == (0, pytest.approx(55.0))
+    code, text = why("table2:v3/*/5")
+    assert code == 0
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [
+        f"table2-k:v3/{level}/5" for level in ("none", "noise", "shuffle")
+    ]
+    assert text.splitlines()[3].split()[1:3] == ["55.00", "55.000000"]
+    code, text = why("table2:v3/none/5|v3/shuffle/5", "--json")
+    assert [one["printed"] for one in json.loads(text)] == ["–", "55.00"]
     note(results, "a", scores_sha256="0" * 64)
     code, text = why("table2:v3/shuffle/5")
     assert code == 1
     assert "fault: Run a" in text
+    code, text = why("table2:v3/*/5")
+    assert code == 1
+    assert "fault: table2-k:v3/shuffle/5: Run a" in text
+
+
+def test_a_damaged_configuration_is_a_fault_of_its_own_cell_and_of_no_other(results: Path) -> None:
+    manifest = manifest_of((V3, 0, 0, "a"), ({**V3, "version": "v1"}, 0, 0, "e"))
+    for name, steps in {"a": 1, "e": 2}.items():
+        RunFolder(results, name).write_config({"training": {"steps": steps}})
+    before = trace(results, manifest, "table2:v3/shuffle/5")
+    assert [near.cells for near in before.neighbours] == [("v1",)]
+    RunFolder(results, "e").config_file.write_text("{", encoding="utf-8")
+    found = trace(results, manifest, "table2:v3/shuffle/5")
+    assert (found.neighbours, found.faults) == ((), before.faults)
+    RunFolder(results, "a").config_file.write_text("- not a mapping", encoding="utf-8")
+    found = trace(results, manifest, "table2:v3/shuffle/5")
+    assert any("is not a run's configuration" in fault for fault in found.faults)
+    assert found.recomputed == before.recomputed
 
 
 def test_a_number_of_runs_that_no_table_would_mix_is_a_fault_and_what_is_flagged_a_remark(

@@ -199,7 +199,12 @@ def test_a_table_of_methods_marks_what_is_not_told_from_the_best(tmp_path: Path)
         scores = {"dice": list(values), "fpv_ml": zeros, "fnv_ml": zeros, "missed": zeros}
         write_readings(tmp_path, name, {"": scores})
     manifest = methods_manifest("table3", ("PET", 0, 0, "a"), ("EF", 0, 0, "b"), ("CT", 0, 0, "c"))
-    comparison_report(TABLE3, tmp_path, manifest, source="both", out=tmp_path / "out", summary=[])
+    written = comparison_report(TABLE3, tmp_path, manifest, source="both", out=tmp_path / "out", summary=[])
+    (table,) = written.tables[1].printed
+    (ef,) = [row for row in table.rows if row.label == "EF" and row.cells[0][0].text == "Dice [%]"]
+    _, value, *counts, difference, p, effect = [cell[0] for cell in ef.cells]
+    assert {span.address for span in (value, *counts) if span.text != "–"} == {f"{manifest.name}:EF"}
+    assert {span.address for span in (difference, p, effect)} == {f"{manifest.name}:PET|EF"}
     text = (tmp_path / "out" / "table3.md").read_text(encoding="utf-8")
     assert "∼ cannot be told from the best of the measure." in text
     own = next(line for line in text.splitlines() if line.startswith("| Dice"))

@@ -29,6 +29,23 @@ OTHER = [0.6, 0.7, NAN, 0.2]
 """v4's: 50 %. v3 is ahead by 30, −20 and 5 points."""
 
 
+CLAIMS = """
+name: hand
+paper: by hand
+claims:
+  - id: v3-before-v4
+    place: by hand
+    says: v3 is better than v4.
+    table: table2
+    test: {better: v3/shuffle/5, than: v4/0.2/4-5-6}
+  - id: elsewhere
+    place: by hand
+    says: Of a table that has no runs here.
+    table: table4
+    test: {better: Mirror U-Net v3, than: Blackbean}
+"""
+
+
 def chromium() -> str | None:
     """A browser to test with, if there is one."""
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
@@ -103,8 +120,12 @@ def thumbnail(results: Path, run_id: str, reading: str, case_id: str) -> bytes |
 
 
 def write_test_page(folder: Path) -> WrittenPage:
-    """The results, and `html/` with their page."""
+    """The results, and `html/` with their page and claims about them."""
     results = write_results(folder / "results")
+    claims = folder / "claims.yaml"
+    claims.write_text(CLAIMS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as monkeypatch:
         without_ink(monkeypatch)
-        return write_html(results, folder / "html", source="both", thumbnail=thumbnail, links=link)
+        return write_html(
+            results, folder / "html", source="both", thumbnail=thumbnail, links=link, claims=[claims]
+        )

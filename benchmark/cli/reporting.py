@@ -109,10 +109,12 @@ def log_claims(
     grid: str | None = None,
     **of_launch: str | None,
 ) -> None:
-    """Add the verdicts to the newest launch that the claims of these files are about, beside its own report."""
+    """Add the verdicts to the newest launch with results that the claims of these files are about, beside its own
+    report."""
     from benchmark.results import manifests
     from benchmark.tracking import log_report
     from reports.claims.reading import load_claims
+    from reports.launches import shown_of
 
     tables = {stated.claim.table for stated in load_claims(files)}
     asked = {key: value for key, value in of_launch.items() if value is not None}
@@ -122,7 +124,8 @@ def log_claims(
         if manifest.grid in tables and all(getattr(manifest, key) == value for key, value in asked.items())
     ]
     if found:
-        _try(partial(log_report, folder=folder, name="claims"), results, found[0].name, written.files)
+        name = shown_of(results, found).name
+        _try(partial(log_report, folder=folder, name="claims"), results, name, written.files)
 
 
 def report_html(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.results import GridManifest
-    from reports.provenance.addresses import Address
+    from reports.provenance.addresses import Places
     from reports.provenance.trace import RunTrace, Trace
 
 
@@ -25,7 +26,8 @@ def why(
         str,
         typer.Argument(
             metavar="ADDRESS",
-            help="E.g. table2:v3/shuffle/5, 'table3:PET#fnv_ml', or table3-050f30dd:PET of one launch.",
+            help="E.g. table2:v3/shuffle/5, 'table3:PET#fnv_ml', or table3-050f30dd:PET of one launch; of several "
+            "cells 'table2:v3/*/5' or 'table3:PET|EF'.",
         ),
     ],
     results: Results = Path("results"),
@@ -36,36 +38,40 @@ def why(
 ) -> None:
     """What stands behind a number: runs, configuration, code, data, weights, cases; and the number from these again.
 
-    Exit code 1 if the number is not what the rows on disk give, or if files are not as the runs left them.
+    Of several cells, a line each. Exit code 1 if a number is not what the rows on disk give, or if files are not as
+    the runs left them.
     """
     import dataclasses
     import json
 
     from benchmark.execution.monitor import console
-    from reports.provenance.addresses import parse_address
+    from reports.provenance.addresses import parse_address, parse_places
     from reports.provenance.tables import printed_table
-    from reports.provenance.trace import published_trace, trace
+    from reports.provenance.trace import Traces, published_trace
 
     if not results.is_dir() and is_given(context, "results"):
         raise BenchError(
             f"There is no folder {results}. Name that of the runs with --results; without it, and without ./results, "
             "published numbers are shown."
         )
-    wanted = parse_address(address)
+    wanted = parse_places(address)
     launch = _launch(results, wanted, manifest, profile, dataset)
-    if launch is None:
-        found = published_trace(printed_table(wanted.grid), wanted)
-    else:
-        found = trace(results, launch, wanted, links=mlflow_links(results))
+    traces = None if launch is None else Traces(results, launch, links=mlflow_links(results))
+    table = printed_table(wanted.grid) if traces is None else traces.table
+    of = partial(published_trace, table) if traces is None else traces.of
+    found = [of(one) for one in (table.among(wanted) if wanted.several else [parse_address(address)])]
     if as_json:
-        print(json.dumps(dataclasses.asdict(found), indent=1))
+        told = list(map(dataclasses.asdict, found))
+        print(json.dumps(told if wanted.several else told[0], indent=1))
+    elif wanted.several:
+        print_traces(console(), found)
     else:
-        print_trace(console(), found)
-    raise typer.Exit(1 if found.faults else 0)
+        print_trace(console(), found[0])
+    raise typer.Exit(1 if any(one.faults for one in found) else 0)
 
 
 def _launch(
-    results: Path, wanted: Address, manifest: str | None, profile: str | None, dataset: str | None
+    results: Path, wanted: Places, manifest: str | None, profile: str | None, dataset: str | None
 ) -> GridManifest | None:
     """The launch an address is about; None where there is none, but a published table."""
     from benchmark.results import manifests
@@ -87,6 +93,25 @@ def _launch(
         )
     name = manifest or (wanted.grid if wanted.grid in named else None)
     return choose_launch(results, grid=grid, name=name, profile=profile, dataset=dataset)[0]
+
+
+def print_traces(screen: Console, found: Sequence[Trace]) -> None:
+    """Several numbers for people: a line each, and their faults."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for column in ("number of", found[0].title, "from the rows", "runs done", "published"):
+        table.add_column(column, overflow="fold", justify="left" if column == "number of" else "right")
+    for one in found:
+        again = "–" if one.recomputed is None else f"{one.recomputed:.6f}"
+        done = f"{sum(run.state == 'done' for run in one.runs)}/{len(one.runs)}"
+        published = "–" if one.published is None else f"{one.published.value:.2f}"
+        table.add_row(*map(Text, (one.address, one.printed, again, done, published)))
+    screen.print(table)
+    for one in found:
+        for text in one.faults:
+            screen.print(Text(f"fault: {one.address}: {text}", "red"), soft_wrap=True)
 
 
 def print_trace(screen: Console, found: Trace) -> None:

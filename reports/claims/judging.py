@@ -61,14 +61,23 @@ LEVEL = 0.05
 NAN = float("nan")
 
 
+@dataclass(frozen=True)
+class Counterexample:
+    """What speaks against a claim, in words, and the address of the cells it is about."""
+
+    text: str
+    address: str
+
+
 @dataclass(frozen=True, eq=False)
 class Judged:
     """A claim and what one source of numbers says of it; see the module for the rule.
 
     `effect` is the margin of the comparison `decisive`, with its unit and, of own runs, its interval; `p` is
     two-sided, `p_adjusted` Holm's over the report; both NaN without a test. `probability`: of the claim in resamples.
-    `cells` are addresses. `counterexamples` speak against it, exceptions that it allows included. `findings`
-    are all comparisons, `n_against` of which do not hold.
+    `cells` are addresses, `address` is that of all of them and `decisive_address` that of the decisive
+    comparison's. `against_it` speaks against it, exceptions that it allows included. `findings` are all
+    comparisons, `n_against` of which do not hold.
     """
 
     stated: Stated
@@ -87,7 +96,9 @@ class Judged:
     leaning: Literal[1, 0, -1] = 0
     """Which of the two p is the smaller one: that it holds (1) or that it does not (-1)."""
     cells: tuple[str, ...] = ()
-    counterexamples: tuple[str, ...] = ()
+    address: str = ""
+    decisive_address: str = ""
+    against_it: tuple[Counterexample, ...] = ()
     missing: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     n_patients: int = 0
@@ -99,6 +110,11 @@ class Judged:
     @property
     def place(self) -> str:
         return self.stated.claim.place
+
+    @property
+    def counterexamples(self) -> tuple[str, ...]:
+        """What speaks against it, in words."""
+        return tuple(one.text for one in self.against_it)
 
     @property
     def n_against(self) -> int:
@@ -192,7 +208,9 @@ class _Bench:
             interval=None if found is None else found.interval,
             side=0 if holds is None else 1 if holds else -1,
             cells=tuple(map(self.table.address, cells)),
-            counterexamples=self._counterexamples(margin),
+            address=self.table.address_of(list(cells)),
+            decisive_address="" if hanging is None else self.table.address_of(hanging.cells),
+            against_it=self._counterexamples(margin),
             missing=tuple(dict.fromkeys(why for finding in findings for why in finding.missing)),
             findings=findings,
         )
@@ -215,13 +233,16 @@ class _Bench:
 
         return margin
 
-    def _counterexamples(self, margin: Callable[[Comparison], float]) -> tuple[str, ...]:
+    def _counterexamples(self, margin: Callable[[Comparison], float]) -> tuple[Counterexample, ...]:
         found = []
         for node in against(self.node, self.holds, margin):
             if isinstance(node, AtLeast) and node.race is not None:
-                found.append(lost_race(node.race, lambda operand: self.source.value(self.table, operand)))
+                text = lost_race(node.race, lambda operand: self.source.value(self.table, operand))
+                operands = [operand for one in node.race.competitors for operand in one.operands]
+                cells = [cell for operand in operands for cell in operand.cells]
+                found.append(Counterexample(text, self.table.address_of(cells)))
             elif isinstance(node, Comparison):
-                found.append(self.finding(node).text)
+                found.append(Counterexample(self.finding(node).text, self.table.address_of(node.cells)))
         return tuple(dict.fromkeys(found))
 
     def _tested(self, judged: Judged) -> Judged:

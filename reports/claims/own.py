@@ -17,7 +17,7 @@ from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, 
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.comparison.frames import PLACE as METHODS
-from reports.launches import newest_launches
+from reports.launches import SEARCH, shown_of
 from reports.provenance.mixing import Mixed, conditions, mixed, refusal
 from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
@@ -171,8 +171,8 @@ class Launch:
 
 
 class OwnNumbers:
-    """A launch of every grid in a results folder: the newest that `manifest`, `profile` and `dataset` allow, or, where
-    none of these is named, the newest with a finished run."""
+    """A launch of every grid in a results folder: of those that `manifest`, `profile` and `dataset` allow the newest
+    with a finished run, or, where none has one, the newest."""
 
     def __init__(
         self,
@@ -186,12 +186,15 @@ class OwnNumbers:
         wanted = {"name": manifest, "profile": profile, "dataset": dataset}
         asked = {key: value for key, value in wanted.items() if value is not None}
         self.launches: dict[str, Launch] = {}
-        candidates = manifests(results) if asked else [found for found, _ in newest_launches(results)]
-        for found in candidates:
+        fitting: dict[str, list[GridManifest]] = {}
+        for found in manifests(results):
             fits = all(getattr(found, key) == value for key, value in asked.items())
-            place = _place_of(found)
-            if fits and place is not None and found.grid not in self.launches:
-                self.launches[found.grid] = Launch(results, found, place, resamples)
+            if fits and not found.grid.startswith(SEARCH):
+                fitting.setdefault(found.grid, []).append(found)
+        for grid, launches in fitting.items():
+            shown = shown_of(results, launches)
+            if (place := _place_of(shown)) is not None:
+                self.launches[grid] = Launch(results, shown, place, resamples)
 
     @property
     def name(self) -> SourceName:

@@ -75,11 +75,16 @@ def _row(found: Sequence[Judged]) -> Iterator[Cell]:
     yield (Span(says(claim)),)
     for one in found:
         yield (Span(one.verdict, bold=one.verdict == "contradicted"),)
-        yield (Span(effect_text(one)),)
+        yield (_linked(effect_text(one), one.decisive_address),)
         if one.source == "runs":
-            yield (Span(p_text(one.p_adjusted)),)
-    yield (Span(str(max(len(one.cells) for one in found))),)
-    yield (Span(_against(found)),)
+            yield (_linked(p_text(one.p_adjusted), one.address),)
+    most = max(found, key=lambda one: len(one.cells))
+    yield (Span(str(len(most.cells)), address=most.address),)
+    yield tuple(_against(found))
+
+
+def _linked(text: str, address: str) -> Span:
+    return Span(text, address="" if text == MISSING else address)
 
 
 def says(claim: Claim) -> str:
@@ -101,19 +106,25 @@ def _bound(value: float) -> str:
     return DECIMALS.format(value).replace("-", "−")
 
 
-def _against(found: Sequence[Judged]) -> str:
+def _against(found: Sequence[Judged]) -> Iterator[Span]:
     """What speaks against it, source by source; what is missing, where nothing can be said."""
-    texts = []
+    before = ""
     for one in found:
-        listed = list(one.counterexamples[:SHOWN_AT_MOST])
-        if more := len(one.counterexamples) - len(listed):
-            listed.append(f"and {more} more")
+        listed = [Span(each.text, address=each.address) for each in one.against_it[:SHOWN_AT_MOST]]
+        if more := len(one.against_it) - len(listed):
+            listed.append(Span(f"and {more} more"))
         if one.missing:
-            listed.append(f"missing: {len(one.missing)} of {len(one.cells)} cells")
-        if listed:
-            whose = f"{VERDICT[one.source]}: " if len(found) > 1 else ""
-            texts.append(f"{whose}{'; '.join(listed)}.")
-    return " ".join(texts)
+            text = f"missing: {len(one.missing)} of {len(one.cells)} cells"
+            listed.append(Span(text, address=one.address))
+        if not listed:
+            continue
+        whose = f"{VERDICT[one.source]}: " if len(found) > 1 else ""
+        if before or whose:
+            yield Span(f"{before}{whose}")
+        for number, span in enumerate(listed):
+            yield from (Span("; "), span) if number else (span,)
+        yield Span(".")
+        before = " "
 
 
 def _untestable_table(number: str, claims: ByClaim) -> PrintedTable:

@@ -21,6 +21,7 @@ from reports.claims.reading import Stated, choose, load_claims
 from reports.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
 from reports.hypertext import standalone
 from reports.printing import latex, markdown, markdown_text
+from reports.provenance.addresses import of_launch, parse_places
 from reports.provenance.mixing import mixing_notes
 from reports.publications import MIRROR_UNET
 from reports.statistics.resampling import MIN_PATIENTS
@@ -74,7 +75,19 @@ def claims_report(
     claims = choose(load_claims(files), table=grid)
     sources = numbers_of(results, source, manifest=manifest, profile=profile, dataset=dataset)
     judged = judge(claims, sources)
+    launches = {
+        grid: launch.manifest.name
+        for numbers in sources
+        if isinstance(numbers, OwnNumbers)
+        for grid, launch in numbers.launches.items()
+    }
+
+    def named(address: str) -> str:
+        grid = parse_places(address).grid
+        return of_launch(address, launches[grid]) if grid in launches else address
+
     tables = claims_tables(judged, notes=tuple(_notes(judged, sources)))
+    tables = [table.with_addresses(named) for table in tables]
     stem = out / "claims"
     paths = [stem.with_name(f"claims{end}") for end in (".md", ".tex", ".csv", "_comparisons.csv", ".html")]
     write_text(paths[0], "\n".join(map(markdown, tables)))

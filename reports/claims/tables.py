@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pandas as pd
 
 from reports.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, published_frames
 from reports.measures import DICE, FNV, FPV, HD95, SURFACE_DICE, Measure, Measures, measures_of
+from reports.provenance.addresses import address, address_of_cells
 from reports.table2.frames import published_table2, table2_cells
 
 METHOD = ("method",)
@@ -55,18 +56,23 @@ class Table:
 
     def address(self, cell: Cell) -> str:
         """`table2:v3/shuffle/5`, `table3:PET#fnv_ml`: what `bench why` understands."""
-        place = "/".join(_encoded(part) for part in cell.coordinates)
-        first = next(iter(self.measures))
-        return f"{self.grid}:{place}" + ("" if cell.measure == first else f"#{_encoded(cell.measure)}")
+        return address(self.grid, cell.coordinates, self._written(cell.measure))
+
+    def address_of(self, cells: Sequence[Cell]) -> str:
+        """The address of all these cells; it names their measure, where they are of one."""
+        measures = {cell.measure for cell in cells}
+        measure = self._written(measures.pop()) if len(measures) == 1 else ""
+        places = [cell.coordinates for cell in cells]
+        return address_of_cells(self.grid, places, among=self.all_places(), measure=measure)
+
+    def _written(self, measure: str) -> str:
+        """A measure in an address, where the first need not be said."""
+        return "" if measure == next(iter(self.measures)) else measure
 
     def parse(self, path: str) -> tuple[tuple[str, ...], str]:
         """The coordinates and the measure (empty: not said) of an address without its grid."""
         place, _, measure = path.partition("#")
         return tuple(unquote(part) for part in place.split("/")), unquote(measure)
-
-
-def _encoded(part: str) -> str:
-    return "".join(quote(sign, safe="") if sign in "/#%" else sign for sign in part)
 
 
 @cache

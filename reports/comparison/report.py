@@ -69,11 +69,13 @@ class Own:
 
 @dataclass
 class Written:
-    """What was written so far: files, and the Markdown that shows them in the index."""
+    """What was written so far of a launch: files, the Markdown that shows them in the index, and its remarks."""
 
     out: Path
+    launch: str
     files: list[Path] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     tables: list[WrittenTable] = field(default_factory=list)
     figures: list[WrittenFigure] = field(default_factory=list)
 
@@ -87,10 +89,12 @@ class Written:
         digits: str | None = TWO_DECIMALS,
     ) -> None:
         """A `write_table` of the report's."""
-        paths = write_table(self.out / stem, printed, layout=layout, cells=cells, digits=digits)
-        self.files += paths
-        self.tables.append(WrittenTable(tuple(printed), tuple(paths)))
-        self.texts += map(markdown, printed)
+        table = write_table(
+            self.out / stem, printed, layout=layout, cells=cells, digits=digits, launch=self.launch
+        )
+        self.files += table.files
+        self.tables.append(table)
+        self.texts += map(markdown, table.printed)
 
 
 def report(
@@ -112,7 +116,7 @@ def report(
     dice = next(iter(own.frames.values())) if own is not None else None
     lacking = unfinished(dice, noun="method")
 
-    written = Written(out)
+    written = Written(out, manifest.name if manifest is not None else "")
     _write_scores(comparison, own, paper, written)
     if own is not None and own.behind.n_runs:
         parts = (
@@ -130,6 +134,7 @@ def report(
             written.files += pictures.files
             written.figures += pictures.figures
             written.texts += pictures.texts
+            written.remarks += pictures.remarks
 
     title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
     lines = list(summary)
@@ -151,6 +156,7 @@ def report(
         files=written.files,
         tables=written.tables,
         figures=written.figures,
+        remarks=written.remarks,
     )
 
 
@@ -261,9 +267,10 @@ def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Writte
         stem=comparison.grid,
         note=lacking,
     )
-    more = write_shown([ranked], written.out)
+    more = write_shown([ranked], written.out, launch=written.launch)
     written.files += more.files
     written.texts += more.texts
+    written.remarks += more.remarks
     written.tables += more.tables
     written.figures += more.figures
 

@@ -112,11 +112,15 @@ def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
             "address": address(comparison.grid, [str(row["method"])], measure.of(str(row["region"])).key),
         }
         values.append(own_cell(part))
-    return (*values, _of(row["n_missed"], row["n_with"]), _of(row["n_invented"], row["n_without"]))
+    linked = address(comparison.grid, [str(row["method"])])
+    counts = ((row["n_missed"], row["n_with"]), (row["n_invented"], row["n_without"]))
+    return (*values, *(_of(number, total, linked) for number, total in counts))
 
 
-def _of(number: float, total: float) -> Cell:
-    return (Span(MISSING if pd.isna(number) else f"{number:.0f} of {total:.0f}"),)
+def _of(number: float, total: float, linked: str) -> Cell:
+    if pd.isna(number):
+        return (Span(MISSING),)
+    return (Span(f"{number:.0f} of {total:.0f}", address=linked),)
 
 
 def surfaces_notes(frame: pd.DataFrame) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,12 @@ class ShownGrid:
         return self.table.address({str(k): str(v) for k, v in self.cells.iloc[cell].items()})
 
 
-def shown_grid(results: Path, manifest: GridManifest, *, called: str = "") -> ShownGrid:
-    """Read what a launch has; BenchError for a grid that has no table. `called`: by addresses, where not by its grid's
-    name."""
+def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
+    """Read what a launch has; BenchError for a grid that has no table. Addresses name the launch."""
     planned = planned_runs(results, manifest, place_of(manifest))
     scores = reported_scores(results, planned)
     scored = scored_in(scores)
-    table = table_of(manifest, planned, scored)
-    table = replace(table, grid=called or table.grid)
+    table = table_of(manifest, planned, scored).of_launch(manifest)
     keys = list(table.place.keys)
     cells = table.cells.merge(planned[keys].drop_duplicates(), on=keys).reset_index(drop=True)
     measures = scored_measures(table.measures, scored)

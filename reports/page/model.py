@@ -13,7 +13,6 @@ from reports.measures import Measure
 from reports.page.coverage import Coverage, Segment, bar
 from reports.page.grids import ShownGrid
 from reports.printing import Cell, PrintedTable, Row, Span
-from reports.provenance.addresses import address
 from reports.words import counted
 
 
@@ -116,7 +115,6 @@ def section_of(
 ) -> Section:
     """A report as a view of the page in `folder`; `note` goes into its title."""
     first, *rest = report.summary if grid is not None else ("", *report.summary)
-    groups = groups_of(report.tables, folder, share=share)
     return Section(
         name=report.manifest or report.title,
         grid=grid.manifest.grid if grid is not None else "",
@@ -124,31 +122,12 @@ def section_of(
         title=share(titled(report.title, note)),
         where=share(first),
         findings=tuple(map(share, rest)),
-        groups=groups if grid is None else tuple(_of_launch(group, grid) for group in groups),
+        groups=groups_of(report.tables, folder, share=share),
         figures=figures_of(report, folder, share=share),
         cells=cells_table(grid) if grid is not None and len(grid.cells) else None,
         measures=tuple(grid.measures.values()) if grid is not None else (),
         remarks=tuple(map(share, report.remarks)),
     )
-
-
-def _of_launch(group: Group, grid: ShownGrid) -> Group:
-    """With the addresses of the launch's numbers as the page has them."""
-    begin, called = (address(name, ()) for name in (grid.manifest.grid, grid.table.grid))
-    if begin == called:
-        return group
-
-    def renamed(span: Span) -> Span:
-        if not span.address.startswith(begin):
-            return span
-        return replace(span, address=called + span.address.removeprefix(begin))
-
-    return replace(group, printed=tuple(_with_spans(table, renamed) for table in group.printed))
-
-
-def _with_spans(table: PrintedTable, change: Callable[[Span], Span]) -> PrintedTable:
-    rows = [replace(row, cells=tuple(tuple(map(change, cell)) for cell in row.cells)) for row in table.rows]
-    return replace(table, rows=tuple(rows))
 
 
 def groups_of(tables: Sequence[WrittenTable], folder: Path, *, share: Share = str) -> tuple[Group, ...]:
@@ -216,7 +195,10 @@ def cells_table(grid: ShownGrid) -> PrintedTable:
             str(first["n_defined"]) if first is not None else "–",
         ]
         words = [(Span(names[key]),) for key in keys[1:]]
-        rows.append(Row("", names[keys[0]], (*words, *values, *((Span(text),) for text in counts))))
+        linked = grid.table.address(names)
+        rows.append(
+            Row("", names[keys[0]], (*words, *values, *((Span(text, address=linked),) for text in counts)))
+        )
     headings = [key.replace("_", " ").capitalize() for key in keys]
     first_name = next(iter(grid.measures.values())).name if grid.measures else "score"
     return PrintedTable(

@@ -16,10 +16,12 @@ from reports.runs import current_runs
 
 @dataclass
 class Included:
-    """Figures that were copied to a report's folder, and the Markdown that shows them."""
+    """Figures that were copied to a report's folder, the Markdown that shows them, and what it says of those that were
+    not."""
 
     figures: list[WrittenFigure] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> list[Path]:
@@ -53,7 +55,8 @@ def include_panels(results: Path, manifest: GridManifest, out: Path, *, note: st
     if not included.figures or gone:
         command = f"`bench panels --grid {manifest.grid}`"
         stale = f"{gone} of the figures of single cases show runs that the grid has no more; " if gone else ""
-        included.texts.append(f"{stale}{command} draws what every branch says of single cases.\n")
+        included.remarks.append(f"{stale}{command} draws what every branch says of single cases.")
+        included.texts += [f"{remark}\n" for remark in included.remarks]
     return included
 
 

@@ -14,7 +14,7 @@ from reports import aahn
 from reports.comparison import frames as comparisons
 from reports.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, comparison_of, on_data
 from reports.measures import DICE, FNV, FPV, HD95, MEASURES, SURFACE_DICE, Measure, Measures, measures_of
-from reports.provenance.addresses import Address, address
+from reports.provenance.addresses import Address, Places, address
 from reports.runs import Place, Scored
 from reports.table2 import frames as table2
 
@@ -64,6 +64,20 @@ class AddressedTable:
             asked = address(self.grid, wanted.coordinates)
             raise BenchError(f"{asked}: there is no such cell in {self.grid}. {did_you_mean(asked, known)}")
         return {str(key): str(value) for key, value in found.iloc[0].items()}
+
+    def among(self, wanted: Places) -> list[Address]:
+        """The addresses of the cells that fit the address of several; BenchError where none does."""
+        found = [
+            Address(self.grid, coordinates, wanted.measure)
+            for coordinates in self.cells[list(self.shown)].astype(str).itertuples(index=False, name=None)
+            if wanted.fit(coordinates)
+        ]
+        if not found:
+            raise BenchError(
+                f"{wanted}: no cell of {self.grid} is so. One is named by {'/'.join(self.shown)}, for example "
+                f"{self.address(self.cells.iloc[0].to_dict())}; * stands for every value."
+            )
+        return found
 
     def measure(self, wanted: Address) -> Measure:
         """The measure an address names; BenchError where the table's numbers have no such measure."""

@@ -60,6 +60,7 @@ class Traces:
     links: Links | None = None
     verify: bool = True
     _configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _damaged: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def cells(self) -> dict[tuple[str, ...], list[CellRun]]:
@@ -149,6 +150,8 @@ class Traces:
         data, wrong = evidence.data_of(
             folder, record, fold=run.fold, rows=rows if record.state == "done" else None, verify=self.verify
         )
+        if run.run_id in self._damaged:
+            faults.append(self._damaged[run.run_id])
         if record.state == "done":
             faults += [*evidence.faults_of(run, record, rows, scores=scores, weights=weights), *wrong]
         traced = RunTrace(
@@ -182,9 +185,14 @@ class Traces:
         return traced, faults
 
     def _config(self, run_id: str) -> dict[str, Any]:
+        """Empty where there is none, or none that can be read."""
         if run_id not in self._configs:
             folder = RunFolder(self.results, run_id)
-            self._configs[run_id] = folder.config() if folder.config_file.exists() else {}
+            try:
+                self._configs[run_id] = folder.config() if folder.config_file.exists() else {}
+            except BenchError as error:
+                self._configs[run_id] = {}
+                self._damaged[run_id] = str(error)
         return self._configs[run_id]
 
     def _neighbours(self, cell: Mapping[str, str]) -> list[Neighbours]:

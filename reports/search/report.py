@@ -17,7 +17,7 @@ from benchmark.results import RunFolder, load_scores, read_json
 from benchmark.search.storage import is_database, open_storage, without_password
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style
-from reports.files import ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
+from reports.files import ReportFiles, WrittenFigure, write_index, write_table
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.search import figures
 from reports.search.frames import (
@@ -105,11 +105,10 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
     on_front = pareto.loc[pareto["on_front"], "trial"].tolist() if len(definition.objectives) > 1 else []
     number = None if best is None else int(best["trial"])
     table = trials_table(trials, definition, best=number, front=on_front)
-    files = write_table(
-        out / "trials", [table], layout=trials.drop(columns="feasible"), cells=trials, digits=None
-    )
+    layout = trials.drop(columns="feasible")
+    tables = [write_table(out / "trials", [table], layout=layout, cells=trials, digits=None)]
+    files = [*tables[0].files]
     texts = [markdown(table)]
-    tables = [WrittenTable((table,), tuple(files))]
     shown: list[WrittenFigure] = []
     written_grids = [
         written
@@ -121,9 +120,8 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
     if pairs:
         compared = _comparison(pairs, definition, best)
         frame = _pairs_frame(pairs)
-        paths = write_table(out / "comparison", [compared], layout=frame, cells=frame, digits="%.4f")
-        files += paths
-        tables.append(WrittenTable((compared,), tuple(paths)))
+        tables.append(write_table(out / "comparison", [compared], layout=frame, cells=frame, digits="%.4f"))
+        files += tables[-1].files
         texts.append(markdown(compared))
     with style():
         # Until they are saved: resolution and the names in SVG files are part of the style.

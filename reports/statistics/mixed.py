@@ -54,10 +54,11 @@ class MixedModel:
     and `n_compared`. `residuals` describes what the model leaves.
 
     `n_undefined` cases have no value in any cell, `n_dropped` in some, `n_unused` were not scored in all
-    cells; `left_out` says which cells are not in the model.
+    cells; `left_out` says which cells are not in the model, `kept` has the rows of those that are.
     """
 
     design: Design
+    kept: np.ndarray
     terms: pd.DataFrame
     levels: pd.DataFrame
     largest: pd.DataFrame
@@ -117,6 +118,7 @@ def mixed_model(scores: CaseScores, factors: Sequence[str], *, names: Sequence[s
     residual, mean_square = residuals_of(values)
     return MixedModel(
         design=plan,
+        kept=same.kept,
         terms=term_tests(values, patients, plan.terms(), mean_square=mean_square),
         levels=marginal_means(values, patients, plan),
         largest=largest_contrasts(values, patients, plan),

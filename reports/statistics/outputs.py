@@ -48,11 +48,12 @@ class Shown:
 
 @dataclass
 class Written:
-    """What was written, and the Markdown that shows it."""
+    """What was written, the Markdown that shows it, and the sentences in it on what there is not."""
 
     tables: list[WrittenTable] = field(default_factory=list)
     figures: list[WrittenFigure] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> list[Path]:
@@ -61,15 +62,17 @@ class Written:
         return found + [path for figure in self.figures for path in figure.files]
 
 
-def write_shown(all_shown: Iterable[Shown], out: Path) -> Written:
-    """Write all tables and figures to the folder `out`."""
+def write_shown(all_shown: Iterable[Shown], out: Path, *, launch: str) -> Written:
+    """Write all tables and figures of a launch to the folder `out`."""
     written = Written()
     for shown in all_shown:
         for table in shown.tables:
-            paths = write_table(
-                out / table.stem, table.printed, layout=table.layout, cells=table.cells, digits=None
+            stem = out / table.stem
+            written.tables.append(
+                write_table(
+                    stem, table.printed, layout=table.layout, cells=table.cells, digits=None, launch=launch
+                )
             )
-            written.tables.append(WrittenTable(table.printed, tuple(paths)))
             written.texts += map(markdown, table.printed)
         for figure in shown.figures:
             stem = out / figure.stem
@@ -81,4 +84,5 @@ def write_shown(all_shown: Iterable[Shown], out: Path) -> Written:
             title, caption = markdown_text(figure.title), markdown_text(figure.caption)
             written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{caption} ({links})\n")
         written.texts += [f"{markdown_text(reason)}\n" for reason in shown.reasons]
+        written.remarks += shown.reasons
     return written

@@ -12,6 +12,7 @@ from reports.frames import DECIMALS
 from reports.measures import Measure, Measures
 from reports.notes import MISSING
 from reports.printing import Cell, PrintedTable, Row, Span
+from reports.provenance.addresses import together
 from reports.statistics.resampling import MIN_PATIENTS
 from reports.statistics.standing import LEVEL, Grouping
 from reports.words import enumerated, p_text, signed, spread
@@ -30,11 +31,12 @@ def statistics_table(
     """The `standings` of every measure: a row a cell and measure. `label` gives a row's group and its label.
 
     Columns: the mean with its interval, counts, and for every grouping the distance to the best, p and effect. Where
-    frames have a column `address`, the means have it.
+    frames have a column `address`, the means and counts have it, and comparisons that of both cells.
     """
     rows = [
-        _row(record, groupings, measures[key], several=len(frames) > 1, label=label)
+        _row(record, groupings, measures[key], bests, several=len(frames) > 1, label=label)
         for key, frame in frames.items()
+        for bests in (_bests(frame, groupings),)
         for record in frame.to_dict("records")
     ]
     against = [
@@ -58,6 +60,7 @@ def _row(
     record: Mapping[Any, Any],
     groupings: Sequence[Grouping],
     measure: Measure,
+    bests: Bests,
     *,
     several: bool,
     label: Callable[[Mapping[Any, Any]], tuple[str, str]],
@@ -73,8 +76,26 @@ def _row(
     texts.append(f"{record['n_missed']:.0f} of {record['n_lesions']:.0f}" if known else MISSING)
     cells += [(Span(text, address=linked if text != MISSING else ""),) for text in texts]
     for grouping in groupings:
-        cells += _against(record, grouping.name, linked)
+        best = bests.get(_group(record, grouping), "")
+        cells += _against(record, grouping.name, together(best, linked) if best and linked else "")
     return Row(group, name, tuple(cells))
+
+
+Bests = Mapping[tuple[str, ...], str]
+"""By a grouping's name and what its group has in common: the address of the group's best."""
+
+
+def _bests(frame: pd.DataFrame, groupings: Sequence[Grouping]) -> Bests:
+    return {
+        _group(record, grouping): record["address"]
+        for grouping in groupings
+        for record in frame[frame[f"{grouping.name}_best"]].to_dict("records")
+        if "address" in record
+    }
+
+
+def _group(record: Mapping[Any, Any], grouping: Grouping) -> tuple[str, ...]:
+    return grouping.name, *(str(record[column]) for column in grouping.within)
 
 
 def _against(record: Mapping[Any, Any], name: str, linked: str) -> list[Cell]:

@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.vocabulary import BenchError
 from reports.frames import cells_frame
 from reports.measures import MEASURES
-from reports.provenance.addresses import address
+from reports.provenance.addresses import address, address_of_cells
 from reports.publications import published
 from reports.runs import Place
 
@@ -56,6 +56,14 @@ def addresses(frame: pd.DataFrame, *, metric: str = "dice") -> list[str]:
     return [
         address("table2", cell, measure) for cell in frame[list(ADDRESSED)].itertuples(index=False, name=None)
     ]
+
+
+def address_of(cells: pd.DataFrame, *, among: pd.DataFrame) -> str:
+    """The address of several cells of the table's `among`, from the columns CELL; empty of none."""
+    chosen, planned = (
+        list(frame[list(ADDRESSED)].itertuples(index=False, name=None)) for frame in (cells, among)
+    )
+    return address_of_cells("table2", chosen, among=planned)
 
 
 def table2_cells(runs: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,12 @@ from benchmark.vocabulary import BenchError
 from reports.cells import titled
 from reports.frames import DECIMALS
 from reports.notes import MISSING
-from reports.printing import Cell, PrintedTable, Row, Span
+from reports.printing import PrintedTable, Row, Span
 from reports.statistics.mixed import TIMES, MixedModel, mixed_model
 from reports.statistics.mixed_figure import CAPTION, draw_models
 from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
 from reports.statistics.scores import CaseScores
+from reports.table2.frames import address_of
 from reports.table2.ranks import cell_name
 from reports.table2.tables import layers_label, level_label
 from reports.words import counted, enumerated, listed, p_text, signed
@@ -30,15 +31,50 @@ FACTORS = {
 }
 """The factors of the cells of either kind, in Table 2's own columns but for `level`, which has its kind's name."""
 PARTS = {"self_supervision": "v1–v3", "fusion_weight": "v4"}
+NO_WEIGHT = 1e-9
+"""Weights up to here are rounding errors of 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """The cells of a model, with the columns CELL, `among` those of the table: what the addresses of its numbers name.
+
+    A number is of the cells that have a weight in it: F of all, a level's mean in a complete design of that level's.
+    """
+
+    model: MixedModel
+    cells: pd.DataFrame
+    among: pd.DataFrame
+
+    def address(self, weights: np.ndarray | None = None) -> str:
+        """The address of the cells with a weight [cell]; without weights, of all."""
+        chosen = self.cells if weights is None else self.cells[np.abs(weights) > NO_WEIGHT]
+        return address_of(chosen, among=self.among)
+
+    def level(self, factor: str, level: str) -> np.ndarray:
+        """[cell]: the weights in a level's marginal mean."""
+        plan = self.model.design
+        return np.asarray(plan.level_weights()[factor][plan.levels[factor].index(level)])
+
+    def contrast(self, term: str, levels: Sequence[str]) -> str:
+        """The address of a term's largest contrast: an interaction's is of all cells."""
+        if TIMES in term:
+            return self.address()
+        upper, lower = (self.level(term, level) for level in levels)
+        return self.address(upper - lower)
 
 
 def mixed_tables(scores: CaseScores, *, note: str = "") -> Shown:
     """The mixed models of Table 2's Dice: v1 to v3, and v4; `scores` are of its cells. `note` goes into the titles."""
     models: dict[str, MixedModel] = {}
+    behind: dict[str, Behind] = {}
     reasons = []
     for kind, part in PARTS.items():
+        chosen = np.flatnonzero(scores.cells["factor"] == kind)
         try:
-            models[part] = _model(scores, kind)
+            models[part] = model = _model(scores.of_cells(chosen), kind)
+            cells = scores.cells.iloc[chosen[model.kept]].reset_index(drop=True)
+            behind[part] = Behind(model, cells, scores.cells)
         except BenchError as error:
             reasons.append(f"Mixed-effects summary of Table 2, {part}: {error}")
     if not models:
@@ -47,12 +83,11 @@ def mixed_tables(scores: CaseScores, *, note: str = "") -> Shown:
     figure = ReadyFigure(
         partial(draw_models, models, title), title, CAPTION, _stacked(models, "levels"), "table2_mixed_figure"
     )
-    return Shown((_terms_ready(models, note), _levels_ready(models, note)), (figure,), tuple(reasons))
+    tables = (_terms_ready(models, behind, note), _levels_ready(models, behind, note))
+    return Shown(tables, (figure,), tuple(reasons))
 
 
-def _model(scores: CaseScores, kind: str) -> MixedModel:
-    chosen = np.flatnonzero(scores.cells["factor"] == kind)
-    here = scores.of_cells(chosen)
+def _model(here: CaseScores, kind: str) -> MixedModel:
     name = FACTORS[kind][-2]
     cells = pd.DataFrame(
         {
@@ -65,9 +100,13 @@ def _model(scores: CaseScores, kind: str) -> MixedModel:
     return mixed_model(replace(here, cells=cells), FACTORS[kind], names=names)
 
 
-def _terms_ready(models: Mapping[str, MixedModel], note: str) -> ReadyTable:
+def _terms_ready(models: Mapping[str, MixedModel], behind: Mapping[str, Behind], note: str) -> ReadyTable:
     frame = _stacked(models, "terms")
     largest = _stacked(models, "largest")
+    contrasts = {
+        (part, term): behind[part].contrast(term, levels)
+        for part, term, levels in zip(largest["cells"], largest["term"], largest["levels"], strict=True)
+    }
     largest["levels"] = [
         " − ".join(levels) if TIMES not in term else " and ".join(levels)
         for term, levels in zip(largest["term"], largest["levels"], strict=True)
@@ -89,25 +128,18 @@ def _terms_ready(models: Mapping[str, MixedModel], note: str) -> ReadyTable:
             "high",
         ]
     ]
-    return ReadyTable((terms_table(models, cells, note=note),), layout, cells, "table2_mixed")
+    whole = {part: one.address() for part, one in behind.items()}
+    linked = cells.assign(
+        address=cells["cells"].map(whole),
+        contrast_address=[contrasts.get(key, "") for key in zip(cells["cells"], cells["term"], strict=True)],
+    )
+    return ReadyTable((terms_table(models, linked, note=note),), layout, cells, "table2_mixed")
 
 
 def terms_table(models: Mapping[str, MixedModel], cells: pd.DataFrame, *, note: str = "") -> PrintedTable:
-    """The terms of all models; `cells` are they with their largest contrasts."""
+    """The terms of all models; `cells` are they with their largest contrasts, and the addresses of both."""
     rows = [
-        Row(
-            f"({row['cells']})",
-            str(row["term"]),
-            (
-                (Span(f"{row['df']}, {row['df_error']}"),),
-                _number(row["F"]),
-                (Span(p_text(row["p_holm"]), bold=row["p_holm"] < 0.05),),
-                (Span(p_text(row["p_own_holm"]), bold=row["p_own_holm"] < 0.05),),
-                _number(row["share"], "{:.1f}"),
-                _number(row["share_beyond"], "{:.1f}"),
-                _contrast(row),
-            ),
-        )
+        Row(f"({row['cells']})", str(row["term"]), tuple((span,) for span in _term(row)))
         for row in cells.to_dict("records")
     ]
     return PrintedTable(
@@ -132,15 +164,30 @@ def terms_table(models: Mapping[str, MixedModel], cells: pd.DataFrame, *, note: 
     )
 
 
-def _number(value: float, form: str = DECIMALS) -> Cell:
-    return (Span(MISSING if np.isnan(value) else form.format(value)),)
+def _term(row: Mapping[Any, Any]) -> Iterator[Span]:
+    linked = row["address"]
+    yield _linked(f"{row['df']}, {row['df_error']}", linked)
+    yield _linked(_number(row["F"]), linked)
+    for name in ("p_holm", "p_own_holm"):
+        yield _linked(p_text(row[name]), linked, bold=row[name] < 0.05)
+    for name in ("share", "share_beyond"):
+        yield _linked(_number(row[name], "{:.1f}"), linked)
+    yield _linked(_contrast(row), row["contrast_address"])
 
 
-def _contrast(row: Mapping[Any, Any]) -> Cell:
+def _linked(text: str, address: str, *, bold: bool = False) -> Span:
+    return Span(text, bold=bold, address="" if text == MISSING else address)
+
+
+def _number(value: float, form: str = DECIMALS) -> str:
+    return MISSING if np.isnan(value) else form.format(value)
+
+
+def _contrast(row: Mapping[Any, Any]) -> str:
     value, low, high = (row[name] for name in ("value", "low", "high"))
     if np.isnan(value):
-        return (Span(MISSING),)
-    return (Span(f"{row['levels']}: {signed(value)} [{signed(low)}, {signed(high)}]"),)
+        return MISSING
+    return f"{row['levels']}: {signed(value)} [{signed(low)}, {signed(high)}]"
 
 
 def _terms_notes(models: Mapping[str, MixedModel]) -> Iterator[str]:
@@ -223,9 +270,17 @@ def _model_notes(part: str, model: MixedModel) -> Iterator[str]:
         )
 
 
-def _levels_ready(models: Mapping[str, MixedModel], note: str) -> ReadyTable:
+def _levels_ready(models: Mapping[str, MixedModel], behind: Mapping[str, Behind], note: str) -> ReadyTable:
     frame = _stacked(models, "levels")
-    return ReadyTable((levels_table(frame, models, note=note),), frame.round(4), frame, "table2_mixed_means")
+    whole = {part: one.address() for part, one in behind.items()}
+    linked = frame.assign(
+        address=[
+            behind[part].address(behind[part].level(factor, level))
+            for part, factor, level in zip(frame["cells"], frame["factor"], frame["level"], strict=True)
+        ],
+        deviation_address=frame["cells"].map(whole),
+    )
+    return ReadyTable((levels_table(linked, models, note=note),), frame.round(4), frame, "table2_mixed_means")
 
 
 def _over_cells(models: Mapping[str, MixedModel]) -> str:
@@ -236,19 +291,19 @@ def _over_cells(models: Mapping[str, MixedModel]) -> str:
 
 
 def levels_table(frame: pd.DataFrame, models: Mapping[str, MixedModel], *, note: str = "") -> PrintedTable:
-    """The marginal means of all models' factors."""
+    """The marginal means of all models' factors; `frame` has their levels, and the addresses of both numbers."""
     rows = []
     for row in frame.to_dict("records"):
-        texts = (
-            str(row["n_cells"]),
-            f"{DECIMALS.format(row['mean'])} [{DECIMALS.format(row['low'])}, {DECIMALS.format(row['high'])}]",
-            f"{signed(row['deviation'])} [{signed(row['deviation_low'])}, {signed(row['deviation_high'])}]",
+        mean, low, high = (DECIMALS.format(row[name]) for name in ("mean", "low", "high"))
+        from_mean = (
+            f"{signed(row['deviation'])} [{signed(row['deviation_low'])}, {signed(row['deviation_high'])}]"
         )
-        rows.append(
-            Row(
-                f"({row['cells']}) {row['factor']}", str(row["level"]), tuple((Span(text),) for text in texts)
-            )
+        cells = (
+            (Span(str(row["n_cells"]), address=row["address"]),),
+            (Span(f"{mean} [{low}, {high}]", address=row["address"]),),
+            (Span(from_mean, address=row["deviation_address"]),),
         )
+        rows.append(Row(f"({row['cells']}) {row['factor']}", str(row["level"]), cells))
     return PrintedTable(
         number="2 (marginal means)",
         title=titled("Marginal means of the factors of Table 2, Dice [%]", note),

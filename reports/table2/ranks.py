@@ -17,7 +17,7 @@ from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.rank_tables import rank_notes, ranks_frame, shares_frame
 from reports.statistics.ranks import Groups, Ranking, rankings
 from reports.statistics.scores import CaseScores
-from reports.table2.frames import addresses
+from reports.table2.frames import address_of, addresses
 from reports.table2.tables import layers_label, level_label, table2_shape
 
 BEST = "best of each box"
@@ -112,6 +112,7 @@ def _cells_table(cells: pd.DataFrame, found: dict[str, Ranking], *, note: str) -
 
 def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTable:
     by_box = {row["name"]: row for row in best.frame.to_dict("records")}
+    linked = {box: address_of(rows, among=cells) for box, rows in cells.groupby(["version", "shared_layers"])}
     layers = list(dict.fromkeys(cells["shared_layers"]))
     return PrintedTable(
         number="2 (ranks of the boxes)",
@@ -121,7 +122,14 @@ def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTab
         stub=("Version",),
         columns=tuple(map(layers_label, layers)),
         rows=tuple(
-            Row("", f"({version})", tuple(_rank_cell(by_box.get(box_name(version, one))) for one in layers))
+            Row(
+                "",
+                f"({version})",
+                tuple(
+                    _rank_cell(by_box.get(box_name(version, one)), linked.get((version, one), ""))
+                    for one in layers
+                ),
+            )
             for version in dict.fromkeys(cells["version"])
         ),
         notes=(

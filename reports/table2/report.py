@@ -49,6 +49,7 @@ def report(
         stand = standing.table2_standings(planned, scores)
         own = {metric: frame.merge(stand[metric][STOOD], on=CELL) for metric, frame in own.items()}
         statistics = _statistics(planned, scores, unfinished(own["dice"])) if known.n_runs else ()
+    launch = manifest.name if manifest is not None else ""
     paper = published_table2() if source in ("paper", "both") else None
     dice = own.get("dice")
 
@@ -57,8 +58,6 @@ def report(
     blocks += [
         _Block(f"table2_{metric}", metric, frame, None) for metric, frame in own.items() if metric != "dice"
     ]
-    files: list[Path] = []
-    texts: list[str] = []
     written: list[WrittenTable] = []
     for block in blocks:
         said = standing.table2_standing_notes(stand, block.metric, block.paper)
@@ -67,32 +66,32 @@ def report(
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
         cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
-        paths = write_table(out / block.stem, printed, layout=layout, cells=cells)
-        written.append(WrittenTable(tuple(printed), tuple(paths)))
-        files += paths
-        texts += map(markdown, printed)
+        written.append(write_table(out / block.stem, printed, layout=layout, cells=cells, launch=launch))
     for metric, frame in stand.items():
         printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
-        paths = write_table(out / standing.stem(metric), printed, layout=frame, cells=frame)
-        written.append(WrittenTable(tuple(printed), tuple(paths)))
-        files += paths
-        texts += map(markdown, printed)
+        stem = out / standing.stem(metric)
+        written.append(write_table(stem, printed, layout=frame, cells=frame, launch=launch))
+    files = [path for table in written for path in table.files]
+    texts = [markdown(one) for table in written for one in table.printed]
     shown = _write_figures(out, dice, paper)
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
-    more = write_shown(statistics, out)
-    files, texts = [*files, *more.files], [*texts, *more.texts]
+    more = write_shown(statistics, out, launch=launch)
+    files, texts, remarks = [*files, *more.files], [*texts, *more.texts], [*more.remarks]
     written, shown = [*written, *more.tables], [*shown, *more.figures]
     if results is not None and manifest is not None and known is not None and known.n_runs:
         pictures = include_panels(results, manifest, out, note=unfinished(dice))
         files += pictures.files
         texts += pictures.texts
+        remarks += pictures.remarks
         shown += pictures.figures
 
     title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
     lines = [*summary, *progress, *_best_lines(dice, paper)]
-    return write_index(out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown)
+    return write_index(
+        out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown, remarks=remarks
+    )
 
 
 def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Shown, ...]:

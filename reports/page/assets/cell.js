@@ -1,19 +1,50 @@
-// A number taken apart: the cell's runs, how they were made, and the scores of single cases it is the mean of.
+// A number taken apart: the cell's runs, how they were made, and the scores of single cases it is the mean of. What was
+// computed from several cells leads to a table of these.
 "use strict";
 (() => {
   const { element, shown } = bench;
   const single = document.documentElement.dataset.single !== undefined;
 
-  function find(address) {
+  // The place and the measure of an address; a grid's name stands for its first launch here, which is the newest.
+  function parts(address) {
     const [place, key = ""] = address.split("#");
+    const colon = place.indexOf(":");
+    const grid = bench.report.grids.find((one) => one.grid === bench.decoded(place.slice(0, colon)) && one.cells.length);
+    const begin = grid ? grid.cells[0].address.replace(/:.*/, ":") : place.slice(0, colon + 1);
+    return { begin, rest: place.slice(colon + 1), key: bench.decoded(key) };
+  }
+
+  function find(address) {
+    const { begin, rest, key } = parts(address);
     for (const [number, grid] of bench.report.grids.entries()) {
-      const index = grid.cells.findIndex((cell) => cell.address === place);
+      const index = grid.cells.findIndex((cell) => cell.address === begin + rest);
       if (index >= 0) {
         return { number, grid, index, cell: grid.cells[index],
-          measure: grid.measures.find((one) => one.key === bench.decoded(key)) || grid.measures[0] };
+          measure: grid.measures.find((one) => one.key === key) || grid.measures[0] };
       }
     }
     return null;
+  }
+
+  // The cells that the address of several names, as `Places` in reports/provenance/addresses.py: parts are compared as
+  // they are encoded, * fits every one.
+  function findSeveral(address) {
+    const { begin, rest, key } = parts(address);
+    const patterns = rest.split("|").map((pattern) => pattern.split("/"));
+    if (patterns.length === 1 && !patterns[0].includes("*")) return null;
+    const fits = (parts) => patterns.some((pattern) => pattern.length === parts.length
+      && pattern.every((part, index) => part === "*" || part === parts[index]));
+    for (const grid of bench.report.grids) {
+      const cells = grid.cells.filter((cell) => cell.address.startsWith(begin)
+        && fits(cell.address.slice(begin.length).split("/")));
+      if (cells.length) return { grid, cells, key };
+    }
+    return null;
+  }
+
+  // The address of a cell's number in a measure.
+  function addressOf(cell, grid, key) {
+    return key === grid.measures[0].key ? cell.address : `${cell.address}#${encodeURIComponent(key)}`;
   }
 
   // The mean over cases of a fold and seed, over folds, over seeds; what is undefined is left out.
@@ -117,11 +148,41 @@
     return element("p", { class: "choices" }, element("label", { for: "number-measure" }, "Measure "), select);
   }
 
+  function toGrid(grid) {
+    return [element("a", { href: `#/grid/${encodeURIComponent(grid.name)}` }, `Table ${grid.table}`), ` – ${grid.name}`];
+  }
+
+  function showSeveral(view, { grid, cells, key }) {
+    const about = grid.measures.find((one) => one.key === key) || grid.measures[0];
+    const measures = [about, ...grid.measures.filter((one) => one !== about)];
+    const number = (cell, measure) => {
+      const value = cell.values[measure.key];
+      const href = bench.numberLink(addressOf(cell, grid, measure.key));
+      return { node: element("a", { href }, value == null ? "–" : shown(value)), order: value ?? "" };
+    };
+    const table = bench.tables.build({
+      id: "several-table", caption: "Every number leads to its runs and cases.",
+      columns: [{ title: "Cell", align: "l" }, ...measures.map((measure) => ({ title: measure.heading }))],
+      rows: cells.map((cell) => [cell.label, ...measures.map((measure) => number(cell, measure))]),
+    });
+    view.querySelector("h2").textContent = cells.length === 1 ? "One cell" : `${cells.length} cells`;
+    view.querySelector(".where").replaceChildren(...toGrid(grid));
+    view.querySelector(".body").replaceChildren(
+      element("p", {}, `What led here was computed from the ${about.title} of single cases in these cells.`),
+      bench.tables.framed(table));
+    bench.tables.enhance(table);
+  }
+
   async function show(view, address) {
     const body = view.querySelector(".body");
     const heading = view.querySelector("h2");
-    const found = find(address);
+    const several = findSeveral(address);
+    const found = several ? null : find(address);
     view.querySelector("code").textContent = `bench why '${address.replaceAll("'", "'\\''")}'`;
+    if (several) {
+      showSeveral(view, several);
+      return;
+    }
     if (!found) {
       heading.textContent = address;
       view.querySelector(".where").replaceChildren();
@@ -130,8 +191,7 @@
       return;
     }
     heading.textContent = found.cell.label;
-    view.querySelector(".where").replaceChildren(element("a", { href: `#/grid/${encodeURIComponent(found.grid.name)}` },
-      `Table ${found.grid.table}`), ` – ${found.grid.name}`);
+    view.querySelector(".where").replaceChildren(...toGrid(found.grid));
     const reading = element("p", { role: "status" }, "Reading the cell's cases …");
     body.replaceChildren(reading);
     let content, cases;
@@ -153,10 +213,7 @@
     }));
     const curves = bench.plots.curves(content.runs);
     body.replaceChildren(
-      measureChoice(found, (key) => {
-        const first = found.grid.measures[0].key;
-        bench.go(bench.numberLink(key === first ? found.cell.address : `${found.cell.address}#${encodeURIComponent(key)}`));
-      }),
+      measureChoice(found, (key) => bench.go(bench.numberLink(addressOf(found.cell, found.grid, key)))),
       summary(found, sum, content),
       ...about(content),
       bench.tables.framed(tables[0]),
