@@ -20,6 +20,7 @@ from reports.page.folder import new_page, require_folder
 from reports.page.grids import ShownGrid, shown_grid
 from reports.page.linking import with_links
 from reports.page.model import CoverageRow, Page, section_of
+from reports.page.run_parts import shown_parts
 from reports.page.sharing import without_folders
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, write_page
 from reports.panels.thumbnails import thumbnail_png
@@ -90,7 +91,7 @@ def write_html(
     another process writes there.
     """
     chosen = newest_launches(results) if launches is None else launches
-    if not chosen:
+    if not chosen and not _search_cards(results):
         raise _no_runs(results)
     with new_page(out) as building:
         parts = _parts(results, chosen, source=source, out=building / "files")
@@ -105,14 +106,16 @@ def write_html(
         )
         grids = [shown_grid(results, part.manifest) for part in parts if part.report and part.manifest]
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
+        rows = shown_parts(page, results)
         files = write_page(
-            with_links(page, grids),
+            with_links(page, grids, rows),
             grids,
             building,
             results=results,
             thumbnail=thumbnail,
             most_thumbnails=most_thumbnails,
             links=links,
+            parts=rows,
         )
     parts = [*parts, *waiting, *searches, *judged]
     reported = [path for part in parts if part.report is not None for path in part.report.files]
@@ -229,12 +232,7 @@ def _no_runs(results: Path) -> BenchError:
 
 def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[Part]:
     """The reports of all searches; Optuna is imported only where there is one."""
-    cards = [
-        read_json(path)
-        for path in sorted((results / "searches").glob("*.json"))
-        if not path.name.endswith(".final.json")
-    ]
-    for card in cards:
+    for card in map(read_json, _search_cards(results)):
         from reports.search.report import open_search, write_search_report
 
         name = str(card["study"])
@@ -243,6 +241,12 @@ def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[
             yield Part(name, write_search_report(results, study, out=out / f"search-{name}").files)
         except BenchError as error:
             yield Part(name, None, str(error))
+
+
+def _search_cards(results: Path) -> list[Path]:
+    """What every search wrote of itself."""
+    cards = sorted((results / "searches").glob("*.json"))
+    return [path for path in cards if not path.name.endswith(".final.json")]
 
 
 def _coverage(results: Path, manifest: GridManifest) -> Coverage:

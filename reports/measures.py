@@ -85,6 +85,14 @@ MEASURES = measures_of(DICE, FPV, FNV)
 """What the paper prints of PET/CT."""
 
 
+def measure_of(metric: str) -> Measure:
+    """How a metric is printed; those of no table as they are."""
+    return _KNOWN.get(metric) or Measure(metric, metric.replace("_", " "), 1.0, True, metric)
+
+
+_KNOWN = {one.metric: one for one in (DICE, FPV, FNV, HD95, SURFACE_DICE, LESIONS, MISSED_LESIONS)}
+
+
 def usual_measures(regions: Sequence[str], metrics: Iterable[str]) -> Measures:
     """What a table of methods shows of the regions and metrics that were scored.
 

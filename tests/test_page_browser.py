@@ -163,6 +163,17 @@ def test_the_margin_of_a_claim_leads_to_the_cells_of_the_comparison_it_hangs_on(
     assert column(tab, "#several-table", 2) == ["55.00", "50.00"]
 
 
+def test_a_number_without_a_modality_leads_to_the_rows_of_its_runs(watched: Watched) -> None:
+    tab = watched.open("#/grid/table3")
+    row = tab.locator("tr", has_text="without CT").first
+    row.get_by_role("link", name="40.00").click()
+    expect(tab.locator("#number-title")).to_have_text("One run")
+    assert column(tab, "#part-table-0", 1) == [HOSTILE_CASE, "case1", "Mean"]
+    assert column(tab, "#part-table-0", 3) == ["20.00", "60.00", "40.00"]
+    settled(tab)
+    assert watched.said == []
+
+
 def test_the_view_of_a_cell_shows_configuration_and_curves(watched: Watched) -> None:
     tab = watched.open(V3)
     tab.locator("details.run summary").click()

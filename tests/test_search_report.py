@@ -26,7 +26,7 @@ from reports.search.frames import (
     trials_frame,
 )
 from reports.search.grid_file import write_grid
-from reports.search.pairs import interval, paired
+from reports.search.pairs import Compared, interval, paired
 from reports.search.report import write_search_report
 from reports.search.summary import summary
 from reports.search.tables import comparison_table, trials_table
@@ -196,7 +196,9 @@ def test_the_comparison_prints_difference_and_interval() -> None:
     theirs = scores({name: {name: 0.5} for name in "abcdef"})
     pair = paired([ours], [theirs])
     assert pair is not None
-    (row,) = comparison_table({"test": pair}, best="trial 1", paper="theta 0.2").rows
+    (row,) = comparison_table(
+        {"test": Compared(pair, "run:a/test", "run:b/test")}, best="trial 1", paper="theta 0.2"
+    ).rows
     assert [cell[0].text for cell in row.cells] == ["65.00", "50.00", "+15.00", "+11.20 to +18.40", "6 of 6"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from written_runs import NAN, V3, V4, manifest_of, methods_manifest, score_rows, write_failure, write_scores
 
-from benchmark.results import RunFolder, write_manifest
+from benchmark.results import RunFolder, WithoutFacts, write_manifest
 from reports.drawing import FORMATS
 from reports.everything import WrittenPage, write_html
 from reports.provenance.trace import MlflowLink
@@ -122,6 +122,9 @@ def thumbnail(results: Path, run_id: str, reading: str, case_id: str) -> bytes |
 def write_test_page(folder: Path) -> WrittenPage:
     """The results, and `html/` with their page and claims about them."""
     results = write_results(folder / "results")
+    rows = score_rows("hostile<b>1", {"": {"dice": [0.2, 0.6]}})
+    rows["case_id"] = [HOSTILE_CASE, "case1"]
+    RunFolder(results, "hostile<b>1").write_without(rows, WithoutFacts("CT", "zeros", {"": {}}))
     claims = folder / "claims.yaml"
     claims.write_text(CLAIMS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as monkeypatch:

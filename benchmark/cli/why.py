@@ -14,9 +14,11 @@ from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from benchmark.results import GridManifest
     from reports.provenance.addresses import Places
+    from reports.provenance.run_rows import PartRows
     from reports.provenance.trace import RunTrace, Trace
 
 
@@ -27,7 +29,7 @@ def why(
         typer.Argument(
             metavar="ADDRESS",
             help="E.g. table2:v3/shuffle/5, 'table3:PET#fnv_ml', or table3-050f30dd:PET of one launch; of several "
-            "cells 'table2:v3/*/5' or 'table3:PET|EF'.",
+            "cells 'table2:v3/*/5' or 'table3:PET|EF'; of a run's own rows run:8924fe8193f4/validation.",
         ),
     ],
     results: Results = Path("results"),
@@ -45,7 +47,9 @@ def why(
     import json
 
     from benchmark.execution.monitor import console
-    from reports.provenance.addresses import parse_address, parse_places
+    from benchmark.results import RunFolder
+    from reports.provenance.addresses import RUN, parse_address, parse_places
+    from reports.provenance.run_rows import part_rows, parts_of
     from reports.provenance.tables import printed_table
     from reports.provenance.trace import Traces, published_trace
 
@@ -55,6 +59,14 @@ def why(
             "published numbers are shown."
         )
     wanted = parse_places(address)
+    if wanted.grid == RUN:
+        rows = [part_rows(results, part) for part in parts_of(wanted)]
+        if as_json:
+            print(json.dumps([_part_json(one) for one in rows], indent=1))
+        else:
+            for one in rows:
+                print_part(console(), one, RunFolder(results, one.part.run_id).path)
+        return
     launch = _launch(results, wanted, manifest, profile, dataset)
     traces = None if launch is None else Traces(results, launch, links=mlflow_links(results))
     table = printed_table(wanted.grid) if traces is None else traces.table
@@ -93,6 +105,44 @@ def _launch(
         )
     name = manifest or (wanted.grid if wanted.grid in named else None)
     return choose_launch(results, grid=grid, name=name, profile=profile, dataset=dataset)[0]
+
+
+def _part_json(found: PartRows) -> dict[str, object]:
+    """A part of a run's rows: undefined scores are null."""
+    rows = found.rows.astype(object).where(found.rows.notna(), None)
+    return {**vars(found.part), "cases": rows.to_dict("records")}
+
+
+def print_part(screen: Console, found: PartRows, folder: Path) -> None:
+    """The rows of a run for people, with their means."""
+    from rich.table import Table
+    from rich.text import Text
+
+    part = found.part
+    read = f", read as {part.reading}" if part.reading else ""
+    screen.print(
+        Text(f"{part.address}  Run {part.run_id}, {part.part}{read}: {folder}", "bold"), soft_wrap=True
+    )
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim", pad_edge=True)
+    regions = found.rows["region"].nunique() > 1
+    names = ["case_id", "patient", *(["region"] if regions else [])]
+    for name in names:
+        table.add_column(name.removesuffix("_id"), overflow="fold")
+    for measure in found.measures:
+        table.add_column(measure.title, justify="right")
+    metrics = [measure.metric for measure in found.measures]
+    for row in found.rows.to_dict("records"):
+        table.add_row(*(Text(str(row[name])) for name in names), *(_four_digits(row[one]) for one in metrics))
+    means = [_four_digits(float(found.rows[one].mean())) for one in metrics]
+    table.add_section()
+    table.add_row(Text("mean", "bold"), *[Text("")] * (len(names) - 1), *means)
+    screen.print(table)
+
+
+def _four_digits(value: float) -> Text:
+    from rich.text import Text
+
+    return Text("undefined", "dim") if value != value else Text(f"{value:.4f}")
 
 
 def print_traces(screen: Console, found: Sequence[Trace]) -> None:
@@ -162,7 +212,7 @@ def _print_cases(screen: Console, found: Trace, run: RunTrace) -> None:
         table.add_column("region")
     table.add_column(found.title, justify="right")
     for case in run.cases:
-        value = Text("undefined", "dim") if case.value is None else Text(f"{case.value:.4f}")
+        value = _four_digits(float("nan") if case.value is None else case.value)
         region = [Text(case.region)] if regions else []
         table.add_row(Text(case.case_id), Text(case.patient), *region, value)
     screen.print(table)

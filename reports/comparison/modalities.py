@@ -14,6 +14,8 @@ from reports.comparison.frames import Comparison
 from reports.frames import cells_frame
 from reports.notes import MISSING, PARTIAL
 from reports.printing import Cell, PrintedTable, Row, Span
+from reports.provenance.addresses import address, run_address, together
+from reports.provenance.run_rows import without
 from reports.runs import of_readings, with_means
 from reports.words import enumerated
 
@@ -59,8 +61,8 @@ def modalities_frame(
     """One row per method and missing modality, after one with all of them; empty where nothing was left out.
 
     For each measure of the comparison its key (printed unit), `_std` and `_scored`; `manner`, `n_unchanged`
-    of `n_compared` label maps, and `n_runs` of `n_finished`. The complete scores are those of the runs that
-    were evaluated without some modality, so that a row compares the same trainings.
+    of `n_compared` label maps, `n_runs` of `n_finished`, and the `address` of the rows. The complete scores are
+    those of the runs that were evaluated without some modality, so that a row compares the same trainings.
     """
     left_out, left_out_scores = without_runs(results, planned)
     if left_out.empty:
@@ -79,14 +81,23 @@ def modalities_frame(
             n_compared=("n_compared", "sum"),
             changed_voxels=("changed_voxels", "max"),
         )
+        facts["address"] = pd.Series(
+            {method: _rows_address(of_method, modality) for method, of_method in runs.groupby("method")}
+        )
         blocks.append(_block(comparison, means, modality).merge(facts, how="left", on="method"))
     frame = pd.concat(blocks, ignore_index=True)
     frame["n_finished"] = frame["method"].map(finished)
-    frame["manner"] = frame["manner"].fillna("")
+    texts = ["manner", "address"]
+    frame[texts] = frame[texts].fillna("")
     counts = ["n_unchanged", "n_compared", "changed_voxels"]
     frame[counts] = frame[counts].astype("Int64")
     order = {method: row for row, method in enumerate(dict.fromkeys(planned["method"]))}
     return frame.sort_values("method", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def _rows_address(runs: pd.DataFrame, modality: str) -> str:
+    each = zip(runs["run_id"], runs["reading"], strict=True)
+    return together(*(run_address(run_id, without(modality), reading) for run_id, reading in each))
 
 
 def _block(comparison: Comparison, runs: pd.DataFrame, modality: str) -> pd.DataFrame:
@@ -132,12 +143,16 @@ def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
             "std": row[f"{key}_std"],
             "undefined": row[f"{key}_scored"] > 0 and pd.isna(row[key]),
             "partial": bool(partial),
+            "address": row["address"]
+            if row["without"]
+            else address(comparison.grid, [str(row["method"])], key),
         }
         values.append(own_cell(part))
     if not row["without"]:
         return (*values, (Span(""),), (Span(""),))
     masks = f"{row['n_unchanged']} of {row['n_compared']}" if row["n_compared"] else MISSING
-    return (*values, (Span(row["manner"]),), (Span(masks),))
+    linked = "" if masks == MISSING else row["address"]
+    return (*values, (Span(row["manner"]),), (Span(masks, address=linked),))
 
 
 def modalities_notes(frame: pd.DataFrame) -> Iterator[str]:

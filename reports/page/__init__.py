@@ -5,7 +5,8 @@ cells.py      what is shown of a cell: runs, scores of single cases, training cu
 failures.py   of which cases thumbnails are wanted
 checking.py   whether the files still give the cell's numbers
 sharing.py    texts without the folders of this machine
-linking.py    from the claims to the cells
+run_parts.py  rows of single runs: trials of searches, answers without a modality
+linking.py    from numbers to their cells and rows, and to nothing else
 coverage.py   how far every launch is
 text.py       data that a script element can hold
 assets.py     scripts and styles, the libraries' from their packages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,11 @@ def run_facts(run: RunTrace, parameters: int | None, *, checked: Checked, datase
     if run.mlflow is not None:
         told["MLflow"] = run.mlflow.url or run.mlflow.text
         told["MLflow is there"] = run.mlflow.text if run.mlflow.url else ""
+    return known_facts(told)
+
+
+def known_facts(told: Mapping[str, object]) -> dict[str, str]:
+    """The facts in words, without those that were not written down."""
     return {name: str(value) for name, value in told.items() if value not in (None, "")}
 
 

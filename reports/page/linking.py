@@ -8,15 +8,19 @@ from functools import cache
 
 from reports.page.grids import ShownGrid
 from reports.page.model import Page, Section
-from reports.provenance.addresses import parse_places
+from reports.page.run_parts import ShownPart
+from reports.provenance.addresses import RUN, parse_address, parse_places
 
 
-def with_links(page: Page, grids: Sequence[ShownGrid]) -> Page:
+def with_links(page: Page, grids: Sequence[ShownGrid], parts: Sequence[ShownPart] = ()) -> Page:
     """The page without links that lead to nothing, as those from claims about a launch that is not shown."""
     cells = {
         grid.table.grid: list(grid.cells[list(grid.table.shown)].itertuples(index=False, name=None))
         for grid in grids
     }
+
+    for part in parts:
+        cells.setdefault(RUN, []).append(parse_address(part.address).coordinates)
 
     @cache
     def kept(address: str) -> str:

@@ -22,6 +22,7 @@ from reports.page.failures import wanted_thumbnails
 from reports.page.folder import INDEX, SINGLE
 from reports.page.grids import ShownGrid, summary
 from reports.page.model import Page
+from reports.page.run_parts import ShownPart, part_content
 from reports.page.sharing import without_folders
 from reports.page.text import script_json
 from reports.provenance.trace import Links, Trace, Traces
@@ -50,6 +51,7 @@ def write_page(
     thumbnail: Thumbnail | None = None,
     most_thumbnails: int = MOST_THUMBNAILS,
     links: Links | None = None,
+    parts: Sequence[ShownPart] = (),
 ) -> list[Path]:
     """Write everything but the reports' own files, which are in `out` already; the paths written, the index first."""
     data: dict[str, str] = {}
@@ -73,8 +75,14 @@ def write_page(
             data[f"{number}/{cell}"] = script_json(content)
             if cell in drawn:
                 data[f"{number}/{cell}{THUMBNAILS}"] = script_json(drawn[cell])
+    for number, part in enumerate(parts):
+        data[f"runs/{number}"] = script_json(without_folders(part_content(part), results))
     report = script_json(
-        {"grids": [summary(grid) for grid in grids], "thumbnails": _about_thumbnails(n_thumbnails)}
+        {
+            "grids": [summary(grid) for grid in grids],
+            "parts": [part.address for part in parts],
+            "thumbnails": _about_thumbnails(n_thumbnails),
+        }
     )
     return [*_write_pages(page, report, data, out), *pictures]
 

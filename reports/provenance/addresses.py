@@ -9,7 +9,12 @@ A number that was computed from several cells, as a margin or a mean over them, 
     table2:v3/shuffle/5|v3/none/5       these two
     table2:v3/*/5                       every level that the table has of v3 with layer 5
 
-Pure text: what an address names is looked up in `reports.provenance.tables`.
+A number that is no table's, but a mean over cases of single runs, has the address of their rows:
+
+    run:8924fe8193f4/validation         a trial of a search
+    run:8924fe8193f4/without CT         an answer without a modality; with /READING where a run is read in several ways
+
+Pure text: what an address names is looked up in `reports.provenance.tables` and `reports.provenance.run_rows`.
 """
 
 from __future__ import annotations
@@ -23,6 +28,8 @@ from benchmark.vocabulary import BenchError
 ANY = "*"
 """Stands for every value of a coordinate."""
 OR = "|"
+RUN = "run"
+"""The grid in the address of a run's rows."""
 _SIGNS = f"/#%{OR}"
 """What separates the parts of an address; inside a part it is percent-encoded."""
 
@@ -123,6 +130,11 @@ def parse_places(text: str) -> Places:
     return Places(unquote(grid), read, unquote(measure))
 
 
+def run_address(run_id: str, part: str, reading: str = "") -> str:
+    """The address of a run's rows on a part of the data."""
+    return address(RUN, [run_id, part, *([reading] if reading else [])])
+
+
 def together(*texts: str) -> str:
     """The address of all cells that these addresses of one grid name; with their measure, where it is the same."""
     places = list(map(parse_places, texts))
@@ -132,9 +144,9 @@ def together(*texts: str) -> str:
 
 
 def of_launch(text: str, launch: str) -> str:
-    """An address with the name of a launch instead of its grid's; what is no address stays what it is."""
-    _, colon, rest = text.partition(":")
-    return f"{_encoded(launch, ':')}:{rest}" if colon else text
+    """An address with the name of a launch instead of its grid's; that of a run's rows stays what it is."""
+    grid, _, rest = text.partition(":")
+    return text if grid == RUN else f"{_encoded(launch, ':')}:{rest}"
 
 
 def _text(grid: str, patterns: Iterable[Sequence[str | None]], measure: str) -> str:

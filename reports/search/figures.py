@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.drawing import BLACK, BLUE, ORANGE, VERMILLION
-from reports.measures import DICE
+from reports.measures import DICE, measure_of
 from reports.search.frames import Definition
-from reports.search.tables import measure_of
 
 HOLLOW = "white"
 GREY = "0.65"

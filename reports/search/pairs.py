@@ -33,6 +33,15 @@ class Paired:
     n_better: int
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A pair, and the addresses of the rows on either side."""
+
+    pair: Paired
+    ours: str
+    theirs: str
+
+
 def paired(
     ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], *, metric: str = "dice"
 ) -> Paired | None:

@@ -18,7 +18,10 @@ from benchmark.search.storage import is_database, open_storage, without_password
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style
 from reports.files import ReportFiles, WrittenFigure, write_index, write_table
+from reports.measures import measure_of
 from reports.printing import PrintedTable, markdown, markdown_text
+from reports.provenance.addresses import run_address, together
+from reports.provenance.run_rows import TEST, VALIDATION
 from reports.search import figures
 from reports.search.frames import (
     Definition,
@@ -32,9 +35,9 @@ from reports.search.frames import (
     trials_frame,
 )
 from reports.search.grid_file import scoring_command, write_grid
-from reports.search.pairs import Paired, paired
+from reports.search.pairs import Compared, Paired, paired
 from reports.search.summary import summary, values_text
-from reports.search.tables import comparison_table, measure_of, trials_table
+from reports.search.tables import comparison_table, trials_table
 from reports.words import counted
 
 
@@ -116,9 +119,10 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
         if (written := _write_best(results, study, trials, trial, out, alone=number is not None))
     ]
     files += [path for path, _ in written_grids]
-    pairs = _pairs(results, study, trials, best)
+    compared_parts = _compared(results, study, trials, best)
+    pairs = {part: one.pair for part, one in compared_parts.items()}
     if pairs:
-        compared = _comparison(pairs, definition, best)
+        compared = _comparison(compared_parts, definition, best)
         frame = _pairs_frame(pairs)
         tables.append(write_table(out / "comparison", [compared], layout=frame, cells=frame, digits="%.4f"))
         files += tables[-1].files
@@ -178,32 +182,40 @@ def _write_best(
     return path, command
 
 
-def _pairs(results: Path, study: Study, trials: pd.DataFrame, best: pd.Series | None) -> dict[str, Paired]:
+def _compared(
+    results: Path, study: Study, trials: pd.DataFrame, best: pd.Series | None
+) -> dict[str, Compared]:
     """The best trial and its reference on the validation part; what `--final` trained, on the test part."""
-    pairs: dict[str, Paired] = {}
+    found: dict[str, Compared] = {}
     if best is not None:
         own = trials[(trials["reference_for"] == best["trial"]) & (trials["state"] == "complete")]
         folders = [RunFolder(results, str(run)) for run in (best["run"], *own["run"][:1])]
         if len(folders) == 2 and all(folder.validation_file.exists() for folder in folders):
             best_scores, reference_scores = (folder.validation() for folder in folders)
             if (pair := paired([best_scores], [reference_scores])) is not None:
-                pairs["validation part, where they were chosen"] = pair
+                ours, theirs = (run_address(folder.run_id, VALIDATION) for folder in folders)
+                found["validation part, where they were chosen"] = Compared(pair, ours, theirs)
     marker = final_file(results, study.study_name)
     if marker.exists():
         runs = read_json(marker)["runs"]
-        ours, theirs = ([load_scores(results, [run]) for run in runs[side]] for side in ("best", "paper"))
-        scored = [frame for frame in (*ours, *theirs) if not frame.empty]
-        if len(scored) == len(ours) + len(theirs) and (pair := paired(ours, theirs)) is not None:
-            pairs[f"test part, {counted(len(ours), 'seed')}"] = pair
-    return pairs
+        sides = [[load_scores(results, [run]) for run in runs[side]] for side in ("best", "paper")]
+        whole = not any(frame.empty for side in sides for frame in side)
+        if whole and (pair := paired(*sides)) is not None:
+            ours, theirs = (
+                together(*(run_address(run, TEST) for run in runs[side])) for side in ("best", "paper")
+            )
+            found[f"test part, {counted(len(sides[0]), 'seed')}"] = Compared(pair, ours, theirs)
+    return found
 
 
-def _comparison(pairs: Mapping[str, Paired], definition: Definition, best: pd.Series | None) -> PrintedTable:
+def _comparison(
+    compared: Mapping[str, Compared], definition: Definition, best: pd.Series | None
+) -> PrintedTable:
     values = (
         {} if best is None else {name: best[name] for name in definition.paper if best[name] == best[name]}
     )
     return comparison_table(
-        pairs,
+        compared,
         best=f"trial {best['trial']}, {values_text(values)}" if best is not None else "see --final",
         paper=values_text(definition.paper),
     )

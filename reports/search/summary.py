@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from reports.measures import measure_of
 from reports.search.frames import Definition
 from reports.search.pairs import Paired
-from reports.search.tables import measure_of, metrics_of
+from reports.search.tables import metrics_of
 from reports.words import counted
 
 STATES = ("complete", "pruned", "failed", "running", "waiting")

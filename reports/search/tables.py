@@ -7,19 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.measures import DICE, FNV, FPV, HD95, SURFACE_DICE, Measure
+from reports.measures import Measure, measure_of
 from reports.printing import Cell, PrintedTable, Row, Span
+from reports.provenance.addresses import run_address, together
+from reports.provenance.run_rows import VALIDATION
 from reports.search.frames import Definition
-from reports.search.pairs import LEVEL, Paired
+from reports.search.pairs import LEVEL, Compared, Paired
 from reports.words import counted
 
 NONE = "–"
-KNOWN_MEASURES = {measure.metric: measure for measure in (DICE, FPV, FNV, HD95, SURFACE_DICE)}
-
-
-def measure_of(metric: str) -> Measure:
-    """How a metric is printed; those of no table as they are."""
-    return KNOWN_MEASURES.get(metric) or Measure(metric, metric.replace("_", " "), 1.0, True, metric)
 
 
 def metrics_of(trials: pd.DataFrame, definition: Definition) -> list[str]:
@@ -43,11 +39,13 @@ def trials_table(
     rows = []
     for trial in ordered.to_dict("records"):
         bold = trial["trial"] == best or trial["trial"] in front
-        texts = [str(trial["state"])]
-        texts += [_value(trial[name]) for name in definition.parameters]
-        texts += [_number(trial[metric], measure_of(metric)) for metric in metrics]
-        texts += [_note(trial)]
-        rows.append(Row("", str(trial["trial"]), tuple(_cell(text, bold=bold) for text in texts)))
+        linked = run_address(trial["run"], VALIDATION) if trial["run"] else ""
+        cells = [_cell(str(trial["state"]), bold=bold)]
+        cells += [_cell(_value(trial[name]), bold=bold) for name in definition.parameters]
+        for metric in metrics:
+            cells.append(_cell(_number(trial[metric], measure_of(metric)), bold=bold, address=linked))
+        cells.append(_cell(_note(trial), bold=bold))
+        rows.append(Row("", str(trial["trial"]), tuple(cells)))
     columns = ("state", *definition.parameters, *(measure_of(metric).title for metric in metrics), "note")
     return PrintedTable(
         number="S1",
@@ -96,11 +94,12 @@ def _notes(
 
 
 def comparison_table(
-    pairs: Mapping[str, Paired], *, best: str, paper: str, number: str = "S2"
+    compared: Mapping[str, Compared], *, best: str, paper: str, number: str = "S2"
 ) -> PrintedTable:
     """A row a part of the data: Dice with the best values, with the paper's, and the difference with its interval."""
     rows = []
-    for part, pair in pairs.items():
+    for part, one in compared.items():
+        pair = one.pair
         texts = [
             f"{100 * pair.ours:.2f}",
             f"{100 * pair.theirs:.2f}",
@@ -108,7 +107,9 @@ def comparison_table(
             _interval(pair),
             f"{pair.n_better} of {pair.n_patients}",
         ]
-        rows.append(Row("", part, tuple(_cell(text) for text in texts)))
+        linked = (one.ours, one.theirs, *[together(one.ours, one.theirs)] * 3)
+        cells = [_cell(text, address=one) for text, one in zip(texts, linked, strict=True)]
+        rows.append(Row("", part, tuple(cells)))
     return PrintedTable(
         number=number,
         title="The best values against the paper's, Dice [%] on the same cases",
@@ -130,8 +131,8 @@ def _interval(pair: Paired) -> str:
     return f"{100 * pair.low:+.2f} to {100 * pair.high:+.2f}"
 
 
-def _cell(text: str, *, bold: bool = False) -> Cell:
-    return (Span(text, bold=bold and bool(text)),)
+def _cell(text: str, *, bold: bool = False, address: str = "") -> Cell:
+    return (Span(text, bold=bold and bool(text), address="" if text == NONE else address),)
 
 
 def _value(value: object) -> str:

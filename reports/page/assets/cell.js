@@ -47,6 +47,14 @@
     return key === grid.measures[0].key ? cell.address : `${cell.address}#${encodeURIComponent(key)}`;
   }
 
+  // The rows of single runs that an address names, as places in the report's `parts`; null for every other address.
+  function findParts(address) {
+    if (!address.startsWith("run:")) return null;
+    const begin = "run:";
+    return address.slice(begin.length).split("#")[0].split("|").map((place) => bench.report.parts.indexOf(begin + place))
+      .filter((number) => number >= 0);
+  }
+
   // The mean over cases of a fold and seed, over folds, over seeds; what is undefined is left out.
   function means(values, cases, runs) {
     const done = runs.filter((run) => run.state === "done");
@@ -130,7 +138,7 @@
 
   function provenance(runs) {
     return runs.map((run) => element("details", { class: "run" },
-      element("summary", {}, `Run ${run.run}, fold ${run.fold}, seed ${run.seed}`),
+      element("summary", {}, run.fold == null ? `Run ${run.run}` : `Run ${run.run}, fold ${run.fold}, seed ${run.seed}`),
       run.error ? element("p", { class: "wrong" }, run.error) : null,
       element("dl", { class: "facts" }, ...Object.entries(run.facts).flatMap(([name, value]) =>
         [element("div", {}, element("dt", {}, name), element("dd", {}, name === "MLflow" ? linked(value) : value))])),
@@ -173,12 +181,52 @@
     bench.tables.enhance(table);
   }
 
+  function partTable(content, number) {
+    const values = content.values;
+    const mean = content.measures.map((_, index) => bench.mean(values.map((row) => row[index])));
+    const cell = (value) => ({ text: shown(value), order: value ?? "" });
+    return bench.tables.build({
+      id: `part-table-${number}`, stub: 1, caption: "Scores of single cases; the last row is their mean.",
+      columns: [...content.columns.map((title) => ({ title, align: "l" })), ...content.measures.map((title) => ({ title }))],
+      rows: [...content.cases.map((names, index) => [...names, ...values[index].map(cell)]),
+        ["Mean", ...content.columns.slice(1).map(() => ""), ...mean.map(cell)]],
+    });
+  }
+
+  async function showParts(view, numbers) {
+    const body = view.querySelector(".body");
+    view.querySelector("h2").textContent = numbers.length === 1 ? "One run" : `${numbers.length} runs`;
+    view.querySelector(".where").replaceChildren();
+    const reading = element("p", { role: "status" }, "Reading the runs' rows …");
+    body.replaceChildren(reading);
+    let contents;
+    try {
+      contents = await Promise.all(numbers.map((number) => bench.load(`runs/${number}`)));
+    } catch (error) {
+      if (reading.isConnected) body.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
+      return;
+    }
+    if (!reading.isConnected) return;
+    const tables = contents.map(partTable);
+    body.replaceChildren(...contents.flatMap((content, index) => [
+      element("h3", {}, `Run ${content.run}, ${content.part}${content.reading ? `, read as ${content.reading}` : ""}`),
+      bench.tables.framed(tables[index]),
+      element("div", { class: "side-by-side" }, ...bench.plots.curves([content])),
+      ...provenance([content])]));
+    for (const table of tables) bench.tables.enhance(table);
+  }
+
   async function show(view, address) {
     const body = view.querySelector(".body");
     const heading = view.querySelector("h2");
-    const several = findSeveral(address);
-    const found = several ? null : find(address);
+    const numbers = findParts(address);
+    const several = numbers ? null : findSeveral(address);
+    const found = several || numbers ? null : find(address);
     view.querySelector("code").textContent = `bench why '${address.replaceAll("'", "'\\''")}'`;
+    if (numbers?.length) {
+      await showParts(view, numbers);
+      return;
+    }
     if (several) {
       showSeveral(view, several);
       return;
