@@ -14,8 +14,11 @@ from reports.page.cells import curves, known_facts
 from reports.page.model import Page, Section
 from reports.provenance.addresses import RUN, parse_places
 from reports.provenance.evidence import commit_of
-from reports.provenance.run_rows import PartRows, RunPart, part_rows, parts_of
+from reports.provenance.run_rows import TEST, VALIDATION, PartRows, RunPart, part_rows, parts_of
 from reports.provenance.words import commit_text
+
+
+PARTS = {VALIDATION: "validation part", TEST: "test part"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ def part_content(shown: ShownPart) -> dict[str, object]:
     names = ["case_id", "patient", *(["region"] if rows.rows["region"].nunique() > 1 else [])]
     return {
         "run": rows.part.run_id,
-        "part": rows.part.part,
+        "part": PARTS.get(rows.part.part, rows.part.part),
         "reading": rows.part.reading,
         "fold": None,
         "state": record.state,
@@ -67,7 +70,7 @@ def part_content(shown: ShownPart) -> dict[str, object]:
         "curves": curves(folder.history()),
         "pictures": [],
         "columns": [name.removesuffix("_id").capitalize() for name in names],
-        "measures": [measure.heading for measure in rows.measures],
+        "measures": [measure.title for measure in rows.measures],
         "cases": rows.rows[names].astype(str).to_numpy().tolist(),
         "values": rows.rows[[measure.metric for measure in rows.measures]].to_numpy(),
     }
