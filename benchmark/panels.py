@@ -22,10 +22,10 @@ from jaxtyping import Float, Float16
 from benchmark.data.prepare import Geometry
 from benchmark.data.store import PreparedCase
 from benchmark.environment import step_seed
+from benchmark.files import write_json, written_whole
 from benchmark.inference import autocast
 from benchmark.protocols import Method, OutputKind
 from benchmark.reopened import ReopenedRun
-from benchmark.results import write_json, written_whole
 from benchmark.stitching import stitched
 from benchmark.vocabulary import BenchError, Intensity, Size3, did_you_mean
 

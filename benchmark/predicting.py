@@ -14,10 +14,10 @@ from jaxtyping import UInt8
 from benchmark.data.nifti import open_volume, read_voxels, shape_text, write_nifti
 from benchmark.data.store import read_case, store_case
 from benchmark.evaluate import LabelMap
+from benchmark.files import read_json, write_json
 from benchmark.protocols import ExternalMethod, Method
 from benchmark.registry import dataset
 from benchmark.reopened import ReopenedRun
-from benchmark.results import read_json, write_json
 from benchmark.vocabulary import BenchError, Case, DataError, did_you_mean
 
 ENDING = ".nii.gz"

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from benchmark.results import written_whole
+from benchmark.files import written_whole
 from benchmark.vocabulary import BenchError, Region
 
 HIT, MISS, FALSE = 1, 2, 3

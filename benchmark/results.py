@@ -14,22 +14,17 @@
         without/          <modality>.parquet, <modality>.json: the scores with a modality missing
         panels/           <case_id>.npz, <case_id>.json: what every branch says of a case
 
-    results/grids/<name>-<key>.json   GridManifest: the cells of a grid and their runs
-
-Every file is written to a temporary name and renamed.
+Every file is written whole or not at all (`benchmark/files.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
-import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +32,7 @@ import pandas as pd
 import yaml
 
 from benchmark.data.naming import case_id_from
+from benchmark.files import exclusive, read_json, write_json, write_text, written_whole
 from benchmark.vocabulary import BenchError
 
 State = Literal["pending", "running", "done", "failed", "trained", "pruned"]
@@ -67,55 +63,6 @@ SCORE_COLUMNS = {
 """`reading` says how the network's output was read, where there are several ways (see `Entrant.readings`).
 
 NaN in `value` means undefined (Dice without a reference, say), never missing."""
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when not."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # Else a power cut could leave an empty file under the new name.
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private; results are shared as the user's umask says.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-class StorageError(BenchError):
-    """The disk is full, read-only or gone."""
-
-
-def _cannot_write(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"Cannot write {path}: {error.strerror or error}. Free space there or choose another folder."
-    )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_text(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: object) -> None:
-    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -390,41 +337,6 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[bool]:
-    """An advisory lock on a file, between processes; yields whether it was obtained.
-
-    `shared` locks exclude exclusive ones, but not one another.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    with file:
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError as error:
-            raise BenchError(
-                f"{path}: this file system has no locks ({error.strerror}); use another folder."
-            ) from error
-        yield True
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BenchError(f"{path} is damaged ({error}). Remove it and start again.") from error
-    if not isinstance(content, dict):
-        raise BenchError(f"{path} is not what this suite writes. Remove it and start again.")
-    return content
-
-
 def check_scores(scores: pd.DataFrame, *, source: str) -> pd.DataFrame:
     """The frame with exactly the columns and types of the schema."""
     missing = [column for column in SCORE_COLUMNS if column not in scores]
@@ -432,88 +344,6 @@ def check_scores(scores: pd.DataFrame, *, source: str) -> pd.DataFrame:
     if missing or unknown:
         raise BenchError(f"{source}: missing columns {missing}, unknown columns {unknown}.")
     return scores[list(SCORE_COLUMNS)].astype(SCORE_COLUMNS)
-
-
-@dataclass(frozen=True)
-class CellRun:
-    """One run of a grid: where it stands in the table, and which run it is.
-
-    `factors` are the table's coordinates as strings, e.g. {"version": "v3", "level": "shuffle",
-    "shared_layers": "5"}. Cells that differ in `reading` alone share a run. `data_fingerprint` is that of the
-    prepared data the run sees.
-    """
-
-    factors: Mapping[str, str]
-    fold: int
-    seed: int
-    run_id: str
-    reading: str = ""
-    data_fingerprint: str = ""
-
-
-def one_a_run(cells: Iterable[CellRun]) -> list[CellRun]:
-    """Of the cells that share a run, the first; the others in their order."""
-    first: dict[str, CellRun] = {}
-    for cell in cells:
-        first.setdefault(cell.run_id, cell)
-    return list(first.values())
-
-
-@dataclass(frozen=True)
-class GridManifest:
-    """Which runs make up a grid. Written by the launcher; all that a report needs to find its scores.
-
-    `data_fingerprint` stands for all prepared copies of the data set that the runs see.
-    """
-
-    grid: str
-    key: str
-    profile: str
-    dataset: str
-    data_root: str
-    data_fingerprint: str
-    created: float
-    cells: tuple[CellRun, ...]
-    excluded_cases: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"{self.grid}-{self.key}"
-
-
-def manifest_file(results: Path, name: str) -> Path:
-    return results / "grids" / f"{name}.json"
-
-
-def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
-    """Store the manifest; cells of earlier launches of the same grid (other folds, other seeds) are kept."""
-    path = manifest_file(results, manifest.name)
-    with exclusive(path.with_suffix(".lock"), wait=True):
-        if path.exists():
-            earlier = read_manifest(path)
-            known = {(cell.run_id, cell.reading) for cell in manifest.cells}
-            kept = tuple(cell for cell in earlier.cells if (cell.run_id, cell.reading) not in known)
-            manifest = replace(manifest, cells=kept + manifest.cells)
-        write_json(path, asdict(manifest))
-    return manifest
-
-
-def read_manifest(path: Path) -> GridManifest:
-    content = read_json(path)
-    try:
-        cells = tuple(CellRun(**cell) for cell in content.pop("cells"))
-        excluded = tuple(content.pop("excluded_cases", ()))
-        return GridManifest(cells=cells, excluded_cases=excluded, **content)
-    except (KeyError, TypeError) as error:
-        raise BenchError(
-            f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew."
-        ) from error
-
-
-def manifests(results: Path, grid: str | None = None) -> list[GridManifest]:
-    """All grids of a results folder, the newest first."""
-    found = [read_manifest(path) for path in (results / "grids").glob("*.json")]
-    return sorted((m for m in found if grid in (None, m.grid)), key=lambda m: m.created, reverse=True)
 
 
 def state_of(folder: RunFolder, *, now: float | None = None) -> tuple[State, FailureClass | None]:

@@ -24,9 +24,10 @@ from torch import Tensor
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchArrays, PatchSampler
 from benchmark.environment import peak_memory_mb, step_seed
+from benchmark.files import written_whole
 from benchmark.inference import autocast
 from benchmark.protocols import Batch, Method
-from benchmark.results import RunFolder, written_whole
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 
 log = logging.getLogger(__name__)

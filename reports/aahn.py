@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from reports.cells import Source
 from reports.comparison.frames import FACTS, Comparison
 from reports.comparison.report import report as comparison_report

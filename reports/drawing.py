@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.results import written_whole
+from benchmark.files import written_whole
 
 FORMATS = ("png", "pdf", "svg")
 # No dates and no versions, so that equal numbers give equal files.

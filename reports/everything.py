@@ -9,7 +9,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmark.results import GridManifest, read_json
+from benchmark.files import read_json
+from benchmark.manifests import GridManifest
 from benchmark.vocabulary import BenchError
 from reports.cells import Source
 from reports.claims.report import claims_report

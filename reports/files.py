@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import write_text, written_whole
+from benchmark.files import write_text, written_whole
 from reports.cells import Source
 from reports.hypertext import standalone
 from reports.printing import PrintedTable, latex, markdown, markdown_text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from benchmark.vocabulary import BenchError
 from reports.measures import Measure
 from reports.runs import current_runs

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmark.results import GridManifest, RunFolder, manifests
+from benchmark.manifests import GridManifest, manifests
+from benchmark.results import RunFolder
 from reports.runs import current_runs
 
 SEARCH = "search_"

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from benchmark.results import GridManifest, manifests
+from benchmark.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
 from reports.aahn import report as aahn_report
 from reports.cells import Source

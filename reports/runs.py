@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.results import CellRun, GridManifest, RunFolder
+from benchmark.manifests import CellRun, GridManifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.measures import MEASURES, Measure, Measures
 from reports.score_files import (

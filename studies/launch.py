@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmark.config import RunConfig, merge, run_config, run_id
-from benchmark.results import CellRun, FailureClass, GridManifest, RunFolder, State, one_a_run, state_of
+from benchmark.manifests import CellRun, GridManifest, one_a_run
+from benchmark.results import FailureClass, RunFolder, State, state_of
 from benchmark.vocabulary import BenchError
 from studies.grid import Profile, Study, describe, select
 

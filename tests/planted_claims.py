@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from written_runs import methods_manifest, write_run
 
-from benchmark.results import CellRun, GridManifest, write_manifest
+from benchmark.manifests import CellRun, GridManifest, write_manifest
 from reports.publications import published
 
 Dice = Callable[[Mapping[str, str]], float]

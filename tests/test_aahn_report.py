@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from written_runs import methods_manifest, write_regions, write_run
 
-from benchmark.results import write_manifest
+from benchmark.manifests import write_manifest
 from reports.aahn import comparison_on, numbers, numbers_on, published_table
 from reports.printing import markdown
 from reports.report import write_report

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from reports import drawing
 from reports.comparison.box_figure import FORMATS, draw_boxes
 from reports.comparison.boxes import box_cases, boxes

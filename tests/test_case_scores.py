@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from written_runs import NAN, V3, V4, manifest_of, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from benchmark.vocabulary import BenchError
 from reports.comparison.frames import PLACE as METHODS
 from reports.frames import cells_frame

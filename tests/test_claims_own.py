@@ -23,7 +23,8 @@ from written_runs import (
     write_scores,
 )
 
-from benchmark.results import RunFolder, write_manifest
+from benchmark.manifests import write_manifest
+from benchmark.results import RunFolder
 from reports.claims.judging import Judged, judge
 from reports.claims.language import Claim
 from reports.claims.own import OwnNumbers

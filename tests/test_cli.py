@@ -17,7 +17,8 @@ import pytest
 from benchmark.cli import main, planning
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import inspect_runs
-from benchmark.results import RunFolder, manifests, state_of
+from benchmark.manifests import manifests
+from benchmark.results import RunFolder, state_of
 from studies.grid import PROFILES, STUDIES, available, load_profile, load_study
 from studies.launch import plan
 

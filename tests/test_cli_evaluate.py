@@ -18,9 +18,9 @@ from benchmark.execution.devices import Slot
 from benchmark.execution.evaluating import in_workers
 from benchmark.execution.server import ForkServer
 from benchmark.execution.worker import PRELOAD
+from benchmark.manifests import CellRun, GridManifest, write_manifest
 from benchmark.registry import METHOD_FILES
 from benchmark.reopened import ReopenedRun
-from benchmark.results import CellRun, GridManifest, write_manifest
 from benchmark.vocabulary import BenchError
 
 WEIGHTS = {"rec_ct": 1e-4, "seg": 0.5}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_failure, write_readings, write_run
 
-from benchmark.results import CellRun, GridManifest
+from benchmark.manifests import CellRun, GridManifest
 from benchmark.vocabulary import BenchError
 from reports.comparison import tables
 from reports.comparison.costs import (

@@ -13,7 +13,8 @@ import pytest
 from matplotlib.cbook import boxplot_stats
 from written_runs import NAN, V3, V4, manifest_of, write_failure, write_readings, write_run
 
-from benchmark.results import CellRun, GridManifest, RunFolder
+from benchmark.manifests import CellRun, GridManifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.boxes import box_statistics
 from reports.frames import behind, best_mask, progress

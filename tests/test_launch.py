@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.results import CellRun, RunFolder, RunRecord, read_manifest, write_manifest
+from benchmark.manifests import CellRun, read_manifest, write_manifest
+from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from studies.grid import Profile, Study, load_profile, load_study
 from studies.launch import PlannedRun, counts, launch, manifest, plan

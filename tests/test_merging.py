@@ -18,18 +18,10 @@ from written_runs import NAN, write_run
 
 from benchmark.cli import main
 from benchmark.evidence import scores_facts
+from benchmark.files import write_text
+from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
 from benchmark.merging import carry_out, planned, writing
-from benchmark.results import (
-    CellRun,
-    DataPlaces,
-    GridManifest,
-    Heartbeat,
-    RunFolder,
-    RunRecord,
-    manifests,
-    write_manifest,
-    write_text,
-)
+from benchmark.results import DataPlaces, Heartbeat, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
 CPU = {"git_commit": "a" * 40, "cpu": "Xeon", "versions": {"torch": "2.6"}}

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from written_runs import methods_manifest, score_rows, write_readings
 
-from benchmark.results import GridManifest, RunFolder, WithoutFacts, write_manifest
+from benchmark.manifests import GridManifest, write_manifest
+from benchmark.results import RunFolder, WithoutFacts
 from reports.comparison.frames import PLACE, Comparison
 from reports.comparison.modalities import modalities_frame, modalities_table
 from reports.printing import markdown

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
-from benchmark.results import DataPlaces, RunFolder, write_manifest
+from benchmark.manifests import write_manifest
+from benchmark.results import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.comparison.frames import TABLE3
 from reports.comparison.report import report as comparison_report

@@ -10,8 +10,9 @@ import yaml
 
 from benchmark.cli import main
 from benchmark.data.phantoms.pet_ct import write_phantoms
+from benchmark.manifests import manifests
 from benchmark.registry import METHOD_FILES
-from benchmark.results import RunFolder, manifests
+from benchmark.results import RunFolder
 
 PROFILE = {
     "config": {

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from written_pages import without_ink, write_results
 
-from benchmark.results import GridManifest, manifests, write_manifest
+from benchmark.manifests import GridManifest, manifests, write_manifest
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
 from reports.launches import newest_launches

@@ -13,7 +13,8 @@ import pytest
 from written_pages import DICE, HOSTILE_METHODS, thumbnail, without_ink, write_results
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure
 
-from benchmark.results import RunFolder, manifests, write_manifest
+from benchmark.manifests import manifests, write_manifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
 from reports.page.cells import curves, thinned

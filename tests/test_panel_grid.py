@@ -12,7 +12,8 @@ from test_panel_figures import RULES, SHAPE, SPACING, body, empty
 from written_pages import without_ink
 from written_runs import NAN, V3, manifest_of, methods_manifest, write_regions, write_run
 
-from benchmark.results import GridManifest, write_json, write_manifest
+from benchmark.files import write_json
+from benchmark.manifests import GridManifest, write_manifest
 from benchmark.vocabulary import BenchError, DataError
 from reports.panels.choice import Chosen
 from reports.panels.grid import drawn_figures, figures_folder, selected_cells, write_grid_figures

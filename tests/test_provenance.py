@@ -28,7 +28,9 @@ from benchmark.cli import main
 from benchmark.config import RunConfig, run_id
 from benchmark.data.splits import Fold, Splits
 from benchmark.evidence import scores_facts, weights_facts
-from benchmark.results import DataPlaces, RunFolder, write_json, write_manifest
+from benchmark.files import write_json
+from benchmark.manifests import write_manifest
+from benchmark.results import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.comparison import tables as comparison_tables
 from reports.comparison.frames import PLACE as METHODS

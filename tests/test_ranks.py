@@ -13,7 +13,7 @@ from planted_claims import plant_methods
 from scipy import stats
 from written_runs import V3, manifest_of, write_run
 
-from benchmark.results import write_manifest
+from benchmark.manifests import write_manifest
 from benchmark.vocabulary import BenchError
 from reports.drawing import FORMATS
 from reports.measures import DICE, FPV, Measure

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
-from benchmark.results import write_manifest
+from benchmark.manifests import write_manifest
 from benchmark.vocabulary import BenchError
 from reports.drawing import FORMATS
 from reports.report import write_report

@@ -12,21 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.results import (
-    SCORE_COLUMNS,
-    CellRun,
-    GridManifest,
-    Heartbeat,
-    RunFolder,
-    RunRecord,
-    StorageError,
-    load_scores,
-    manifests,
-    state_of,
-    write_manifest,
-    write_text,
-    written_whole,
-)
+from benchmark.files import StorageError, write_text, written_whole
+from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.results import SCORE_COLUMNS, Heartbeat, RunFolder, RunRecord, load_scores, state_of
 from benchmark.vocabulary import BenchError
 
 HOLD = """

@@ -28,8 +28,9 @@ from benchmark.data.readers.autopet import SPEC
 from benchmark.data.splits import Fold, Splits, stored_splits
 from benchmark.data.store import Store, data_fingerprint
 from benchmark.execution.order import RunOrder
+from benchmark.files import StorageError, write_json
 from benchmark.registry import dataset
-from benchmark.results import RunFolder, StorageError, write_json
+from benchmark.results import RunFolder
 from benchmark.run import execute_run, planned_method
 from benchmark.vocabulary import BenchError
 

@@ -23,7 +23,8 @@ import yaml
 from postgres_server import own_postgres  # noqa: F401 (a fixture)
 
 from benchmark.cli import main
-from benchmark.results import RunFolder, manifests, state_of
+from benchmark.manifests import manifests
+from benchmark.results import RunFolder, state_of
 from benchmark.search.storage import open_storage
 from benchmark.search.trials import Trials, counts
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from reports.comparison.frames import PLACE, Comparison
 from reports.comparison.surfaces import has_surfaces, surfaces_csv, surfaces_frame, surfaces_table
 from reports.printing import markdown

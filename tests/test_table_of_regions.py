@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.results import GridManifest, write_manifest
+from benchmark.manifests import GridManifest, write_manifest
 from reports.comparison import tables
 from reports.comparison.frames import (
     PLACE,

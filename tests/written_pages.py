@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from written_runs import NAN, V3, V4, manifest_of, methods_manifest, score_rows, write_failure, write_scores
 
-from benchmark.results import RunFolder, WithoutFacts, write_manifest
+from benchmark.manifests import write_manifest
+from benchmark.results import RunFolder, WithoutFacts
 from reports.drawing import FORMATS
 from reports.everything import WrittenPage, write_html
 from reports.provenance.trace import MlflowLink

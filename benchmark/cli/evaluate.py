@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from benchmark.execution.devices import Slot
     from benchmark.execution.evaluating import Evaluation
     from benchmark.execution.server import ForkServer
+    from benchmark.manifests import CellRun
     from benchmark.rescoring import Reproduced
-    from benchmark.results import CellRun
 
 
 def evaluate(

@@ -16,7 +16,9 @@ from benchmark.cli.searching import Searching, best_of
 from benchmark.execution.devices import Slot
 from benchmark.execution.order import RunOrder
 from benchmark.execution.overview import label
-from benchmark.results import CellRun, RunFolder, exclusive, read_json, write_json, write_manifest
+from benchmark.files import exclusive, read_json, write_json
+from benchmark.manifests import CellRun, write_manifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from studies.launch import PlannedRun, launch
 from studies.trials import described

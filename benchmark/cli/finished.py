@@ -11,7 +11,7 @@ from benchmark.vocabulary import BenchError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.results import CellRun
+    from benchmark.manifests import CellRun
 
 
 def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen: Console) -> list[CellRun]:
@@ -20,7 +20,7 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
     Runs that are not done are left out, and counted on the screen.
     """
     from benchmark.execution.overview import find_run
-    from benchmark.results import manifests
+    from benchmark.manifests import manifests
 
     every = manifests(results)
     if not runs and grid is None:
@@ -42,7 +42,8 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
 
 def _alone(results: Path, run_id: str) -> list[CellRun]:
     """A run that no manifest mentions, with every reading it was scored for."""
-    from benchmark.results import CellRun, RunFolder
+    from benchmark.manifests import CellRun
+    from benchmark.results import RunFolder
 
     folder = RunFolder(results, run_id)
     config = folder.config()

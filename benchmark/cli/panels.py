@@ -15,8 +15,8 @@ from benchmark.vocabulary import BenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.manifests import CellRun, GridManifest
     from benchmark.reopened import ReopenedRun
-    from benchmark.results import CellRun, GridManifest
     from reports.panels.choice import Chosen
     from reports.panels.layout import PicturedCase
 
@@ -101,8 +101,8 @@ class _How:
 def _draw_runs(how: _How, runs: Sequence[str], wanted: Sequence[str], out: Path | None) -> None:
     """The panels of every run, in its folder or in `out`."""
     from benchmark.execution.overview import find_run
+    from benchmark.manifests import manifests
     from benchmark.panels import write_panels_data
-    from benchmark.results import manifests
     from reports.panels import write_panel
     from reports.panels.choice import chosen_cases, known_of
     from reports.panels.rows import case_words, cells_of_run, name_of_run, scores_of_run
@@ -191,7 +191,7 @@ def _pictured(
 
 
 def _newest(results: Path, grid: str) -> GridManifest:
-    from benchmark.results import manifests
+    from benchmark.manifests import manifests
     from benchmark.vocabulary import did_you_mean
 
     every = manifests(results)

@@ -17,9 +17,11 @@ from benchmark.execution.order import RunOrder
 from benchmark.execution.overview import label, state_words
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import Inspected, default_cells, inspect_runs
+from benchmark.files import exclusive
+from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
 from benchmark.registry import dataset as reader_of
 from benchmark.registry import dataset_names, phantom_readers
-from benchmark.results import CellRun, GridManifest, RunFolder, exclusive, manifests, write_manifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError, Preparation, did_you_mean
 from studies.grid import PhantomSettings, Profile, Study, load_study, study_of_methods, with_methods
 from studies.launch import PlannedRun, manifest

@@ -20,8 +20,9 @@ from benchmark.execution.devices import Slot
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.order import Trial
 from benchmark.execution.pool import Pool
+from benchmark.files import write_json
+from benchmark.manifests import GridManifest
 from benchmark.registry import method_digest
-from benchmark.results import GridManifest, write_json
 from benchmark.search.attributes import DEFINITION
 from benchmark.search.samplers import random_note, sampler_of, startup_note
 from benchmark.search.sharing import Launcher

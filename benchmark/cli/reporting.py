@@ -111,7 +111,7 @@ def log_claims(
 ) -> None:
     """Add the verdicts to the newest launch with results that the claims of these files are about, beside its own
     report."""
-    from benchmark.results import manifests
+    from benchmark.manifests import manifests
     from benchmark.tracking import log_report
     from reports.claims.reading import load_claims
     from reports.launches import shown_of

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmark.execution.devices import Slot
     from benchmark.execution.monitor import Monitor
     from benchmark.execution.pool import Pool
-    from benchmark.results import CellRun
+    from benchmark.manifests import CellRun
     from studies.grid import Profile
     from studies.launch import PlannedRun
 

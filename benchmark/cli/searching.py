@@ -16,14 +16,9 @@ from benchmark.cli.planning import DataAtHand, How, order_of
 from benchmark.execution.monitor import Monitor, first_line
 from benchmark.execution.order import RunOrder, Trial, has_all
 from benchmark.execution.pool import Observer, Pool
-from benchmark.results import (
-    GridManifest,
-    RunFolder,
-    RunRecord,
-    StorageError,
-    state_of,
-    write_manifest,
-)
+from benchmark.files import StorageError
+from benchmark.manifests import GridManifest, write_manifest
+from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.search.attributes import FAILURE, GIVEN_BACK, RUN
 from benchmark.search.trials import Asked, Trials, counts, curve_of, validation_means
 from benchmark.vocabulary import BenchError

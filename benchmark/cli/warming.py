@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmark.cli.searching import Searching
 from benchmark.config import RunConfig, run_config, run_id
-from benchmark.results import RunFolder, manifests
+from benchmark.manifests import manifests
+from benchmark.results import RunFolder
 from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError, did_you_mean
 from studies.trials import Trainings

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from benchmark.results import GridManifest
+    from benchmark.manifests import GridManifest
     from reports.provenance.addresses import Places
     from reports.provenance.run_rows import PartRows
     from reports.provenance.trace import RunTrace, Trace
@@ -86,7 +86,7 @@ def _launch(
     results: Path, wanted: Places, manifest: str | None, profile: str | None, dataset: str | None
 ) -> GridManifest | None:
     """The launch an address is about; None where there is none, but a published table."""
-    from benchmark.results import manifests
+    from benchmark.manifests import manifests
     from reports.provenance.tables import GRIDS
     from reports.report import choose_launch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel as nib
 
 from benchmark.data.nifti import CONVERT, UnreadableError, open_volume, read_bytes, shape_text
-from benchmark.results import written_whole
+from benchmark.files import written_whole
 
 
 def write_channels(source: Path, targets: Mapping[int, Path]) -> None:

@@ -24,7 +24,7 @@ from benchmark.data.dataset_json import ENDINGS, FILE_NAME
 from benchmark.data.nifti import UnreadableError
 from benchmark.data.readers.nnunet import NNUNET_SPLITS, OWN_SPLITS
 from benchmark.data.splits import Splits
-from benchmark.results import exclusive, write_json, written_whole
+from benchmark.files import exclusive, write_json, written_whole
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec
 
 ENDING = ENDINGS[0]

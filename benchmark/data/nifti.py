@@ -16,7 +16,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from benchmark.results import written_whole
+from benchmark.files import written_whole
 from benchmark.vocabulary import BenchError
 
 _HEADER_BYTES = 348

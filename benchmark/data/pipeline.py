@@ -23,8 +23,8 @@ from benchmark.data.store import (
     store_folder,
     why_stale,
 )
+from benchmark.files import exclusive, write_json
 from benchmark.registry import dataset
-from benchmark.results import exclusive, write_json
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation
 
 _WAY_OUT = "Mend them, or go on without them with --skip-bad-cases."

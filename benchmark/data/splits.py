@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.naming import case_id_from
-from benchmark.results import exclusive, write_json
+from benchmark.files import exclusive, write_json
 from benchmark.vocabulary import CaseSummary, DataError
 
 PARTS = ("train", "validation", "test")

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmark.data.nifti import write_nifti
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
-from benchmark.results import write_json, written_whole
+from benchmark.files import write_json, written_whole
 from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
 
 ARRAYS = ("image", "label", "lesion")

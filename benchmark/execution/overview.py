@@ -17,15 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
-from benchmark.results import (
-    CellRun,
-    GridManifest,
-    RunFolder,
-    load_scores,
-    manifests,
-    one_a_run,
-    state_of,
-)
+from benchmark.manifests import CellRun, GridManifest, manifests, one_a_run
+from benchmark.results import RunFolder, load_scores, state_of
 from benchmark.vocabulary import BenchError
 
 STATES = ("done", "running", "failed", "interrupted", "unsupported", "pending")

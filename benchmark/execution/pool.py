@@ -24,7 +24,8 @@ from benchmark.execution.devices import Slot, oom_kills
 from benchmark.execution.order import RunOrder, has_all
 from benchmark.execution.server import Ended, ForkServer, ServerDiedError
 from benchmark.execution.worker import PRELOAD, run_order
-from benchmark.results import FailureClass, RunFolder, RunRecord, state_of, written_whole
+from benchmark.files import written_whole
+from benchmark.results import FailureClass, RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
 RETRIES = 1

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import STALE_AFTER_SECONDS, GridManifest, RunFolder, RunRecord, manifests
+from benchmark.manifests import GridManifest, manifests
+from benchmark.results import STALE_AFTER_SECONDS, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
 SCORE_KEYS = ["split", "case_id", "reading", "region", "metric"]

@@ -6,10 +6,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from benchmark.files import exclusive, written_whole
+from benchmark.manifests import write_manifest
 from benchmark.merging.completing import Completion
 from benchmark.merging.planning import MergePlan
 from benchmark.merging.sources import RunCopy
-from benchmark.results import RunFolder, exclusive, write_manifest, written_whole
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 
 STAGE = ".merging"

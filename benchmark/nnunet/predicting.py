@@ -12,10 +12,10 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from benchmark.files import write_json
 from benchmark.nnunet.network import planned_network
 from benchmark.nnunet.raw import FILE_ENDING, link_images
 from benchmark.nnunet.task import Prediction, weights_file
-from benchmark.results import write_json
 
 
 def predict(task: Prediction, device: torch.device, tell: Callable[[int, int], None]) -> None:

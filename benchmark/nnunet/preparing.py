@@ -24,10 +24,10 @@ from nnunetv2.preprocessing.preprocessors import default_preprocessor
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from benchmark.files import exclusive, write_json
 from benchmark.nnunet.plan import Plan, shrunk_patch
 from benchmark.nnunet.raw import RawDataset, write_raw, write_splits
 from benchmark.nnunet.task import Training
-from benchmark.results import exclusive, write_json
 from benchmark.vocabulary import BenchError, DataError
 
 MARKER = "preprocessed.json"

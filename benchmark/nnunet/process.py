@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from benchmark.files import write_json
 from benchmark.nnunet.lifeline import watch_parent
 from benchmark.nnunet.task import (
     FAILED,
@@ -30,7 +31,6 @@ from benchmark.nnunet.task import (
     Training,
     read_task,
 )
-from benchmark.results import write_json
 from benchmark.vocabulary import BenchError, DataError
 
 if TYPE_CHECKING:

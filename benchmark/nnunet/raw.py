@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmark.data.channels import write_channels
 from benchmark.data.nifti import UnreadableError
+from benchmark.files import write_json
 from benchmark.nnunet.plan import Plan
-from benchmark.results import write_json
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, UnsupportedDatasetError
 
 FILE_ENDING = ".nii.gz"

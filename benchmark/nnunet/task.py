@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmark.files import write_json
 from benchmark.nnunet.plan import Plan, Schedule
 from benchmark.nnunet.raw import CaseFiles, ImageFile, RawDataset
-from benchmark.results import write_json
 
 LATEST, FINAL, BEST = "checkpoint_latest.pth", "checkpoint_final.pth", "checkpoint_best.pth"
 """nnU-Net's names of the files with its weights."""

@@ -20,10 +20,10 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from benchmark.files import written_whole
 from benchmark.nnunet.lifeline import die_with_parent
 from benchmark.nnunet.plan import Schedule
 from benchmark.nnunet.task import BEST, FINAL, LATEST, DivergedLossError, StoppedError
-from benchmark.results import written_whole
 
 
 class DamagedCheckpointError(Exception):

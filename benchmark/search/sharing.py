@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from benchmark.results import exclusive
+from benchmark.files import exclusive
 from benchmark.search.attributes import BEAT, FOLDER, LAUNCHER
 from benchmark.tracking.store import folder_id
 

@@ -20,7 +20,8 @@ from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmark.results import RunFolder, exclusive
+from benchmark.files import exclusive
+from benchmark.results import RunFolder
 from benchmark.search.attributes import (
     AGAIN,
     BEAT,

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.results import GridManifest, RunFolder, RunRecord, read_manifest, state_of
+from benchmark.manifests import GridManifest, read_manifest
+from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
 PARAM_LENGTH, TAG_LENGTH, KEY_LENGTH = 6000, 8000, 250

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmark.results import GridManifest, RunFolder, one_a_run
+from benchmark.manifests import GridManifest, one_a_run
+from benchmark.results import RunFolder
 from benchmark.tracking.content import (
     GRID,
     KIND,

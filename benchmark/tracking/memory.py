@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.results import RunFolder, state_of, write_json
+from benchmark.files import write_json
+from benchmark.results import RunFolder, state_of
 from benchmark.tracking.content import Place, Point, digest, signature_of
 from benchmark.tracking.store import without_password
 

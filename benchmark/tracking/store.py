@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmark.results import exclusive, write_text, written_whole
+from benchmark.files import exclusive, write_text, written_whole
 from benchmark.tracking.content import shortened
 from benchmark.vocabulary import BenchError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark.results import exclusive
+from benchmark.files import exclusive
 from benchmark.tracking.content import survey
 from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.results import GridManifest, manifests
+from benchmark.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.findings import EveryCase, Finding, SourceName, held, margin_of
 from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, own_table, paper_tables

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
-from benchmark.results import write_text
+from benchmark.files import write_text
 from benchmark.vocabulary import BenchError
 from reports.cells import Source
 from reports.claims.findings import Source as Numbers

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import GridManifest, RunFolder
+from benchmark.manifests import GridManifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.frames import cells_frame
 from reports.measures import DICE, MEASURES, Measures, measures_of, usual_measures

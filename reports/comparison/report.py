@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from reports import drawing
 from reports.cells import STANDING, Source, titled, unfinished
 from reports.comparison import box_figure, modalities, surfaces, tables

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 
 STATES = ("done", "running", "pending", "failed", "unsupported")
 """In the order of the bar; what is `trained` or `pruned` by a search is pending in a grid."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmark.results import exclusive
+from benchmark.files import exclusive
 from benchmark.vocabulary import BenchError
 
 INDEX, SINGLE = "index.html", "single.html"

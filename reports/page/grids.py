@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from reports.boxes import box_statistics
 from reports.frames import cells_frame
 from reports.measures import Measure, Measures, measures_of

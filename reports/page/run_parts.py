@@ -17,7 +17,6 @@ from reports.provenance.evidence import commit_of
 from reports.provenance.run_rows import TEST, VALIDATION, PartRows, RunPart, part_rows, parts_of
 from reports.provenance.words import commit_text
 
-
 PARTS = {VALIDATION: "validation part", TEST: "test part"}
 
 

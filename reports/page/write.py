@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.results import RunFolder, write_text, written_whole
+from benchmark.files import write_text, written_whole
+from benchmark.results import RunFolder
 from reports.hypertext import environment
 from reports.page import assets
 from reports.page.assets import Asset

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmark.data.naming import case_id_from
-from benchmark.results import CellRun, GridManifest, RunFolder, exclusive, write_json
+from benchmark.files import exclusive, write_json
+from benchmark.manifests import CellRun, GridManifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError, DataError
 from reports import drawing
 from reports.panels.choice import Chosen

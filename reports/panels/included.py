@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.results import GridManifest, written_whole
+from benchmark.files import written_whole
+from benchmark.manifests import GridManifest
 from reports.cells import titled
 from reports.files import WrittenFigure
 from reports.panels.figure import FORMATS

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.results import CellRun, GridManifest, RunFolder, manifests
+from benchmark.manifests import CellRun, GridManifest, manifests
+from benchmark.results import RunFolder
 from reports.measures import DICE, FNV, FPV, Measure
 from reports.table2.tables import layers_label, level_label
 from reports.words import counted

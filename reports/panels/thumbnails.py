@@ -19,8 +19,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageColor
 
 from benchmark.data.store import PreparedCase, Store, read_case
+from benchmark.files import written_whole
 from benchmark.projections import FALSE, FRONT, HIT, MISS, ProjectionReader, open_projections
-from benchmark.results import RunFolder, written_whole
+from benchmark.results import RunFolder
 from benchmark.vocabulary import Intensity, Percentiles, Window
 from reports.panels.colours import ERRORS
 from reports.panels.tiles import widest_region

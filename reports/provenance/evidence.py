@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from benchmark.data.splits import Splits, read_stored_splits
 from benchmark.evidence import sha256_of
-from benchmark.results import CellRun, RunFolder, RunRecord
+from benchmark.manifests import CellRun
+from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.provenance.configs import gives_id
 from reports.provenance.recomputing import RunRows

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from reports import aahn
 from reports.measures import Measure
 from reports.provenance.tables import PRINTED_TABLES

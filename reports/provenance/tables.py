@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.results import GridManifest
+from benchmark.manifests import GridManifest
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports import aahn
 from reports.comparison import frames as comparisons

@@ -20,7 +20,8 @@ from typing import Any
 import pandas as pd
 
 from benchmark.config import flat
-from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord
+from benchmark.manifests import CellRun, GridManifest
+from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.frames import DECIMALS, cells_frame
 from reports.measures import Measure, measures_of

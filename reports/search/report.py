@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from optuna.study import Study
 
-from benchmark.results import RunFolder, load_scores, read_json
+from benchmark.files import read_json
+from benchmark.results import RunFolder, load_scores
 from benchmark.search.storage import is_database, open_storage, without_password
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmark.results import RunFolder, manifests, state_of
+from benchmark.manifests import manifests
+from benchmark.results import RunFolder, state_of
 from tests.endurance import search
 
 PROFILE = """

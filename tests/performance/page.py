@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord, load_scores, write_manifest
+from benchmark.manifests import CellRun, GridManifest, write_manifest
+from benchmark.results import RunFolder, RunRecord, load_scores
 from reports.everything import write_html
 from reports.launches import newest_launches
 from reports.table2.frames import table2_cells

@@ -98,7 +98,7 @@ def plain(results: Path) -> dict[str, float]:
 
 def table(results: Path) -> dict[str, float]:
     """The suite's table, without statistics."""
-    from benchmark.results import manifests
+    from benchmark.manifests import manifests
     from reports.measures import MEASURES
     from reports.runs import run_cells
     from reports.table2.frames import PLACE, table2_frame
@@ -112,7 +112,7 @@ def statistics(results: Path, parts: dict[str, float]) -> dict[str, float]:
 
     Figures are not drawn; `parts` are the seconds of the parts.
     """
-    from benchmark.results import manifests
+    from benchmark.manifests import manifests
     from reports.frames import behind
     from reports.measures import MEASURES
     from reports.printing import latex, markdown

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.results import CellRun, GridManifest, RunFolder, RunRecord, check_scores, write_manifest
+from benchmark.manifests import CellRun, GridManifest, write_manifest
+from benchmark.results import RunFolder, RunRecord, check_scores
 from reports.table2.frames import table2_cells
 
 FOLDS = 5

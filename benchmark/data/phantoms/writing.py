@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.results import exclusive, write_json, written_whole
+from benchmark.files import exclusive, write_json, written_whole
 from benchmark.vocabulary import BenchError, Spacing
 
 PARAMETERS_FILE = "phantom.json"
