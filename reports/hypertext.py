@@ -41,6 +41,7 @@ def environment() -> Environment:
     made.filters |= {
         "order_key": order_key,
         "number_link": number_link,
+        "quoted": quoted,
         "html_rows": html_rows,
         "urlencode_all": partial(quote, safe=""),
     }
@@ -73,6 +74,11 @@ def order_key(cell: Cell, align: str = "r") -> str:
         sign, size = found.groups()
         return f"{'-' if sign and sign in '−-' else ''}{size.replace(',', '')}"
     return "" if align == "r" or text.startswith("–") else text
+
+
+def quoted(text: str) -> str:
+    """A text as one word of a shell."""
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def number_link(address: str) -> str:

@@ -29,9 +29,9 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.config import InferenceConfig, Millimetres, RunConfig, TrainingConfig, merge
 from benchmark.strict_yaml import parse, read_yaml
@@ -41,6 +41,9 @@ STUDIES = Path(__file__).parent
 PROFILES = STUDIES / "profiles"
 SEARCH_PREFIX = "search_"
 """Files of this name beside the grids are searches; see `studies.search`."""
+
+NO_GRID = "run"
+"""No grid is called so: with this name the addresses of a run's own rows begin."""
 
 AT_LAUNCH = ("fold", "seed")
 """Settings that a study leaves to the command line."""
@@ -74,8 +77,14 @@ class _Block(_Strict):
     over: dict[str, _Factor] = {}
 
 
+def _not_reserved(name: str) -> str:
+    if name == NO_GRID:
+        raise ValueError(f"a grid cannot be called {name}")
+    return name
+
+
 class _StudyFile(_Strict):
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    name: Annotated[str, AfterValidator(_not_reserved)] = Field(pattern=r"^[A-Za-z0-9_-]+$")
     dataset: str
     blocks: list[_Block] = Field(min_length=1)
 
@@ -274,7 +283,9 @@ def with_methods(study: Study, cells: Mapping[str, Mapping[str, Any]]) -> Study:
 
 def study_of_methods(cells: Mapping[str, Mapping[str, Any]], *, dataset: str) -> Study:
     """A study of nothing but these methods on a data set, named after the first."""
-    if (name := next(iter(cells))) in available(STUDIES):
+    if (name := next(iter(cells))) == NO_GRID:
+        raise BenchError(f"--method-file {name}.py: a grid cannot be called {name}; rename the file.")
+    if name in available(STUDIES):
         raise BenchError(
             f"--method-file {name}.py: {name} is the name of one of the suite's grids; rename the file."
         )

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from pathlib import Path
 from typing import get_args
 
@@ -231,4 +232,4 @@ claims:
     assert against["two"] == ["table3-k:CT|PET", ""]
     assert against["race"] == ["table3-k:CT|PET|EF", ""]
     text = (tmp_path / "out" / "claims.html").read_text(encoding="utf-8")
-    assert "bench why 'table3-k:CT|PET'" in text
+    assert "bench why 'table3-k:CT|PET'" in unescape(text)

@@ -9,7 +9,18 @@ import yaml
 
 from benchmark.registry import dataset
 from benchmark.vocabulary import BenchError
-from studies.grid import PROFILES, STUDIES, Cell, Profile, Study, available, load_profile, load_study, select
+from studies.grid import (
+    PROFILES,
+    STUDIES,
+    Cell,
+    Profile,
+    Study,
+    available,
+    load_profile,
+    load_study,
+    select,
+    study_of_methods,
+)
 from studies.launch import plan
 
 BLOCK = "{set: {method: m, loss_weights: {seg: 1}}, over: {size: {path: method_args.size, values: [1, 2]}}}"
@@ -37,6 +48,15 @@ def test_table2_has_the_105_cells_of_the_paper() -> None:
     first, last = cells[0], cells[-1]
     assert first.factors == {"version": "v1", "self_supervision": "none", "shared_layers": "3"}
     assert last.factors == {"version": "v4", "fusion_weight": "learnable", "shared_layers": "3-4-5-6-7"}
+
+
+def test_no_grid_is_called_as_the_addresses_of_a_runs_rows_begin(tmp_path: Path) -> None:
+    text = f"dataset: phantom\nblocks: [{BLOCK}]\n"
+    assert load_study(study_file(tmp_path, f"name: runs\n{text}")).name == "runs"
+    with pytest.raises(BenchError, match="a grid cannot be called run"):
+        load_study(study_file(tmp_path, f"name: run\n{text}"))
+    with pytest.raises(BenchError, match="a grid cannot be called run; rename the file"):
+        study_of_methods({"run": {}}, dataset="phantom")
 
 
 def test_the_cells_of_table2_are_those_the_paper_prints() -> None:

@@ -155,6 +155,20 @@ def test_a_number_of_several_cells_leads_to_all_of_them_and_from_there_to_each(w
     expect(tab.locator("#cases-table")).to_be_visible()
 
 
+def test_what_a_page_does_not_have_of_several_cells_is_said(watched: Watched) -> None:
+    tab = watched.open("#/number/" + quote("table2-k:v3/shuffle/5|v1/none/3#hd95_mm", safe=""))
+    expect(tab.locator("#number-title")).to_have_text("One cell")
+    remarks = tab.locator("#view-number .remark")
+    expect(remarks).to_have_text(
+        ["Not on this page: v1/none/3.", "This launch has no scores in hd95_mm; these are its others."]
+    )
+    # v3 with shuffling and L = {5} was published, with 65.91.
+    assert column(tab, "#several-table", 5) == ["65.91"]
+    tab = watched.open("#/number/" + quote("table2-k:v3/shuffle/5#hd95_mm", safe=""))
+    expect(tab.locator("#view-number .remark").first).to_contain_text("no scores in hd95_mm")
+    assert watched.said == []
+
+
 def test_the_margin_of_a_claim_leads_to_the_cells_of_the_comparison_it_hangs_on(watched: Watched) -> None:
     tab = watched.open("#/claims/")
     row = tab.locator("#view-claims tr", has_text="v3-before-v4")
@@ -168,8 +182,9 @@ def test_a_number_without_a_modality_leads_to_the_rows_of_its_runs(watched: Watc
     row = tab.locator("tr", has_text="without CT").first
     row.get_by_role("link", name="40.00").click()
     expect(tab.locator("#number-title")).to_have_text("One run")
-    assert column(tab, "#part-table-0", 1) == [HOSTILE_CASE, "case1", "Mean"]
-    assert column(tab, "#part-table-0", 3) == ["20.00", "60.00", "40.00"]
+    assert column(tab, "#part-table-0", 1) == [HOSTILE_CASE, "case1"]
+    assert column(tab, "#part-table-0", 3) == ["20.00", "60.00"]
+    assert tab.locator("#part-table-0 tfoot").inner_text().split() == ["Mean", "40.00"]
     settled(tab)
     assert watched.said == []
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from written_pages import DICE, HOSTILE_METHODS, thumbnail, without_ink, write_results
-from written_runs import V3, V4, manifest_of, methods_manifest, write_failure
+from written_runs import V3, V4, manifest_of, methods_manifest, score_rows, write_failure
 
 from benchmark.manifests import manifests, write_manifest
-from benchmark.results import RunFolder
+from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
 from reports.page.cells import curves, thinned
@@ -24,6 +24,7 @@ from reports.page.failures import wanted_thumbnails
 from reports.page.grids import ShownGrid, case_boxes, shown_grid, summary
 from reports.page.linking import with_links
 from reports.page.model import Group, Page, Section, cells_table, png_size
+from reports.page.run_parts import shown_parts
 from reports.printing import PrintedTable, Row, Span
 from reports.provenance.trace import Traces
 
@@ -123,6 +124,25 @@ def test_links_lead_to_cells_of_the_page_and_nowhere_else(tmp_path: Path) -> Non
     assert page.claims == page.sections[0]
     (linked,) = page.sections[0].groups[0].printed[0].rows
     assert [cell[0].address for cell in linked.cells] == [*addresses[:3], "", "", "", ""]
+
+
+def test_a_damaged_file_of_a_trial_costs_its_link_and_no_page(tmp_path: Path) -> None:
+    for name in ("whole", "rows", "record"):
+        folder = RunFolder(tmp_path, name)
+        folder.path.mkdir(parents=True)
+        folder.write_validation(score_rows(name, {"": {"dice": [0.5, 0.7]}}).assign(split="validation"))
+        folder.write_record(RunRecord(name, state="trained"))
+    RunFolder(tmp_path, "rows").validation_file.write_bytes(b"no parquet")
+    RunFolder(tmp_path, "record").record_file.write_text("{", encoding="utf-8")
+    addresses = [f"run:{name}/validation" for name in ("whole", "rows", "record", "gone")]
+    row = Row("", "row", tuple((Span("1", address=address),) for address in [*addresses, "run:whole"]))
+    table = PrintedTable("S1", "Trials", ("Trial",), tuple("abcde"), (row,))
+    section = Section("search", "", "", "", "", (), (Group(0, (table,), ()),), ())
+    page = Page("", (section,), (), (), None, "", (), ())
+    (part,) = shown_parts(page, tmp_path)
+    assert (part.address, part.content["means"][0][0]) == ("run:whole/validation", "Mean")  # type: ignore[index]
+    (linked,) = with_links(page, [], [part]).sections[0].groups[0].printed[0].rows
+    assert [cell[0].address for cell in linked.cells] == [addresses[0], "", "", "", ""]
 
 
 def test_the_page_has_every_file_its_text_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,7 +271,7 @@ def test_without_figures_and_with_those_of_other_runs_the_report_says_how_to_mak
     assert nothing.files == []
     assert nothing.texts == [
         "### Figure 7. What each branch of Mirror U-Net has learned\n",
-        "`bench panels --grid table2` draws what every branch says of single cases.\n",
+        "`bench panels --grid table2-k` draws what every branch says of single cases.\n",
     ]
     record = figures_folder(tmp_path, manifest) / "figures.json"
     write_json(record, {"figure7_a": {"title": "a", "stems": ["figure7_a_axial"], "runs": ["b", "gone"]}})

@@ -175,6 +175,8 @@ def test_table_2_ranks_cells_within_versions_and_boxes_among_all() -> None:
     assert boxes.rows[-1].cells[-1][0].text == "1.0 [1–1] 100 %"
     assert cells.rows[-1].cells[-1][0].address == "table2:v4/learnable/3-4-5-6-7"
     assert boxes.rows[-1].cells[-1][0].address == "table2:v4/*/3-4-5-6-7"
+    # Its cell without self-supervision has no value, and takes no part.
+    assert boxes.rows[0].cells[0][0].address == "table2:v1/noise/3|v1/shuffle/3"
     assert any("Left out: v1, L2, L = {3} (no value)." in note for note in cells.notes)
     assert any("(v4) 1.00 (1.00 to 1.00)" in note for note in cells.notes)
     assert [len(table.layout) for table in shown.tables] == [104, 28]

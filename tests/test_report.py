@@ -14,9 +14,10 @@ import pytest
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
 from benchmark.manifests import write_manifest
+from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.drawing import FORMATS
-from reports.report import write_report
+from reports.report import choose_launch, write_report
 
 FIGURES = [f"figure{number}.{kind}" for number in (4, 5, 6) for kind in ("png", "pdf", "svg")]
 TABLES = [f"{stem}{end}" for stem in ("table2",) for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
@@ -108,6 +109,20 @@ def test_the_newest_grid_is_taken_and_the_others_are_counted(tmp_path: Path, res
         assert "Grid table2-k " in report.summary[0]
     with pytest.raises(BenchError, match=r"dataset brain.*table2-new \(profile paper, data set autopet\)"):
         write_report(results, source="runs", out=tmp_path / "out", dataset="brain")
+
+
+def test_a_launch_without_a_finished_run_is_passed_over_and_named(tmp_path: Path, results: Path) -> None:
+    never = replace(manifest_of((V3, 0, 0, "never")), key="never", created=3.0)
+    write_manifest(results, never)
+    summary = write_report(results, source="runs", out=tmp_path / "out").summary
+    assert "Grid table2-k of" in summary[0]
+    assert "others of this grid, not shown here: 1 (launched later: table2-never)" in summary[0]
+    asked = write_report(results, source="both", out=tmp_path / "out", manifest_name="table2-never")
+    assert "Grid table2-never of" in asked.summary[0]
+    # A damaged record is told to whoever asks for its cell, and stops no choice.
+    RunFolder(results, "never").path.mkdir(parents=True)
+    RunFolder(results, "never").record_file.write_text("{", encoding="utf-8")
+    assert choose_launch(results, grid="table2")[0].name == "table2-k"
 
 
 def test_no_runs_at_all_is_an_error_that_says_what_next(tmp_path: Path) -> None:

@@ -116,7 +116,12 @@ def test_trials_that_were_given_back_are_left_out_and_failed_ones_say_why() -> N
     add(study, [0.4], intermediate_values={40: 0.4}, user_attrs={RUN: "b"})
     add(study, [0.3], intermediate_values={40: 0.3}, user_attrs={RUN: "c", REFERENCE: 3})
     assert training_steps(trials_frame(study)) == 20 + 40
-    table = trials_table(trials, definition_of(study), best=3)
+    table = trials_table(trials.assign(run=["", "a", "b"]), definition_of(study), best=3)
+    best, pruned, failed = ([cell[0].address for cell in row.cells] for row in table.rows)
+    # State, three parameters, Dice and FPV, note: the scores lead to the rows of the trial's run.
+    assert best == ["", "", "", "", "run:b/validation", "run:b/validation", ""]
+    assert set(failed) == {""}
+    assert {address for address in pruned if address} <= {"run:a/validation"}
     assert [row.label for row in table.rows] == ["3", "2", "1"]
     assert table.rows[0].cells[0][0].bold
     assert table.rows[0].cells[4][0].text == "40.00"
@@ -200,6 +205,10 @@ def test_the_comparison_prints_difference_and_interval() -> None:
         {"test": Compared(pair, "run:a/test", "run:b/test")}, best="trial 1", paper="theta 0.2"
     ).rows
     assert [cell[0].text for cell in row.cells] == ["65.00", "50.00", "+15.00", "+11.20 to +18.40", "6 of 6"]
+    assert [cell[0].address for cell in row.cells] == [
+        *("run:a/test", "run:b/test"),
+        *["run:a/test|b/test"] * 3,
+    ]
 
 
 def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(tmp_path: Path) -> None:

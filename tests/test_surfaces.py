@@ -47,6 +47,8 @@ def test_penalties_are_part_of_the_means_and_counted(tmp_path: Path) -> None:
     assert hard["surface_dice_2mm"] == pytest.approx(40.0)
     assert list(hard[["n_missed", "n_with", "n_invented", "n_without"]]) == [1, 2, 1, 2]
     assert list(easy[["n_missed", "n_with", "n_invented", "n_without"]]) == [0, 2, 0, 2]
+    (first, _) = surfaces_table(MINE, frame, note="").rows
+    assert [cell[0].address for cell in first.cells[-2:]] == ["mine:hard", "mine:hard"]
     text = markdown(surfaces_table(MINE, frame, note=""))
     assert "| hard | 49.00 | 40.00 | 1 of 2 | 1 of 2 |" in text
     assert "| easy | **2.00** | **85.00** | 0 of 2 | 0 of 2 |" in text

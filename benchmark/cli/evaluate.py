@@ -28,7 +28,7 @@ def evaluate(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids of runs, or how they begin.")
     ] = None,
-    grid: Annotated[str | None, typer.Option(help="All finished runs of a grid's newest launch.")] = None,
+    grid: Annotated[str | None, typer.Option(help="All finished runs of a grid's launch.")] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(metavar="MODALITY", help="Score with this modality missing. Repeatable: one at a time."),

@@ -11,11 +11,11 @@ from benchmark.vocabulary import BenchError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.manifests import CellRun
+    from benchmark.manifests import CellRun, GridManifest
 
 
 def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen: Console) -> list[CellRun]:
-    """The cells of the runs that are named, and of a grid's newest launch, each with one reading.
+    """The cells of the runs that are named, and of a grid's `named_launch`, each with one reading.
 
     Runs that are not done are left out, and counted on the screen.
     """
@@ -27,17 +27,26 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
         raise BenchError("Name runs, or a grid with --grid; `bench status` lists them.")
     cells: list[CellRun] = []
     if grid is not None:
-        found = [manifest for manifest in every if grid in (manifest.grid, manifest.name)]
-        if not found:
-            raise BenchError(
-                f"There is no grid {grid!r} in {results}. {did_you_mean(grid, {m.grid for m in every})}"
-            )
-        cells += found[0].cells
+        cells += named_launch(results, grid).cells
     for prefix in runs:
         run_id = find_run(results, prefix).run_id
         known = [[cell for cell in manifest.cells if cell.run_id == run_id] for manifest in every]
         cells += next(filter(None, known), []) or _alone(results, run_id)
     return _done(results, cells, screen)
+
+
+def named_launch(results: Path, grid: str) -> GridManifest:
+    """The launch of this name, or of a grid of this name the one that its report shows; BenchError where there is
+    none."""
+    from benchmark.manifests import manifests
+    from reports.launches import shown_of
+
+    every = manifests(results)
+    found = [manifest for manifest in every if grid in (manifest.grid, manifest.name)]
+    if not found:
+        known = did_you_mean(grid, {manifest.grid for manifest in every}) if every else "There is none yet."
+        raise BenchError(f"There is no grid {grid!r} in {results}. {known}")
+    return shown_of(results, found)
 
 
 def _alone(results: Path, run_id: str) -> list[CellRun]:

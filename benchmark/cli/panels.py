@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.common import MethodFiles, Results, is_given, stopped_by_ctrl_c
+from benchmark.cli.finished import named_launch
 from benchmark.cli.predict import Device, opened_run
 from benchmark.vocabulary import BenchError
 
@@ -29,7 +30,7 @@ def panels(
     grid: Annotated[
         str | None,
         typer.Option(
-            help="Cells of a grid's newest launch beside one another: table2 is Figure 7, table5 Figure 8."
+            help="Cells of a grid's launch beside one another: table2 is Figure 7, table5 Figure 8."
         ),
     ] = None,
     only: Annotated[
@@ -146,7 +147,7 @@ def _draw_grid(
     from reports.panels.grid import figures_folder, selected_cells, write_grid_figures
     from reports.panels.rows import row_name
 
-    manifest = _newest(how.results, grid)
+    manifest = named_launch(how.results, grid)
     selected = selected_cells(how.results, manifest, _chosen(manifest, only), fold=fold)
     for name in selected.left_out:
         how.screen.print(f"Not shown, since it is not done: {name}", soft_wrap=True)
@@ -188,18 +189,6 @@ def _pictured(
                 (data,) = panels_data(run, [case.case_id], reading=reading)
                 pictured[name, case.case_id] = pictured_case(outputs_of(data.arrays, data.description))
     return pictured
-
-
-def _newest(results: Path, grid: str) -> GridManifest:
-    from benchmark.manifests import manifests
-    from benchmark.vocabulary import did_you_mean
-
-    every = manifests(results)
-    found = [manifest for manifest in every if grid in (manifest.grid, manifest.name)]
-    if not found:
-        known = did_you_mean(grid, {manifest.grid for manifest in every}) if every else "There is none yet."
-        raise BenchError(f"There is no grid {grid!r} in {results}. {known}")
-    return found[0]
 
 
 def _chosen(manifest: GridManifest, only: Sequence[str]) -> list[CellRun] | None:

@@ -77,8 +77,8 @@ def report(
         Path | None, typer.Option(help="Folder; default: RESULTS/reports/GRID, or .../html.")
     ] = None,
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
-    profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
+    profile: Annotated[str | None, typer.Option(help="The launch with this profile.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The launch on this data set.")] = None,
     search: Annotated[
         str | None,
         typer.Option(help="A search instead of a grid: theta, or theta-1a2b3c4d for one of several."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.common import AsJson, Results, is_given, mlflow_links
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +34,8 @@ def why(
     ],
     results: Results = Path("results"),
     manifest: Annotated[str | None, typer.Option(help="One launch of the grid, as in RESULTS/grids.")] = None,
-    profile: Annotated[str | None, typer.Option(help="The newest launch with this profile.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="The newest launch on this data set.")] = None,
+    profile: Annotated[str | None, typer.Option(help="The launch with this profile.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The launch on this data set.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """What stands behind a number: runs, configuration, code, data, weights, cases; and the number from these again.
@@ -47,9 +47,7 @@ def why(
     import json
 
     from benchmark.execution.monitor import console
-    from benchmark.results import RunFolder
     from reports.provenance.addresses import RUN, parse_address, parse_places
-    from reports.provenance.run_rows import part_rows, parts_of
     from reports.provenance.tables import printed_table
     from reports.provenance.trace import Traces, published_trace
 
@@ -60,13 +58,11 @@ def why(
         )
     wanted = parse_places(address)
     if wanted.grid == RUN:
-        rows = [part_rows(results, part) for part in parts_of(wanted)]
-        if as_json:
-            print(json.dumps([_part_json(one) for one in rows], indent=1))
-        else:
-            for one in rows:
-                print_part(console(), one, RunFolder(results, one.part.run_id).path)
-        return
+        if manifest or profile or dataset:
+            raise BenchError(
+                f"{wanted} names runs, not a launch: leave --manifest, --profile and --dataset out."
+            )
+        raise typer.Exit(0 if _tell_rows(results, wanted, as_json=as_json) else 1)
     launch = _launch(results, wanted, manifest, profile, dataset)
     traces = None if launch is None else Traces(results, launch, links=mlflow_links(results))
     table = printed_table(wanted.grid) if traces is None else traces.table
@@ -95,8 +91,6 @@ def _launch(
     if grid not in named.values() and not (manifest or profile or dataset):
         if grid in GRIDS:
             return None
-        from benchmark.vocabulary import did_you_mean
-
         known = dict.fromkeys([*named.values(), *GRIDS])
         raise BenchError(f"There is no grid {grid!r} in {results}. {did_you_mean(grid, known)}")
     if manifest and wanted.grid in named and manifest != wanted.grid:
@@ -107,36 +101,71 @@ def _launch(
     return choose_launch(results, grid=grid, name=name, profile=profile, dataset=dataset)[0]
 
 
+def _tell_rows(results: Path, wanted: Places, *, as_json: bool) -> bool:
+    """Print the rows of single runs; whether they are as the runs left them."""
+    import json
+
+    from benchmark.execution.monitor import console
+    from benchmark.results import RunFolder
+    from reports.provenance.run_rows import part_rows, parts_of
+
+    found = [part_rows(results, part) for part in parts_of(wanted)]
+    for one in found:
+        known = [measure.metric for measure in one.measures]
+        if wanted.measure and wanted.measure not in known:
+            raise BenchError(
+                f"Run {one.part.run_id} was not scored in {wanted.measure!r}. {did_you_mean(wanted.measure, known)}"
+            )
+    if as_json:
+        print(json.dumps(list(map(_part_json, found)), indent=1))
+    else:
+        for one in found:
+            print_part(console(), one, RunFolder(results, one.part.run_id).path, metric=wanted.measure)
+    return not any(one.faults for one in found)
+
+
 def _part_json(found: PartRows) -> dict[str, object]:
     """A part of a run's rows: undefined scores are null."""
-    rows = found.rows.astype(object).where(found.rows.notna(), None)
-    return {**vars(found.part), "cases": rows.to_dict("records")}
+    rows, means = (frame.astype(object).where(frame.notna(), None) for frame in (found.rows, found.means))
+    return {
+        **vars(found.part),
+        "cases": rows.to_dict("records"),
+        "means": means.to_dict("records"),
+        "faults": list(found.faults),
+    }
 
 
-def print_part(screen: Console, found: PartRows, folder: Path) -> None:
-    """The rows of a run for people, with their means."""
+def print_part(screen: Console, found: PartRows, folder: Path, *, metric: str = "") -> None:
+    """The rows of a run for people, with their means, in one metric or in those of the tables."""
     from rich.table import Table
     from rich.text import Text
 
+    from reports.measures import MEASURES
+    from reports.provenance.run_rows import mean_title
+
     part = found.part
     read = f", read as {part.reading}" if part.reading else ""
-    screen.print(
-        Text(f"{part.address}  Run {part.run_id}, {part.part}{read}: {folder}", "bold"), soft_wrap=True
-    )
+    title = f"{part.address}  Run {part.run_id}, {part.part}{read}: {folder}"
+    screen.print(Text(title, "bold"), soft_wrap=True)
+    wanted = [metric] if metric else [one.metric for one in MEASURES.values()]
+    measures = [one for one in found.measures if one.metric in wanted] or list(found.measures[:1])
+    names = ["case_id", "patient", *(["region"] if found.rows["region"].nunique() > 1 else [])]
     table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim", pad_edge=True)
-    regions = found.rows["region"].nunique() > 1
-    names = ["case_id", "patient", *(["region"] if regions else [])]
     for name in names:
         table.add_column(name.removesuffix("_id"), overflow="fold")
-    for measure in found.measures:
-        table.add_column(measure.title, justify="right")
-    metrics = [measure.metric for measure in found.measures]
+    for measure in measures:
+        table.add_column(measure.title, justify="right", no_wrap=True)
     for row in found.rows.to_dict("records"):
-        table.add_row(*(Text(str(row[name])) for name in names), *(_four_digits(row[one]) for one in metrics))
-    means = [_four_digits(float(found.rows[one].mean())) for one in metrics]
+        scores = (_four_digits(row[one.metric]) for one in measures)
+        table.add_row(*(Text(str(row[name])) for name in names), *scores)
     table.add_section()
-    table.add_row(Text("mean", "bold"), *[Text("")] * (len(names) - 1), *means)
+    for mean in found.means.to_dict("records"):
+        title = mean_title(str(mean["region"]), len(found.means))
+        blank = [Text("")] * (len(names) - 1)
+        table.add_row(Text(title, "bold"), *blank, *(_four_digits(mean[one.metric]) for one in measures))
     screen.print(table)
+    for text in found.faults:
+        screen.print(Text(f"fault: {text}", "red"), soft_wrap=True)
 
 
 def _four_digits(value: float) -> Text:

@@ -14,8 +14,8 @@ from reports.comparison.frames import Comparison
 from reports.frames import cells_frame
 from reports.notes import MISSING, PARTIAL
 from reports.printing import Cell, PrintedTable, Row, Span
-from reports.provenance.addresses import address, run_address, together
-from reports.provenance.run_rows import without
+from reports.provenance.addresses import run_address, together
+from reports.provenance.run_rows import TEST, without
 from reports.runs import of_readings, with_means
 from reports.words import enumerated
 
@@ -70,7 +70,8 @@ def modalities_frame(
     own = list(planned.columns)
     evaluated = left_out[own].drop_duplicates()
     finished = planned[planned["state"] == "done"].groupby("method").size()
-    blocks = [_block(comparison, with_means(evaluated, scores, measures=comparison.measures), COMPLETE)]
+    complete = _block(comparison, with_means(evaluated, scores, measures=comparison.measures), COMPLETE)
+    blocks = [complete.merge(_addresses(evaluated, TEST), how="left", on="method")]
     for modality in dict.fromkeys(left_out["modality"]):
         runs = left_out[left_out["modality"] == modality]
         of_modality = left_out_scores[left_out_scores["modality"] == modality]
@@ -81,9 +82,7 @@ def modalities_frame(
             n_compared=("n_compared", "sum"),
             changed_voxels=("changed_voxels", "max"),
         )
-        facts["address"] = pd.Series(
-            {method: _rows_address(of_method, modality) for method, of_method in runs.groupby("method")}
-        )
+        facts = facts.join(_addresses(runs, without(modality)))
         blocks.append(_block(comparison, means, modality).merge(facts, how="left", on="method"))
     frame = pd.concat(blocks, ignore_index=True)
     frame["n_finished"] = frame["method"].map(finished)
@@ -95,9 +94,15 @@ def modalities_frame(
     return frame.sort_values("method", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def _rows_address(runs: pd.DataFrame, modality: str) -> str:
-    each = zip(runs["run_id"], runs["reading"], strict=True)
-    return together(*(run_address(run_id, without(modality), reading) for run_id, reading in each))
+def _addresses(runs: pd.DataFrame, part: str) -> pd.Series:
+    """By method the address of its runs' rows on a part."""
+
+    def of(rows: pd.DataFrame) -> str:
+        each = zip(rows["run_id"], rows["reading"], strict=True)
+        return together(*(run_address(run_id, part, reading) for run_id, reading in each))
+
+    found = {method: of(rows) for method, rows in runs.groupby("method", sort=False)}
+    return pd.Series(found, name="address").rename_axis("method")
 
 
 def _block(comparison: Comparison, runs: pd.DataFrame, modality: str) -> pd.DataFrame:
@@ -143,9 +148,7 @@ def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
             "std": row[f"{key}_std"],
             "undefined": row[f"{key}_scored"] > 0 and pd.isna(row[key]),
             "partial": bool(partial),
-            "address": row["address"]
-            if row["without"]
-            else address(comparison.grid, [str(row["method"])], key),
+            "address": row["address"],
         }
         values.append(own_cell(part))
     if not row["without"]:

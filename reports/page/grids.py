@@ -14,6 +14,7 @@ from benchmark.manifests import GridManifest
 from reports.boxes import box_statistics
 from reports.frames import cells_frame
 from reports.measures import Measure, Measures, measures_of
+from reports.provenance.publication import published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.scores import CaseScores, case_scores
@@ -123,6 +124,16 @@ def on_cases(scores: CaseScores, cases: pd.DataFrame) -> CaseScores:
     return CaseScores(scores.measure, scores.cells, cases, scores.seeds, values, scored)
 
 
+def _published(grid: ShownGrid, cell: Mapping[Any, Any]) -> dict[str, float]:
+    """What was printed of a cell, by measure."""
+    place = {key: str(cell[key]) for key in grid.keys}
+    found = {
+        key: published_number(grid.manifest.grid, place, measure, grid.manifest)
+        for key, measure in grid.measures.items()
+    }
+    return {key: number.value for key, number in found.items() if number is not None}
+
+
 def case_boxes(scores: CaseScores) -> list[list[float] | None]:
     """For every cell low whisker, quartiles, high whisker and number of its cases (means over seeds); None
     without a defined one."""
@@ -162,6 +173,7 @@ def summary(grid: ShownGrid) -> dict[str, object]:
                 "address": grid.address(index),
                 "label": cell["label"],
                 "values": {key: frame["value"].iloc[index] for key, frame in grid.frames.items()},
+                "published": _published(grid, cell),
                 "boxes": {key: boxes[key][index] for key in boxes},
             }
             for index, cell in enumerate(grid.cells.to_dict("records"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,28 +15,32 @@ from reports.page.cells import curves, known_facts
 from reports.page.model import Page, Section
 from reports.provenance.addresses import RUN, parse_places
 from reports.provenance.evidence import commit_of
-from reports.provenance.run_rows import TEST, VALIDATION, PartRows, RunPart, part_rows, parts_of
+from reports.provenance.run_rows import TEST, VALIDATION, PartRows, RunPart, mean_title, part_rows, parts_of
 from reports.provenance.words import commit_text
 
 PARTS = {VALIDATION: "validation part", TEST: "test part"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class ShownPart:
-    """A part of a run's rows, with the run's folder."""
+    """A part of a run's rows: its address, and what the page tells of it."""
 
-    rows: PartRows
-    folder: RunFolder
-
-    @property
-    def address(self) -> str:
-        return self.rows.part.address
+    address: str
+    content: Mapping[str, object]
 
 
 def shown_parts(page: Page, results: Path) -> list[ShownPart]:
-    """All parts that numbers of the page lead to, as far as their rows are in these results."""
-    wanted = dict.fromkeys(part for address in _addresses(page) for part in parts_of(parse_places(address)))
-    return [shown for part in wanted if (shown := _shown(part, results)) is not None]
+    """All parts that numbers of the page lead to, as far as their rows are in these results and can be read."""
+    found: dict[RunPart, None] = {}
+    for address in _addresses(page):
+        with suppress(BenchError):
+            found |= dict.fromkeys(parts_of(parse_places(address)))
+    shown = []
+    for part in found:
+        with suppress(BenchError):
+            rows = part_rows(results, part)
+            shown.append(ShownPart(part.address, part_content(rows, RunFolder(results, part.run_id))))
+    return shown
 
 
 def _addresses(page: Page) -> Iterable[str]:
@@ -45,22 +50,15 @@ def _addresses(page: Page) -> Iterable[str]:
     return dict.fromkeys(span.address for span in spans if span.address.startswith(f"{RUN}:"))
 
 
-def _shown(part: RunPart, results: Path) -> ShownPart | None:
-    try:
-        return ShownPart(part_rows(results, part), RunFolder(results, part.run_id))
-    except BenchError:
-        return None
-
-
-def part_content(shown: ShownPart) -> dict[str, object]:
-    """What the page tells of a part: its rows in the printed units, and how the run was made."""
-    rows, folder = shown.rows, shown.folder
-    record = folder.record()
-    names = ["case_id", "patient", *(["region"] if rows.rows["region"].nunique() > 1 else [])]
+def part_content(found: PartRows, folder: RunFolder) -> dict[str, object]:
+    """The rows of a part in the printed units, and how its run was made; BenchError where its record is damaged."""
+    record, rows = folder.record(), found.rows
+    names = ["case_id", "patient", *(["region"] if rows["region"].nunique() > 1 else [])]
+    metrics = [measure.metric for measure in found.measures]
     return {
-        "run": rows.part.run_id,
-        "part": PARTS.get(rows.part.part, rows.part.part),
-        "reading": rows.part.reading,
+        "run": found.part.run_id,
+        "part": PARTS.get(found.part.part, found.part.part),
+        "reading": found.part.reading,
         "fold": None,
         "state": record.state,
         "error": record.error,
@@ -68,10 +66,15 @@ def part_content(shown: ShownPart) -> dict[str, object]:
         "config": _config(folder),
         "curves": curves(folder.history()),
         "pictures": [],
+        "faults": list(found.faults),
         "columns": [name.removesuffix("_id").capitalize() for name in names],
-        "measures": [measure.title for measure in rows.measures],
-        "cases": rows.rows[names].astype(str).to_numpy().tolist(),
-        "values": rows.rows[[measure.metric for measure in rows.measures]].to_numpy(),
+        "measures": [measure.title for measure in found.measures],
+        "cases": rows[names].astype(str).to_numpy().tolist(),
+        "values": rows[metrics].to_numpy(),
+        "means": [
+            [mean_title(str(region), len(found.means)), values]
+            for region, values in zip(found.means["region"], found.means[metrics].to_numpy(), strict=True)
+        ],
     }
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.files import write_text, written_whole
+from benchmark.manifests import manifests
 from benchmark.results import RunFolder
 from reports.hypertext import environment
+from reports.launches import shown_of
 from reports.page import assets
 from reports.page.assets import Asset
 from reports.page.cells import Picture, cases_content, run_content, scores_content, trace_content
@@ -23,7 +25,7 @@ from reports.page.failures import wanted_thumbnails
 from reports.page.folder import INDEX, SINGLE
 from reports.page.grids import ShownGrid, summary
 from reports.page.model import Page
-from reports.page.run_parts import ShownPart, part_content
+from reports.page.run_parts import ShownPart
 from reports.page.sharing import without_folders
 from reports.page.text import script_json
 from reports.provenance.trace import Links, Trace, Traces
@@ -77,15 +79,22 @@ def write_page(
             if cell in drawn:
                 data[f"{number}/{cell}{THUMBNAILS}"] = script_json(drawn[cell])
     for number, part in enumerate(parts):
-        data[f"runs/{number}"] = script_json(without_folders(part_content(part), results))
+        data[f"runs/{number}"] = script_json(without_folders(part.content, results))
     report = script_json(
         {
             "grids": [summary(grid) for grid in grids],
             "parts": [part.address for part in parts],
+            "launches": _launches(results, grids),
             "thumbnails": _about_thumbnails(n_thumbnails),
         }
     )
     return [*_write_pages(page, report, data, out), *pictures]
+
+
+def _launches(results: Path, grids: Sequence[ShownGrid]) -> dict[str, str]:
+    """What a grid's name means in an address, here as at the command line."""
+    names = dict.fromkeys(grid.manifest.grid for grid in grids)
+    return {name: shown_of(results, manifests(results, name)).name for name in names}
 
 
 def _write_pages(page: Page, report: str, data: Mapping[str, str], out: Path) -> list[Path]:

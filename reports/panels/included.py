@@ -54,7 +54,7 @@ def include_panels(results: Path, manifest: GridManifest, out: Path, *, note: st
             included.texts.append(f"![{shown}]({stem}.png)\n\n{shown} ({links})\n")
     gone = len(every) - len(pictures)
     if not included.figures or gone:
-        command = f"`bench panels --grid {manifest.grid}`"
+        command = f"`bench panels --grid {manifest.name}`"
         stale = f"{gone} of the figures of single cases show runs that the grid has no more; " if gone else ""
         included.remarks.append(f"{stale}{command} draws what every branch says of single cases.")
         included.texts += [f"{remark}\n" for remark in included.remarks]

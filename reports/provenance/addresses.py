@@ -2,7 +2,7 @@
 
     table2:v3/shuffle/5                 version, level and shared layers
     table4:Mirror U-Net v3#fnv_ml       a method, and a measure that is not the table's first
-    table2-1a2b3c4d:v4/0.2/4-5-6        of one launch among several; without the key, of the newest
+    table2-1a2b3c4d:v4/0.2/4-5-6        of one launch; without the key, of the newest with a finished run
 
 A number that was computed from several cells, as a margin or a mean over them, has the address of all of them:
 
@@ -75,8 +75,8 @@ def address(grid: str, coordinates: Sequence[str], measure: str = "") -> str:
 def address_of_cells(
     grid: str, cells: Iterable[Sequence[str]], *, among: Collection[Sequence[str]], measure: str = ""
 ) -> str:
-    """The address of a single cell or of several, in the fewest words: a coordinate that takes all its values `among`
-    the table's cells is `*`. Empty without a cell."""
+    """The address of a single cell or of several, in few words: a coordinate that takes all its values `among` the
+    table's cells is `*`. Empty without a cell."""
     patterns: list[tuple[str | None, ...]] = list(dict.fromkeys(map(tuple, cells)))
     if len(patterns) > 1:
         for axis in reversed(range(len(patterns[0]))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmark.manifests import GridManifest
@@ -57,13 +58,19 @@ def _of_aahn(dataset: str, method: str, measure: Measure) -> PublishedNumber | N
     return _found(aahn.FILE, int(found.index[0]) + 2, float(found["value"].iloc[0]), publication)
 
 
+@cache
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         return [(reader.line_num, row) for row in reader]
 
 
+@cache
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 def _found(path: Path, line: int, value: float, publication: Publication) -> PublishedNumber:
-    text = path.read_text(encoding="utf-8").splitlines()[line - 1]
+    text = _lines(path)[line - 1]
     file = f"reports/published/{path.name}"
     return PublishedNumber(value, file, line, text, publication.source, publication.setting)

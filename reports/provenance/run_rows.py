@@ -6,6 +6,7 @@ are `run:RUN/PART[/READING]`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.measures import Measure, measure_of
 from reports.provenance.addresses import RUN, Places, run_address
+from reports.provenance.evidence import scores_file
 from reports.score_files import TEST_SPLIT
 
 VALIDATION, TEST, WITHOUT = "validation", "test", "without "
+KEYS = ["case_id", "patient", "region"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,22 @@ class RunPart:
 
 @dataclass(frozen=True, eq=False)
 class PartRows:
-    """A row a case and region: `case_id`, `patient`, `region`, and every measure by its metric, in the printed unit."""
+    """A row a case and region: `case_id`, `patient`, `region`, and every measure by its metric, in the printed unit.
+
+    `means` are over cases, a row a `region`; of several regions the mean over these is the last, without a name.
+    `faults` are sentences: files that are not as the run left them.
+    """
 
     part: RunPart
     measures: tuple[Measure, ...]
     rows: pd.DataFrame
+    means: pd.DataFrame
+    faults: tuple[str, ...] = ()
+
+
+def mean_title(region: str, n_means: int) -> str:
+    """How one of `n_means` rows of `PartRows.means` is called."""
+    return "Mean" if n_means == 1 else f"Mean of {region}" if region else "Mean over regions"
 
 
 def without(modality: str) -> str:
@@ -62,18 +76,34 @@ def parts_of(wanted: Places) -> list[RunPart]:
 
 
 def part_rows(results: Path, part: RunPart) -> PartRows:
-    """The rows of a part; BenchError where the run has none."""
-    scores = _scores(RunFolder(results, part.run_id), part)
-    reading = part.reading or scores["reading"].iloc[0]
-    scores = scores[scores["reading"] == reading]
+    """The rows of a part; BenchError where the run has none, or none that can be read."""
+    folder = RunFolder(results, part.run_id)
+    try:
+        scores = _scores(folder, part)
+    except (OSError, ValueError) as error:
+        raise BenchError(f"The rows {part.part!r} of run {part.run_id} cannot be read: {error}") from error
+    if not scores.empty:
+        scores = scores[scores["reading"] == (part.reading or scores["reading"].iloc[0])]
     if scores.empty:
-        raise BenchError(f"Run {part.run_id} was not read as {part.reading}.")
-    keys = ["case_id", "patient", "region"]
+        read = f" as it is read by {part.reading}" if part.reading else ""
+        raise BenchError(f"Run {part.run_id} has no rows {part.part!r}{read} in {folder.path}.")
+    if scores.duplicated([*KEYS, "metric"]).any():
+        raise BenchError(f"The rows {part.part!r} of run {part.run_id} have a case twice.")
     measures = tuple(measure_of(str(metric)) for metric in scores["metric"].unique())
-    rows = scores.pivot(index=keys, columns="metric", values="value")[[one.metric for one in measures]]
-    rows = rows * [one.scale for one in measures]
+    metrics = [measure.metric for measure in measures]
+    rows = scores.pivot(index=KEYS, columns="metric", values="value")[metrics]
+    rows = (rows * [measure.scale for measure in measures]).reset_index()
     rows.columns.name = None
-    return PartRows(part, measures, rows.reset_index())
+    means = rows.groupby("region", sort=False)[metrics].mean()
+    if len(means) > 1:
+        means.loc[""] = means.mean()
+    return PartRows(part, measures, rows, means.reset_index(), tuple(_faults(folder, part)))
+
+
+def _faults(folder: RunFolder, part: RunPart) -> Iterator[str]:
+    """Only of the test part a run writes down what its rows were."""
+    if part.part == TEST and scores_file(folder, folder.record().facts, verify=True).state == "changed":
+        yield f"The scores of run {part.run_id} are not as the run wrote them."
 
 
 def _scores(folder: RunFolder, part: RunPart) -> pd.DataFrame:

@@ -28,9 +28,9 @@ GRIDS = ("table2", *PRINTED_TABLES, "aahn")
 class AddressedTable:
     """A table whose numbers have addresses.
 
-    Addresses begin with `grid`: the name of a grid stands for its newest launch, a launch's name for that launch
-    whatever is started later. `name` follows "Table" in print. `cells` has the columns `place.keys`; an address gives
-    those of `shown`, in this order. The first of `measures` is that of addresses without one.
+    Addresses begin with `grid`: the name of a grid stands for its newest launch with a finished run, a launch's name
+    for that launch whatever is started later. `name` follows "Table" in print. `cells` has the columns `place.keys`;
+    an address gives those of `shown`, in this order. The first of `measures` is that of addresses without one.
     """
 
     grid: str
@@ -67,10 +67,14 @@ class AddressedTable:
 
     def among(self, wanted: Places) -> list[Address]:
         """The addresses of the cells that fit the address of several; BenchError where none does."""
+        named, full = (
+            list(self.cells[list(keys)].astype(str).itertuples(index=False, name=None))
+            for keys in (self.shown, self.place.keys)
+        )
         found = [
             Address(self.grid, coordinates, wanted.measure)
-            for coordinates in self.cells[list(self.shown)].astype(str).itertuples(index=False, name=None)
-            if wanted.fit(coordinates)
+            for coordinates, whole in zip(named, full, strict=True)
+            if wanted.fit(coordinates) or wanted.fit(whole)
         ]
         if not found:
             raise BenchError(
@@ -118,6 +122,11 @@ def printed_table(grid: str) -> AddressedTable:
         return _table2(None)
     if grid in PRINTED_TABLES:
         return _comparison(PRINTED_TABLES[grid], None, None)
+    if grid == "aahn":
+        raise BenchError(
+            "The published numbers of aahn are of several data sets and have no address; "
+            "`bench report --grid aahn --source paper` prints them."
+        )
     raise BenchError(
         f"There is no table {grid!r}, neither published nor among own runs. {did_you_mean(grid, GRIDS)}"
     )

@@ -45,7 +45,7 @@ class Ranking:
     share of resamples in which it is the best, in percent; ties divide it). `shares` has `name`, `rank` and
     `share` (percent) for every rank a competitor takes. `tau` is the median of Kendall's tau-b between the
     resamples' order and that of all patients, `tau_interval` holds 95 % of it; NaN for a single competitor,
-    or where all are equal.
+    or where all are equal. `members` has for every competitor the cells that take part.
     """
 
     measure: Measure
@@ -58,6 +58,7 @@ class Ranking:
     n_cases: int
     n_patients: int
     left_out: str
+    members: Mapping[str, Sequence[int]]
 
 
 def rankings(
@@ -98,20 +99,26 @@ def rankings(
         columns = {name: chosen for name, chosen in columns.items() if chosen}
         if len(columns) < 2:
             continue
-        members = {cell for cells in competitors.values() for cell in cells}
-        missing = {cell: why for cell, why in same.left_out.items() if cell in members}
+        asked = {cell for cells in competitors.values() for cell in cells}
+        missing = {cell: why for cell, why in same.left_out.items() if cell in asked}
+        members = {name: [int(same.kept[column]) for column in chosen] for name, chosen in columns.items()}
         best = np.nanmax if scores.measure.higher_is_better else np.nanmin
         bests = np.column_stack([best(means[:, chosen], axis=1) for chosen in columns.values()])
-        found[title] = _ranking(
-            bests, list(columns), same.scores, resampled, left_out=left_out_note(names, missing)
-        )
+        left_out = left_out_note(names, missing)
+        found[title] = _ranking(bests, members, same.scores, resampled, left_out=left_out)
     return found
 
 
 def _ranking(
-    bests: np.ndarray, names: list[str], scores: CaseScores, resampled: Resampled, *, left_out: str
+    bests: np.ndarray,
+    members: Mapping[str, Sequence[int]],
+    scores: CaseScores,
+    resampled: Resampled,
+    *,
+    left_out: str,
 ) -> Ranking:
     """From the values [1 + n, competitor], those of all patients first."""
+    names = list(members)
     ranks = ranks_of(bests, higher_is_better=scores.measure.higher_is_better)
     order, drawn = ranks[0], ranks[1:]
     is_first = drawn == drawn.min(axis=1, keepdims=True)
@@ -144,6 +151,7 @@ def _ranking(
         n_cases=int((~np.isnan(scores.values)).any(axis=(0, 2)).sum()),
         n_patients=resampled.draws.n_patients,
         left_out=left_out,
+        members=members,
     )
 
 

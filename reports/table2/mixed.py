@@ -51,7 +51,11 @@ class Behind:
         chosen = self.cells if weights is None else self.cells[np.abs(weights) > NO_WEIGHT]
         return address_of(chosen, among=self.among)
 
-    def level(self, factor: str, level: str) -> np.ndarray:
+    def of_level(self, factor: str, level: str) -> str:
+        """The address of the cells with this level."""
+        return address_of(self.cells[self.model.design.cells[factor] == level], among=self.among)
+
+    def weights(self, factor: str, level: str) -> np.ndarray:
         """[cell]: the weights in a level's marginal mean."""
         plan = self.model.design
         return np.asarray(plan.level_weights()[factor][plan.levels[factor].index(level)])
@@ -60,7 +64,7 @@ class Behind:
         """The address of a term's largest contrast: an interaction's is of all cells."""
         if TIMES in term:
             return self.address()
-        upper, lower = (self.level(term, level) for level in levels)
+        upper, lower = (self.weights(term, level) for level in levels)
         return self.address(upper - lower)
 
 
@@ -273,11 +277,10 @@ def _model_notes(part: str, model: MixedModel) -> Iterator[str]:
 def _levels_ready(models: Mapping[str, MixedModel], behind: Mapping[str, Behind], note: str) -> ReadyTable:
     frame = _stacked(models, "levels")
     whole = {part: one.address() for part, one in behind.items()}
+    levels = list(zip(frame["cells"], frame["factor"], frame["level"], strict=True))
     linked = frame.assign(
-        address=[
-            behind[part].address(behind[part].level(factor, level))
-            for part, factor, level in zip(frame["cells"], frame["factor"], frame["level"], strict=True)
-        ],
+        cells_address=[behind[part].of_level(factor, level) for part, factor, level in levels],
+        address=[behind[part].address(behind[part].weights(factor, level)) for part, factor, level in levels],
         deviation_address=frame["cells"].map(whole),
     )
     return ReadyTable((levels_table(linked, models, note=note),), frame.round(4), frame, "table2_mixed_means")
@@ -291,7 +294,7 @@ def _over_cells(models: Mapping[str, MixedModel]) -> str:
 
 
 def levels_table(frame: pd.DataFrame, models: Mapping[str, MixedModel], *, note: str = "") -> PrintedTable:
-    """The marginal means of all models' factors; `frame` has their levels, and the addresses of both numbers."""
+    """The marginal means of all models' factors; `frame` has their levels, and the addresses of all numbers."""
     rows = []
     for row in frame.to_dict("records"):
         mean, low, high = (DECIMALS.format(row[name]) for name in ("mean", "low", "high"))
@@ -299,7 +302,7 @@ def levels_table(frame: pd.DataFrame, models: Mapping[str, MixedModel], *, note:
             f"{signed(row['deviation'])} [{signed(row['deviation_low'])}, {signed(row['deviation_high'])}]"
         )
         cells = (
-            (Span(str(row["n_cells"]), address=row["address"]),),
+            (Span(str(row["n_cells"]), address=row["cells_address"]),),
             (Span(f"{mean} [{low}, {high}]", address=row["address"]),),
             (Span(from_mean, address=row["deviation_address"]),),
         )

@@ -112,7 +112,9 @@ def _cells_table(cells: pd.DataFrame, found: dict[str, Ranking], *, note: str) -
 
 def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTable:
     by_box = {row["name"]: row for row in best.frame.to_dict("records")}
-    linked = {box: address_of(rows, among=cells) for box, rows in cells.groupby(["version", "shared_layers"])}
+    linked = {
+        name: address_of(cells.iloc[list(members)], among=cells) for name, members in best.members.items()
+    }
     layers = list(dict.fromkeys(cells["shared_layers"]))
     return PrintedTable(
         number="2 (ranks of the boxes)",
@@ -126,8 +128,8 @@ def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTab
                 "",
                 f"({version})",
                 tuple(
-                    _rank_cell(by_box.get(box_name(version, one)), linked.get((version, one), ""))
-                    for one in layers
+                    _rank_cell(by_box.get(name), linked.get(name, ""))
+                    for name in (box_name(version, one) for one in layers)
                 ),
             )
             for version in dict.fromkeys(cells["version"])

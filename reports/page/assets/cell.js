@@ -5,13 +5,19 @@
   const { element, shown } = bench;
   const single = document.documentElement.dataset.single !== undefined;
 
-  // The place and the measure of an address; a grid's name stands for its first launch here, which is the newest.
+  // The place and the measure of an address; a grid's name stands for the launch that `bench why` shows, too.
   function parts(address) {
     const [place, key = ""] = address.split("#");
     const colon = place.indexOf(":");
-    const grid = bench.report.grids.find((one) => one.grid === bench.decoded(place.slice(0, colon)) && one.cells.length);
-    const begin = grid ? grid.cells[0].address.replace(/:.*/, ":") : place.slice(0, colon + 1);
+    const name = place.slice(0, colon);
+    const begin = `${bench.report.launches[bench.decoded(name)] || name}:`;
     return { begin, rest: place.slice(colon + 1), key: bench.decoded(key) };
+  }
+
+  // What is said where an address asks for a measure that the launch was not scored in.
+  function unknownMeasure(grid, key) {
+    const known = !key || grid.measures.some((one) => one.key === key);
+    return known ? "" : `This launch has no scores in ${key}; these are its others.`;
   }
 
   function find(address) {
@@ -20,7 +26,7 @@
       const index = grid.cells.findIndex((cell) => cell.address === begin + rest);
       if (index >= 0) {
         return { number, grid, index, cell: grid.cells[index],
-          measure: grid.measures.find((one) => one.key === key) || grid.measures[0] };
+          measure: grid.measures.find((one) => one.key === key) || grid.measures[0], unknown: unknownMeasure(grid, key) };
       }
     }
     return null;
@@ -32,12 +38,16 @@
     const { begin, rest, key } = parts(address);
     const patterns = rest.split("|").map((pattern) => pattern.split("/"));
     if (patterns.length === 1 && !patterns[0].includes("*")) return null;
-    const fits = (parts) => patterns.some((pattern) => pattern.length === parts.length
-      && pattern.every((part, index) => part === "*" || part === parts[index]));
+    const fitsOne = (pattern, place) => pattern.length === place.length
+      && pattern.every((part, index) => part === "*" || part === place[index]);
+    const fits = (place) => patterns.some((pattern) => fitsOne(pattern, place));
     for (const grid of bench.report.grids) {
       const cells = grid.cells.filter((cell) => cell.address.startsWith(begin)
         && fits(cell.address.slice(begin.length).split("/")));
-      if (cells.length) return { grid, cells, key };
+      if (!cells.length) continue;
+      const places = cells.map((cell) => cell.address.slice(begin.length).split("/"));
+      const absent = patterns.filter((pattern) => !places.some((place) => fitsOne(pattern, place)));
+      return { grid, cells, key, absent: absent.map((pattern) => pattern.map(bench.decoded).join("/")) };
     }
     return null;
   }
@@ -47,12 +57,23 @@
     return key === grid.measures[0].key ? cell.address : `${cell.address}#${encodeURIComponent(key)}`;
   }
 
-  // The rows of single runs that an address names, as places in the report's `parts`; null for every other address.
+  // The rows of single runs that an address names, as places in the report's `parts`, and those that are not there; null
+  // for every other address.
   function findParts(address) {
-    if (!address.startsWith("run:")) return null;
     const begin = "run:";
-    return address.slice(begin.length).split("#")[0].split("|").map((place) => bench.report.parts.indexOf(begin + place))
-      .filter((number) => number >= 0);
+    if (!address.startsWith(begin)) return null;
+    const named = address.slice(begin.length).split("#")[0].split("|");
+    const numbers = named.map((place) => bench.report.parts.indexOf(begin + place));
+    return { numbers: numbers.filter((number) => number >= 0),
+      absent: named.filter((_, index) => numbers[index] < 0).map(bench.decoded) };
+  }
+
+  function fill(place, ...children) {
+    place.replaceChildren(...children.filter((child) => child));
+  }
+
+  function notHere(absent) {
+    return absent.length ? element("p", { class: "remark" }, `Not on this page: ${absent.join(", ")}.`) : null;
   }
 
   // The mean over cases of a fold and seed, over folds, over seeds; what is undefined is left out.
@@ -160,9 +181,10 @@
     return [element("a", { href: `#/grid/${encodeURIComponent(grid.name)}` }, `Table ${grid.table}`), ` – ${grid.name}`];
   }
 
-  function showSeveral(view, { grid, cells, key }) {
+  function showSeveral(view, { grid, cells, key, absent }) {
     const about = grid.measures.find((one) => one.key === key) || grid.measures[0];
-    const measures = [about, ...grid.measures.filter((one) => one !== about)];
+    const measures = [about, ...grid.measures.filter((one) => one !== about)].filter((one) => one);
+    const printed = measures.filter((one) => cells.some((cell) => cell.published[one.key] != null));
     const number = (cell, measure) => {
       const value = cell.values[measure.key];
       const href = bench.numberLink(addressOf(cell, grid, measure.key));
@@ -170,30 +192,36 @@
     };
     const table = bench.tables.build({
       id: "several-table", caption: "Every number leads to its runs and cases.",
-      columns: [{ title: "Cell", align: "l" }, ...measures.map((measure) => ({ title: measure.heading }))],
-      rows: cells.map((cell) => [cell.label, ...measures.map((measure) => number(cell, measure))]),
+      columns: [{ title: "Cell", align: "l" }, ...measures.map((measure) => ({ title: measure.heading })),
+        ...printed.map((measure) => ({ title: `${measure.name}, published` }))],
+      rows: cells.map((cell) => [cell.label, ...measures.map((measure) => number(cell, measure)),
+        ...printed.map(({ key: of }) => ({ text: cell.published[of] == null ? "–" : shown(cell.published[of]),
+          order: cell.published[of] ?? "" }))]),
     });
     view.querySelector("h2").textContent = cells.length === 1 ? "One cell" : `${cells.length} cells`;
     view.querySelector(".where").replaceChildren(...toGrid(grid));
-    view.querySelector(".body").replaceChildren(
-      element("p", {}, `What led here was computed from the ${about.title} of single cases in these cells.`),
+    fill(view.querySelector(".body"),
+      element("p", {}, "The number that led here was computed from the scores of these cells, or from what was published of them."),
+      notHere(absent), unknownMeasure(grid, key) ? element("p", { class: "remark" }, unknownMeasure(grid, key)) : null,
       bench.tables.framed(table));
     bench.tables.enhance(table);
   }
 
   function partTable(content, number) {
-    const values = content.values;
-    const mean = content.measures.map((_, index) => bench.mean(values.map((row) => row[index])));
     const cell = (value) => ({ text: shown(value), order: value ?? "" });
-    return bench.tables.build({
-      id: `part-table-${number}`, stub: 1, caption: "Scores of single cases; the last row is their mean.",
+    const table = bench.tables.build({
+      id: `part-table-${number}`, stub: 1,
+      caption: "Scores of single cases, and their means. (Comparisons of a search are means over patients.)",
       columns: [...content.columns.map((title) => ({ title, align: "l" })), ...content.measures.map((title) => ({ title }))],
-      rows: [...content.cases.map((names, index) => [...names, ...values[index].map(cell)]),
-        ["Mean", ...content.columns.slice(1).map(() => ""), ...mean.map(cell)]],
+      rows: content.cases.map((names, index) => [...names, ...content.values[index].map(cell)]),
     });
+    table.append(element("tfoot", {}, ...content.means.map(([title, means]) => element("tr", {},
+      element("th", { scope: "row", colspan: content.columns.length, class: "l" }, title),
+      ...means.map((value) => element("td", { class: "r" }, shown(value)))))));
+    return table;
   }
 
-  async function showParts(view, numbers) {
+  async function showParts(view, { numbers, absent }) {
     const body = view.querySelector(".body");
     view.querySelector("h2").textContent = numbers.length === 1 ? "One run" : `${numbers.length} runs`;
     view.querySelector(".where").replaceChildren();
@@ -208,8 +236,9 @@
     }
     if (!reading.isConnected) return;
     const tables = contents.map(partTable);
-    body.replaceChildren(...contents.flatMap((content, index) => [
+    fill(body, notHere(absent), ...contents.flatMap((content, index) => [
       element("h3", {}, `Run ${content.run}, ${content.part}${content.reading ? `, read as ${content.reading}` : ""}`),
+      ...content.faults.map((fault) => element("p", { class: "wrong", role: "alert" }, fault)),
       bench.tables.framed(tables[index]),
       element("div", { class: "side-by-side" }, ...bench.plots.curves([content])),
       ...provenance([content])]));
@@ -219,12 +248,12 @@
   async function show(view, address) {
     const body = view.querySelector(".body");
     const heading = view.querySelector("h2");
-    const numbers = findParts(address);
-    const several = numbers ? null : findSeveral(address);
-    const found = several || numbers ? null : find(address);
+    const rows = findParts(address);
+    const several = rows ? null : findSeveral(address);
+    const found = several || rows ? null : find(address);
     view.querySelector("code").textContent = `bench why '${address.replaceAll("'", "'\\''")}'`;
-    if (numbers?.length) {
-      await showParts(view, numbers);
+    if (rows?.numbers.length) {
+      await showParts(view, rows);
       return;
     }
     if (several) {
@@ -260,8 +289,9 @@
       marker: { size: 5, opacity: 0.65 }, line: { width: 1.2 }, hovertemplate: "%{text}: %{x:.2f}<extra></extra>",
     }));
     const curves = bench.plots.curves(content.runs);
-    body.replaceChildren(
+    fill(body,
       measureChoice(found, (key) => bench.go(bench.numberLink(addressOf(found.cell, found.grid, key)))),
+      found.unknown ? element("p", { class: "remark" }, found.unknown) : null,
       summary(found, sum, content),
       ...about(content),
       bench.tables.framed(tables[0]),
