@@ -21,7 +21,12 @@ expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
 V3 = "#/number/" + quote("table2-k:v3/shuffle/5", safe="")
 V4 = "#/number/" + quote("table2-k:v4/0.2/4-5-6", safe="")
-VIEWS = ("#/", "#/grid/table2", "#/grid/table3", V3, "#/failures/table2", "#/claims/", "#/all/")
+SEVERAL = "#/number/" + quote("table2-k:v3/*/5|v4/0.2/*|v1/none/3", safe="")
+ROWS = "#/number/" + quote("run:hostile<b>1/without CT", safe="")
+VIEWS = (
+    *("#/", "#/grid/table2", "#/grid/table3", V3, SEVERAL, ROWS),
+    *("#/failures/table2", "#/claims/", "#/all/"),
+)
 BAD = ("serious", "critical")
 
 
