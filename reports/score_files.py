@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -60,8 +61,12 @@ def read_scores(
     read = partial(_read, results, metrics=metrics)
     n_processes = min(os.cpu_count() or 1, len(readings) // WORTH_A_PROCESS)
     if n_processes > 1:
-        with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(read, batches))
+        try:
+            with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
+                parts = list(pool.map(read, batches))
+        except BrokenProcessPool:
+            # In a script without `if __name__ == "__main__"` no process starts.
+            parts = list(map(read, batches))
     else:
         parts = list(map(read, batches))
     rows = _together(parts)

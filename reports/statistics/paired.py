@@ -21,6 +21,7 @@ from reports.statistics.resampling import (
     Interval,
     Resampled,
     columns,
+    n_different,
     patients_suffice,
     resampled_means,
 )
@@ -206,11 +207,11 @@ def _patient_means(scores: CaseScores, differences: np.ndarray) -> np.ndarray:
 
 def _means_of_patients(patients: np.ndarray, values: np.ndarray) -> np.ndarray:
     """[row, patient]: the means of `values` [row, case] over each patient's cases."""
-    _, patient_of = np.unique(patients, return_inverse=True)
-    order = np.argsort(patient_of, kind="stable")
-    if not len(order):
+    if not len(patients):
         return np.empty((len(values), 0))
-    counts = np.bincount(patient_of)
+    order = np.argsort(patients, kind="stable")
+    counts = np.bincount(patients)
+    counts = counts[counts > 0]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return np.add.reduceat(values[:, order], starts, axis=1) / counts
 
@@ -234,7 +235,7 @@ def _interval(
         return Interval(np.nan, np.nan, 0.95, drawn.covers)
     defined = ~np.isnan(scores.values[list(cells)])
     folds = [cases[paired[cases]] for cases in scores.fold_cases if paired[cases].any()]
-    freedom = len(np.unique(scores.patients[paired])) - len(folds)
+    freedom = n_different(scores.patients[paired]) - len(folds)
     if (defined == (paired[:, None] & defined.any(axis=(0, 1)))).all():
         # Both have the same cases with the same seeds: the difference of the means is the mean difference.
         apart = resampled.drawn.made(lambda means: means[:, cells[0]] - means[:, cells[1]])

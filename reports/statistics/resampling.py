@@ -300,6 +300,10 @@ def enough_patients(scores: CaseScores) -> np.ndarray:
 
 def patients_suffice(scores: CaseScores, defined: np.ndarray) -> bool:
     """Whether the cases for which `defined` [case] holds are of patients enough for an interval."""
-    patients = scores.patients
-    counts = [len(np.unique(patients[cases[defined[cases]]])) for cases in scores.fold_cases]
+    counts = [n_different(scores.patients[cases[defined[cases]]]) for cases in scores.fold_cases]
     return sum(counts) >= MIN_PATIENTS and 1 not in counts
+
+
+def n_different(numbers: np.ndarray) -> int:
+    """How many different numbers, 0 and up, there are."""
+    return int(np.count_nonzero(np.bincount(numbers)))

@@ -113,7 +113,7 @@ def case_scores(
     measure = measure if measure.region else measure.of(region or "")
     done = _finished(runs, cells)
     seeds = tuple(sorted({int(seed) for seed in done["seed"]}))
-    rows = scores[_of_measure(scores, measure)]
+    rows = scores.loc[_of_measure(scores, measure), [*SOURCE, "case_id", "patient", "value"]]
 
     # A source is a training and how its output was read.
     sources, of_row = sources_of(rows)
@@ -171,9 +171,10 @@ def _cases(rows: pd.DataFrame, folds: np.ndarray) -> tuple[pd.DataFrame, np.ndar
     """The test cases, sorted by fold and name, and for every row the number of its case."""
     names, name_of = _codes(rows["case_id"])
     patients, patient_of = _codes(rows["patient"])
-    keys, first, case_of = np.unique(
-        folds * max(len(names), 1) + name_of, return_index=True, return_inverse=True
-    )
+    case_of, keys = pd.factorize(folds * max(len(names), 1) + name_of, sort=True)
+    first = np.empty(len(keys), dtype=np.int64)
+    # Of several rows the last that is written: the first one.
+    first[case_of[::-1]] = np.arange(len(case_of))[::-1]
     cases = pd.DataFrame(
         {
             "case_id": names[keys % max(len(names), 1)],
