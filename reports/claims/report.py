@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -75,17 +76,7 @@ def claims_report(
     claims = choose(load_claims(files), table=grid)
     sources = numbers_of(results, source, manifest=manifest, profile=profile, dataset=dataset)
     judged = judge(claims, sources)
-    launches = {
-        grid: launch.manifest.name
-        for numbers in sources
-        if isinstance(numbers, OwnNumbers)
-        for grid, launch in numbers.launches.items()
-    }
-
-    def named(address: str) -> str:
-        grid = parse_places(address).grid
-        return of_launch(address, launches[grid]) if grid in launches else address
-
+    named = partial(_of_its_launch, launches=_launches(sources))
     tables = claims_tables(judged, notes=tuple(_notes(judged, sources)))
     tables = [table.with_addresses(named) for table in tables]
     stem = out / "claims"
@@ -102,6 +93,17 @@ def claims_report(
     title = f"Claims: {SHOWN[source]}"
     texts = [*map(markdown, tables), _contents(claims)]
     return write_index(out, title, lines=list(_lines(judged)), texts=texts, files=paths, tables=[written])
+
+
+def _launches(sources: Sequence[Numbers]) -> dict[str, str]:
+    """By grid the launch that claims about it were tested on."""
+    own = [numbers for numbers in sources if isinstance(numbers, OwnNumbers)]
+    return {grid: launch.manifest.name for numbers in own for grid, launch in numbers.launches.items()}
+
+
+def _of_its_launch(address: str, *, launches: Mapping[str, str]) -> str:
+    grid = parse_places(address).grid
+    return of_launch(address, launches[grid]) if grid in launches else address
 
 
 def _contents(claims: Sequence[Stated]) -> str:

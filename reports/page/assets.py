@@ -18,7 +18,7 @@ OWN = files("reports.page") / "assets"
 STYLES = ("page.css",)
 EARLY = ("theme.js",)
 """Before anything is drawn, so that a dark page does not begin white."""
-SCRIPTS = ("data.js", "tables.js", "plots.js", "cell.js", "failures.js", "routes.js")
+SCRIPTS = ("data.js", "tables.js", "plots.js", "cell.js", "several.js", "failures.js", "routes.js")
 _EXPORTS = re.compile(r"\bexport\{([^{}]*)\};?")
 _IMPORT = re.compile(r"(?:^|[;}\n])import\b")
 

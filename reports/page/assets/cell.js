@@ -1,12 +1,11 @@
-// A number taken apart: the cell's runs, how they were made, and the scores of single cases it is the mean of. What was
-// computed from several cells leads to a table of these.
+// A number taken apart: the cell's runs, how they were made, and the scores of single cases it is the mean of.
 "use strict";
 (() => {
   const { element, shown } = bench;
   const single = document.documentElement.dataset.single !== undefined;
 
   // The place and the measure of an address; a grid's name stands for the launch that `bench why` shows, too.
-  function parts(address) {
+  function addressParts(address) {
     const [place, key = ""] = address.split("#");
     const colon = place.indexOf(":");
     const name = place.slice(0, colon);
@@ -21,7 +20,7 @@
   }
 
   function find(address) {
-    const { begin, rest, key } = parts(address);
+    const { begin, rest, key } = addressParts(address);
     for (const [number, grid] of bench.report.grids.entries()) {
       const index = grid.cells.findIndex((cell) => cell.address === begin + rest);
       if (index >= 0) {
@@ -32,48 +31,13 @@
     return null;
   }
 
-  // The cells that the address of several names, as `Places` in reports/provenance/addresses.py: parts are compared as
-  // they are encoded, * fits every one.
-  function findSeveral(address) {
-    const { begin, rest, key } = parts(address);
-    const patterns = rest.split("|").map((pattern) => pattern.split("/"));
-    if (patterns.length === 1 && !patterns[0].includes("*")) return null;
-    const fitsOne = (pattern, place) => pattern.length === place.length
-      && pattern.every((part, index) => part === "*" || part === place[index]);
-    const fits = (place) => patterns.some((pattern) => fitsOne(pattern, place));
-    for (const grid of bench.report.grids) {
-      const cells = grid.cells.filter((cell) => cell.address.startsWith(begin)
-        && fits(cell.address.slice(begin.length).split("/")));
-      if (!cells.length) continue;
-      const places = cells.map((cell) => cell.address.slice(begin.length).split("/"));
-      const absent = patterns.filter((pattern) => !places.some((place) => fitsOne(pattern, place)));
-      return { grid, cells, key, absent: absent.map((pattern) => pattern.map(bench.decoded).join("/")) };
-    }
-    return null;
-  }
-
   // The address of a cell's number in a measure.
   function addressOf(cell, grid, key) {
     return key === grid.measures[0].key ? cell.address : `${cell.address}#${encodeURIComponent(key)}`;
   }
 
-  // The rows of single runs that an address names, as places in the report's `parts`, and those that are not there; null
-  // for every other address.
-  function findParts(address) {
-    const begin = "run:";
-    if (!address.startsWith(begin)) return null;
-    const named = address.slice(begin.length).split("#")[0].split("|");
-    const numbers = named.map((place) => bench.report.parts.indexOf(begin + place));
-    return { numbers: numbers.filter((number) => number >= 0),
-      absent: named.filter((_, index) => numbers[index] < 0).map(bench.decoded) };
-  }
-
   function fill(place, ...children) {
     place.replaceChildren(...children.filter((child) => child));
-  }
-
-  function notHere(absent) {
-    return absent.length ? element("p", { class: "remark" }, `Not on this page: ${absent.join(", ")}.`) : null;
   }
 
   // The mean over cases of a fold and seed, over folds, over seeds; what is undefined is left out.
@@ -181,85 +145,12 @@
     return [element("a", { href: `#/grid/${encodeURIComponent(grid.name)}` }, `Table ${grid.table}`), ` – ${grid.name}`];
   }
 
-  function showSeveral(view, { grid, cells, key, absent }) {
-    const about = grid.measures.find((one) => one.key === key) || grid.measures[0];
-    const measures = [about, ...grid.measures.filter((one) => one !== about)].filter((one) => one);
-    const printed = measures.filter((one) => cells.some((cell) => cell.published[one.key] != null));
-    const number = (cell, measure) => {
-      const value = cell.values[measure.key];
-      const href = bench.numberLink(addressOf(cell, grid, measure.key));
-      return { node: element("a", { href }, value == null ? "–" : shown(value)), order: value ?? "" };
-    };
-    const table = bench.tables.build({
-      id: "several-table", caption: "Every number leads to its runs and cases.",
-      columns: [{ title: "Cell", align: "l" }, ...measures.map((measure) => ({ title: measure.heading })),
-        ...printed.map((measure) => ({ title: `${measure.name}, published` }))],
-      rows: cells.map((cell) => [cell.label, ...measures.map((measure) => number(cell, measure)),
-        ...printed.map(({ key: of }) => ({ text: cell.published[of] == null ? "–" : shown(cell.published[of]),
-          order: cell.published[of] ?? "" }))]),
-    });
-    view.querySelector("h2").textContent = cells.length === 1 ? "One cell" : `${cells.length} cells`;
-    view.querySelector(".where").replaceChildren(...toGrid(grid));
-    fill(view.querySelector(".body"),
-      element("p", {}, "The number that led here was computed from the scores of these cells, or from what was published of them."),
-      notHere(absent), unknownMeasure(grid, key) ? element("p", { class: "remark" }, unknownMeasure(grid, key)) : null,
-      bench.tables.framed(table));
-    bench.tables.enhance(table);
-  }
-
-  function partTable(content, number) {
-    const cell = (value) => ({ text: shown(value), order: value ?? "" });
-    const table = bench.tables.build({
-      id: `part-table-${number}`, stub: 1,
-      caption: "Scores of single cases, and their means. (Comparisons of a search are means over patients.)",
-      columns: [...content.columns.map((title) => ({ title, align: "l" })), ...content.measures.map((title) => ({ title }))],
-      rows: content.cases.map((names, index) => [...names, ...content.values[index].map(cell)]),
-    });
-    table.append(element("tfoot", {}, ...content.means.map(([title, means]) => element("tr", {},
-      element("th", { scope: "row", colspan: content.columns.length, class: "l" }, title),
-      ...means.map((value) => element("td", { class: "r" }, shown(value)))))));
-    return table;
-  }
-
-  async function showParts(view, { numbers, absent }) {
-    const body = view.querySelector(".body");
-    view.querySelector("h2").textContent = numbers.length === 1 ? "One run" : `${numbers.length} runs`;
-    view.querySelector(".where").replaceChildren();
-    const reading = element("p", { role: "status" }, "Reading the runs' rows …");
-    body.replaceChildren(reading);
-    let contents;
-    try {
-      contents = await Promise.all(numbers.map((number) => bench.load(`runs/${number}`)));
-    } catch (error) {
-      if (reading.isConnected) body.replaceChildren(element("p", { class: "wrong", role: "alert" }, error.message));
-      return;
-    }
-    if (!reading.isConnected) return;
-    const tables = contents.map(partTable);
-    fill(body, notHere(absent), ...contents.flatMap((content, index) => [
-      element("h3", {}, `Run ${content.run}, ${content.part}${content.reading ? `, read as ${content.reading}` : ""}`),
-      ...content.faults.map((fault) => element("p", { class: "wrong", role: "alert" }, fault)),
-      bench.tables.framed(tables[index]),
-      element("div", { class: "side-by-side" }, ...bench.plots.curves([content])),
-      ...provenance([content])]));
-    for (const table of tables) bench.tables.enhance(table);
-  }
-
   async function show(view, address) {
     const body = view.querySelector(".body");
     const heading = view.querySelector("h2");
-    const rows = findParts(address);
-    const several = rows ? null : findSeveral(address);
-    const found = several || rows ? null : find(address);
     view.querySelector("code").textContent = `bench why '${address.replaceAll("'", "'\\''")}'`;
-    if (rows?.numbers.length) {
-      await showParts(view, rows);
-      return;
-    }
-    if (several) {
-      showSeveral(view, several);
-      return;
-    }
+    if (bench.several.show(view, address)) return;
+    const found = find(address);
     if (!found) {
       heading.textContent = address;
       view.querySelector(".where").replaceChildren();
@@ -311,5 +202,5 @@
     bench.tables.enhance(tables[1], { paging: true });
   }
 
-  bench.cell = { show, find };
+  bench.cell = { show, find, addressParts, addressOf, unknownMeasure, toGrid, provenance, fill };
 })();
