@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a cell's text; a number has the `address` of its cell or its cells (see `reports.provenance`)."""
+    """A piece of a cell's text; a number has the `address` of its cell or its cells (see `reports.provenance`).
+
+    In a page it leads there, unless it is not `linked`: what it names is not on the page.
+    """
 
     text: str
     bold: bool = False
     underline: bool = False
     address: str = ""
+    linked: bool = True
 
 
 Cell = tuple[Span, ...]
@@ -52,10 +56,14 @@ class PrintedTable:
         return self.align.ljust(len(self.columns), "r")
 
     def with_addresses(self, change: Callable[[str], str]) -> PrintedTable:
-        """The table with another address for every number that has one; empty for none."""
+        """The table with another address for every number that has one."""
+        return self.with_addressed(lambda span: replace(span, address=change(span.address)))
+
+    def with_addressed(self, change: Callable[[Span], Span]) -> PrintedTable:
+        """The table with every span that has an address changed."""
 
         def changed(span: Span) -> Span:
-            return replace(span, address=change(span.address)) if span.address else span
+            return change(span) if span.address else span
 
         rows = [
             replace(row, cells=tuple(tuple(map(changed, cell)) for cell in row.cells)) for row in self.rows

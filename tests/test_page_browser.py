@@ -194,6 +194,14 @@ def test_a_number_without_a_modality_leads_to_the_rows_of_its_runs(watched: Watc
     assert watched.said == []
 
 
+def test_a_number_that_the_page_has_nothing_of_tells_the_command_that_looks_it_up(watched: Watched) -> None:
+    tab = watched.open("#/claims/")
+    row = tab.locator("#view-claims tr", has_text="elsewhere")
+    margin = row.locator("span[title]").first
+    expect(margin).to_have_attribute("title", re.compile(r"^bench why 'table4:"))
+    assert row.get_by_role("link").count() == 0
+
+
 def test_the_view_of_a_cell_shows_configuration_and_curves(watched: Watched) -> None:
     tab = watched.open(V3)
     tab.locator("details.run summary").click()

@@ -123,7 +123,8 @@ def test_links_lead_to_cells_of_the_page_and_nowhere_else(tmp_path: Path) -> Non
     page = with_links(Page("", (section,), (), (), section, "", (), ()), [grid])
     assert page.claims == page.sections[0]
     (linked,) = page.sections[0].groups[0].printed[0].rows
-    assert [cell[0].address for cell in linked.cells] == [*addresses[:3], "", "", "", ""]
+    assert [cell[0].linked for cell in linked.cells] == [True] * 3 + [False] * 4
+    assert [cell[0].address for cell in linked.cells] == addresses
 
 
 def test_a_damaged_file_of_a_trial_costs_its_link_and_no_page(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_damaged_file_of_a_trial_costs_its_link_and_no_page(tmp_path: Path) ->
     (part,) = shown_parts(page, tmp_path)
     assert (part.address, part.content["means"][0][0]) == ("run:whole/validation", "Mean")  # type: ignore[index]
     (linked,) = with_links(page, [], [part]).sections[0].groups[0].printed[0].rows
-    assert [cell[0].address for cell in linked.cells] == [addresses[0], "", "", "", ""]
+    assert [cell[0].linked for cell in linked.cells] == [True, False, False, False, False]
 
 
 def test_the_page_has_every_file_its_text_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

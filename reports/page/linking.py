@@ -9,11 +9,13 @@ from functools import cache
 from reports.page.grids import ShownGrid
 from reports.page.model import Page, Section
 from reports.page.run_parts import ShownPart
+from reports.printing import Span
 from reports.provenance.addresses import RUN, parse_address, parse_places
 
 
 def with_links(page: Page, grids: Sequence[ShownGrid], parts: Sequence[ShownPart] = ()) -> Page:
-    """The page without links that lead to nothing, as those from claims about a launch that is not shown."""
+    """The page without links that lead to nothing, as those from claims about a launch that is not shown; such numbers
+    tell the command that looks them up."""
     cells = {
         grid.table.grid: list(grid.cells[list(grid.table.shown)].itertuples(index=False, name=None))
         for grid in grids
@@ -23,13 +25,16 @@ def with_links(page: Page, grids: Sequence[ShownGrid], parts: Sequence[ShownPart
         cells.setdefault(RUN, []).append(parse_address(part.address).coordinates)
 
     @cache
-    def kept(address: str) -> str:
+    def is_here(address: str) -> bool:
         wanted = parse_places(address)
-        return address if any(map(wanted.fit, cells.get(wanted.grid, ()))) else ""
+        return any(map(wanted.fit, cells.get(wanted.grid, ())))
+
+    def marked(span: Span) -> Span:
+        return replace(span, linked=is_here(span.address))
 
     def linked(section: Section) -> Section:
         groups = [
-            replace(group, printed=tuple(table.with_addresses(kept) for table in group.printed))
+            replace(group, printed=tuple(table.with_addressed(marked) for table in group.printed))
             for group in section.groups
         ]
         return replace(section, groups=tuple(groups))
