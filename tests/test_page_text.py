@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmark.vocabulary import BenchError
-from reports.hypertext import html_rows, number_link, order_key, standalone
+from reports.hypertext import html_rows, number_link, order_key, quoted, standalone
 from reports.page.assets import Asset, classic_script, datatables, plotly
 from reports.page.sharing import without_folders
 from reports.page.text import packed, script_json
@@ -163,3 +164,8 @@ def test_a_text_that_is_shared_names_no_folder_of_this_machine(text: str, shared
 def test_a_relative_folder_of_results_is_left_out_and_one_that_only_ends_like_it_is_not() -> None:
     text = "results/runs/a and my-results/runs/b"
     assert without_folders(text, Path("results")) == "runs/a and my-results/runs/b"
+
+
+@pytest.mark.parametrize("text", ["table2:v3/*/5|v1/none/3", "table3:O'Neil's", "a b", "$HOME`id`"])
+def test_an_address_is_one_word_of_a_shell(text: str) -> None:
+    assert shlex.split(f"bench why {quoted(text)}") == ["bench", "why", text]

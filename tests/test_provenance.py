@@ -353,6 +353,8 @@ def test_the_command_prints_the_way_back_and_fails_where_files_are_not_as_they_w
         f"table2-k:v3/{level}/5" for level in ("none", "noise", "shuffle")
     ]
     assert text.splitlines()[3].split()[1:3] == ["55.00", "55.000000"]
+    # With the kind of its level, as a cell may be named, too.
+    assert why("table2:v3/self_supervision/*/5") == (code, text)
     code, text = why("table2:v3/none/5|v3/shuffle/5", "--json")
     assert [one["printed"] for one in json.loads(text)] == ["–", "55.00"]
     note(results, "a", scores_sha256="0" * 64)

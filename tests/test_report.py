@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
+from benchmark.cli.finished import named_launch
 from benchmark.manifests import write_manifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
@@ -123,6 +124,10 @@ def test_a_launch_without_a_finished_run_is_passed_over_and_named(tmp_path: Path
     RunFolder(results, "never").path.mkdir(parents=True)
     RunFolder(results, "never").record_file.write_text("{", encoding="utf-8")
     assert choose_launch(results, grid="table2")[0].name == "table2-k"
+    # `bench panels` and `bench evaluate` take the same.
+    assert [named_launch(results, name).name for name in ("table2", "table2-never")] == [
+        *("table2-k", "table2-never")
+    ]
 
 
 def test_no_runs_at_all_is_an_error_that_says_what_next(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ def with_links(page: Page, grids: Sequence[ShownGrid], parts: Sequence[ShownPart
         grid.table.grid: list(grid.cells[list(grid.table.shown)].itertuples(index=False, name=None))
         for grid in grids
     }
-
     for part in parts:
         cells.setdefault(RUN, []).append(parse_address(part.address).coordinates)
 

@@ -120,14 +120,14 @@ def write_search_report(results: Path, study: Study, *, out: Path) -> SearchRepo
         if (written := _write_best(results, study, trials, trial, out, alone=number is not None))
     ]
     files += [path for path, _ in written_grids]
-    compared_parts = _compared(results, study, trials, best)
-    pairs = {part: one.pair for part, one in compared_parts.items()}
+    compared = _compared(results, study, trials, best)
+    pairs = {part: one.pair for part, one in compared.items()}
     if pairs:
-        compared = _comparison(compared_parts, definition, best)
+        table = _comparison(compared, definition, best)
         frame = _pairs_frame(pairs)
-        tables.append(write_table(out / "comparison", [compared], layout=frame, cells=frame, digits="%.4f"))
+        tables.append(write_table(out / "comparison", [table], layout=frame, cells=frame, digits="%.4f"))
         files += tables[-1].files
-        texts.append(markdown(compared))
+        texts.append(markdown(table))
     with style():
         # Until they are saved: resolution and the names in SVG files are part of the style.
         for name, text, figure in _figures(study, trials, definition, number, pareto):

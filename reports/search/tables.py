@@ -98,8 +98,8 @@ def comparison_table(
 ) -> PrintedTable:
     """A row a part of the data: Dice with the best values, with the paper's, and the difference with its interval."""
     rows = []
-    for part, one in compared.items():
-        pair = one.pair
+    for part, sides in compared.items():
+        pair = sides.pair
         texts = [
             f"{100 * pair.ours:.2f}",
             f"{100 * pair.theirs:.2f}",
@@ -107,8 +107,8 @@ def comparison_table(
             _interval(pair),
             f"{pair.n_better} of {pair.n_patients}",
         ]
-        linked = (one.ours, one.theirs, *[together(one.ours, one.theirs)] * 3)
-        cells = [_cell(text, address=one) for text, one in zip(texts, linked, strict=True)]
+        linked = (sides.ours, sides.theirs, *[together(sides.ours, sides.theirs)] * 3)
+        cells = [_cell(text, address=address) for text, address in zip(texts, linked, strict=True)]
         rows.append(Row("", part, tuple(cells)))
     return PrintedTable(
         number=number,
