@@ -14,6 +14,10 @@ Branches = tuple[tuple[str, ...], tuple[str, ...]]
 """The modalities of the two branches of a network."""
 
 
+IGNORED = 255
+"""In stored labels: a voxel that nobody annotated (nnU-Net's label `ignore`). No loss and no score looks at it."""
+
+
 class BenchError(Exception):
     """An error the user can act on: says what, where, and what to do next. the command line prints it in one line."""
 
@@ -97,7 +101,8 @@ class DatasetSpec:
     That is the one its literature uses; all methods are scored on its grid, whatever their own. `modalities` is the
     channel order of every image array; `labels` maps names to voxel values. `branches` are the modalities, or groups of
     them, that a method with two branches takes unless a study says otherwise, the one that segments second; None: the
-    data set does not say, and a study must.
+    data set does not say, and a study must. `ignore` is the value of voxels that nobody annotated in the label files;
+    stored labels have `IGNORED` there.
     """
 
     name: str
@@ -106,11 +111,17 @@ class DatasetSpec:
     regions: tuple[Region, ...]
     preparation: Preparation
     branches: Branches | None = None
+    ignore: int | None = None
 
     @property
     def n_classes(self) -> int:
         """Background and all labels."""
         return 1 + max(self.labels.values())
+
+    @property
+    def label_values(self) -> frozenset[int]:
+        """All values that a label file may hold: background, labels and, where there is one, `ignore`."""
+        return frozenset({0, *self.labels.values(), *(() if self.ignore is None else (self.ignore,))})
 
     def preparation_at(self, spacing_mm: Spacing | None) -> Preparation:
         """The usual preparation, at another spacing where one is given."""

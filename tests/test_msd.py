@@ -194,7 +194,7 @@ def test_a_folder_that_is_no_decathlon_task_is_refused(tmp_path: Path) -> None:
         ({"modality": {}}, "its channels are {}"),
         ({"modality": {"0": "T1w", "2": "T2w"}}, "by number from 0"),
         ({"labels": {"0": "background"}}, "names no labels"),
-        ({"labels": {"0": "background", "300": "a"}}, "whole numbers from 1 to 255"),
+        ({"labels": {"0": "background", "300": "a"}}, "whole numbers from 1 to 254"),
         ({"training": []}, r"\"training\" is \[\]"),
         ({"training": ["./imagesTr/a.nii.gz"]}, 'must name an "image" and a "label"'),
     ],

@@ -26,6 +26,7 @@ from benchmark.data.splits import make_splits, read_splits
 from benchmark.data.store import Store
 from benchmark.registry import dataset
 from benchmark.vocabulary import (
+    IGNORED,
     BenchError,
     Case,
     CaseSummary,
@@ -204,7 +205,7 @@ def test_a_block_that_is_not_understood_is_refused(tmp_path: Path, block: Any, c
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "'ignore' is not known"),
+        ({"labels": {"background": 0, "a": 2, "ignore": 1}}, "one value above all others, as in nnU-Net: 3"),
         ({"labels": {"background": 0, "a": 1, "b": 1}}, "two labels have the value 1"),
         ({"labels": {"background": 0, "a": "x"}}, "the value 'x'"),
         ({"channel_names": {"1": "CT"}}, "by number from 0"),
@@ -435,3 +436,28 @@ def test_a_channel_keeps_type_scaling_and_place(tmp_path: Path, kind: Any) -> No
     assert (one.shape, one.dtype, one.slope, one.inter) == ((3, 4, 5), both.dtype, 0.5, 3.0)
     np.testing.assert_array_equal(one.affine, both.affine)
     np.testing.assert_array_equal(read_voxels(one), read_voxels(both)[..., 1])
+
+
+# Voxels that nobody annotated.
+
+
+def test_the_label_ignore_is_no_region_and_marks_voxels_that_count_for_nothing(tmp_path: Path) -> None:
+    """Two of four labelled voxels of 1 ml each are `ignore`: 2 ml of lesion are left."""
+    content = {"channel_names": {"0": "noNorm"}, "labels": {"background": 0, "tumor": 1, "ignore": 2}}
+    root = write_nnunet(tmp_path / "data", ["a", "b", "c"], content)
+    label = np.zeros(SHAPE, np.uint8)
+    label[4, 4, 4:6], label[4, 4, 6:8] = 1, 2
+    for name in "abc":
+        save(root / "labelsTr" / f"{name}.nii.gz", label, np.diag([10.0, 10, 10, 1]))
+        image = nib.load(root / "imagesTr" / f"{name}_0000.nii.gz")
+        save(root / "imagesTr" / f"{name}_0000.nii.gz", np.asarray(image.dataobj), np.diag([10.0, 10, 10, 1]))
+    spec = nnunet.spec_of(root)
+    assert (spec.labels, spec.ignore, spec.n_classes) == ({"tumor": 1}, 2, 2)
+    assert [region.name for region in spec.regions] == ["tumor"]
+    assert check_cases(nnunet.discover(root), spec, thorough=True) == []
+    data = ready_data("nnunet", root, results=tmp_path, n_folds=3)
+    case = Store(data.store).cases["a"]
+    assert case.label()[4, 4, 4:8].tolist() == [1, 1, IGNORED, IGNORED]
+    assert case.native_label()[4, 4, 4:8].tolist() == [1, 1, IGNORED, IGNORED]
+    assert case.lesion_voxels().tolist() == [[4, 4, 4], [4, 4, 5]]
+    assert case.lesion_ml == pytest.approx(2.0)

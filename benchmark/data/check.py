@@ -265,7 +265,7 @@ def _check_label_type(image: Volume, spec: DatasetSpec, report: Report) -> None:
 
 def _values_of(spec: DatasetSpec) -> list[int]:
     """What a label's voxels may be."""
-    return sorted({0, *spec.labels.values()})
+    return sorted(spec.label_values)
 
 
 def _listed(values: Sequence[int]) -> str:
@@ -287,7 +287,8 @@ def _check_label(voxels: np.ndarray, image: Volume, case: Case, spec: DatasetSpe
                 f"Map the labels to these values{cut}.",
                 ["label"],
             )
-    lesion_ml = np.count_nonzero(voxels) * image.voxel_ml
+    annotated = voxels if spec.ignore is None else voxels[voxels != spec.ignore]
+    lesion_ml = np.count_nonzero(annotated) * image.voxel_ml
     diagnosis = case.metadata.get("diagnosis", "a lesion" if case.has_lesion else "no lesion")
     if case.has_lesion is False and lesion_ml > 0:
         report(

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.naming import case_id_from
-from benchmark.vocabulary import DataError, Region
+from benchmark.vocabulary import IGNORED, DataError, Region
 
 FILE_NAME = "dataset.json"
 ENDINGS = (".nii.gz", ".nii")
 EVERY_LABEL = "foreground"
 """The region of all labels, which is added to several that are scored one by one."""
-_HIGHEST_LABEL = 255
+IGNORE = "ignore"
+"""nnU-Net's name for voxels that nobody annotated."""
+_HIGHEST_LABEL = IGNORED - 1
 
 
 def read_dataset_json(folder: Path, *, says: str, example: str) -> dict[str, Any]:
@@ -99,13 +101,13 @@ def labels_and_regions(content: Mapping[str, Any], path: Path) -> tuple[dict[str
 
     Entries that list several values are regions, and then every entry is scored as it is written; a value that has no
     entry of its own is called after its number. Where all are plain, each is a region, and so is the union of several:
-    a structure found under another's label is not the same failure as one that is not found.
+    a structure found under another's label is not the same failure as one that is not found. The label `ignore` is
+    none of them: see `ignored_value`.
     """
     entries = label_entries(content)
     if not entries:
         raise DataError(f'{path} names no labels. Add them, as in "labels": {{"background": 0, "tumor": 1}}.')
-    if "ignore" in entries:
-        raise DataError(f"{path}: the label 'ignore' is not known here. Map its voxels to a label or to 0.")
+    entries.pop(IGNORE, None)
     values = {name: _values(name, entry, path) for name, entry in entries.items()}
     values = dict(zip(_table_names(list(values)), values.values(), strict=True))
     labels: dict[str, int] = {}
@@ -120,6 +122,21 @@ def labels_and_regions(content: Mapping[str, Any], path: Path) -> tuple[dict[str
     if not unnamed and len(labels) > 1 and len(labels) == len(regions) and EVERY_LABEL not in labels:
         regions += (Region(EVERY_LABEL, tuple(sorted(labels.values()))),)
     return dict(sorted(labels.items(), key=lambda item: item[1])), regions
+
+
+def ignored_value(content: Mapping[str, Any], path: Path) -> int | None:
+    """The value of the label `ignore`, or None where there is none; DataError unless it is above all others."""
+    entries = label_entries(content)
+    if IGNORE not in entries:
+        return None
+    own = _values(IGNORE, entries.pop(IGNORE), path)
+    highest = max((max(_values(name, entry, path)) for name, entry in entries.items()), default=0)
+    if len(own) != 1 or own[0] <= highest:
+        raise DataError(
+            f"{path}: the label 'ignore' has the value {label_entries(content)[IGNORE]!r}; it must be one value above "
+            f"all others, as in nnU-Net: {highest + 1}."
+        )
+    return own[0]
 
 
 def _values(name: str, entry: Any, path: Path) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from benchmark.data.nifti import UnreadableError, Volume, open_volume, read_voxels
 from benchmark.vocabulary import (
+    IGNORED,
     BenchError,
     Case,
     DataError,
@@ -107,7 +108,7 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
     label, lesion_ml = None, 0.0
     if case.label is not None:
         marked = _label_voxels(case, spec)
-        lesion_ml = float(np.count_nonzero(marked)) * float(np.prod(native_spacing)) / 1000
+        lesion_ml = float(np.count_nonzero(is_lesion(marked))) * float(np.prod(native_spacing)) / 1000
         label = _resample(_to_ras(marked, frame.affine), shape, grid_shape, order=0)
 
     channels = {}
@@ -143,7 +144,9 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
     return PreparedArrays(
         image=np.stack(scaled),
         label=label,
-        lesion=np.zeros((0, 3), np.int16) if label is None else np.argwhere(label[box]).astype(np.int16),
+        lesion=np.zeros((0, 3), np.int16)
+        if label is None
+        else np.argwhere(is_lesion(label[box])).astype(np.int16),
         geometry=geometry,
         lesion_ml=lesion_ml,
     )
@@ -160,9 +163,18 @@ def check_preparation(preparation: Preparation, spec: DatasetSpec) -> None:
         raise BenchError(f"The preparation's spacing {preparation.spacing_mm} must be positive, in mm.")
 
 
-def read_native_label(path: Path) -> UInt8[np.ndarray, "i j k"]:
-    """The label file's voxels as they are on disk."""
-    return read_voxels(open_volume(path)).astype(np.uint8)
+def is_lesion(label: UInt8[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+    """Voxels of any label, without those that nobody annotated."""
+    return (label != 0) & (label != IGNORED)
+
+
+def read_native_label(path: Path, *, ignore: int | None = None) -> UInt8[np.ndarray, "i j k"]:
+    """The label file's voxels on its own grid, with `IGNORED` where the file has the value `ignore`."""
+    return _with_ignored(read_voxels(open_volume(path)).astype(np.uint8), ignore)
+
+
+def _with_ignored(label: UInt8[np.ndarray, "..."], ignore: int | None) -> UInt8[np.ndarray, "..."]:
+    return label if ignore is None else np.where(label == ignore, np.uint8(IGNORED), label)
 
 
 def ras_spacing(affine: np.ndarray) -> Spacing:
@@ -201,13 +213,13 @@ def _read(case: Case, path: Path) -> _Native:
 def _label_voxels(case: Case, spec: DatasetSpec) -> UInt8[np.ndarray, "i j k"]:
     assert case.label is not None
     voxels = _three_axes(_read(case, case.label), case, case.label).voxels
-    unknown = sorted(set(np.unique(voxels).tolist()) - {0, *spec.labels.values()})
+    unknown = sorted(set(np.unique(voxels).tolist()) - spec.label_values)
     if unknown:
         raise DataError(
             f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows 0 and "
             f"{dict(spec.labels)}. `bench data check` lists all faults."
         )
-    return voxels.astype(np.uint8)
+    return _with_ignored(voxels.astype(np.uint8), spec.ignore)
 
 
 def _images(case: Case, modalities: Sequence[str]) -> Iterator[tuple[str, _Native]]:

@@ -51,6 +51,7 @@ def preparation_identity(spec: DatasetSpec, preparation: Preparation) -> dict[st
         "dataset": spec.name,
         "modalities": list(spec.modalities),
         "labels": dict(spec.labels),
+        **({} if spec.ignore is None else {"ignore": spec.ignore}),
         "regions": {region.name: list(region.labels) for region in spec.regions},
         "preparation": _plain(preparation),
         "versions": {name: version(name) for name in ("numpy", "scipy", "nibabel")},
@@ -83,6 +84,8 @@ class PreparedCase:
     """Their hashes when they were prepared."""
     stamps: Mapping[str, Mapping[str, int]]
     """Their sizes and times then, which spare reading files that nobody touched."""
+    ignore: int | None = None
+    """The value in the label file of voxels that nobody annotated."""
 
     @property
     def is_labelled(self) -> bool:
@@ -102,7 +105,10 @@ class PreparedCase:
         return _mapped(self.folder / "image.npy")
 
     def label(self) -> np.ndarray:
-        """uint8 `[X, Y, Z]`: the full volume at the preparation's spacing, mapped. DataError if there is no label."""
+        """uint8 `[X, Y, Z]`: the full volume at the preparation's spacing, mapped; `IGNORED` where nobody annotated.
+
+        DataError if there is no label.
+        """
         self._refuse_unlabelled()
         return _mapped(self.folder / "label.npy")
 
@@ -111,9 +117,9 @@ class PreparedCase:
         return _mapped(self.folder / "lesion.npy")
 
     def native_label(self) -> np.ndarray:
-        """uint8: the label as it is in the original file. DataError if there is none."""
+        """uint8: the label on the original file's grid, `IGNORED` as in `label`. DataError if there is none."""
         self._refuse_unlabelled()
-        return read_native_label(self._unchanged_file("label"))
+        return read_native_label(self._unchanged_file("label"), ignore=self.ignore)
 
     def original(self) -> Case:
         """The examination in its original files; DataError if one of them is not what was prepared."""
@@ -204,6 +210,7 @@ def read_case(folder: Path) -> PreparedCase:
             geometry=geometry,
             files={role: Path(entry["path"]) for role, entry in content["inputs"].items()},
             channels=content.get("channels", {}),
+            ignore=content["identity"].get("ignore"),
             inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
             stamps={
                 role: {name: entry[name] for name in ("size", "mtime_ns")}

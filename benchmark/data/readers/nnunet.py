@@ -29,6 +29,7 @@ from benchmark.data.dataset_json import (
     distinct,
     file_ending,
     files_in,
+    ignored_value,
     labels_and_regions,
     nnunet_images,
     nnunet_names,
@@ -74,6 +75,7 @@ def spec_of(root: Path | None) -> DatasetSpec:
             crop_above=block.get("crop_above", 0.0),
         ),
         branches=block["branches"] if "branches" in block else branches_of(modalities),
+        ignore=ignored_value(content, path),
     )
 
 
