@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark.data.fold import FoldData
-from benchmark.data.nifti import open_volume, read_voxels
+from benchmark.data.images import open_volume, read_voxels
 from benchmark.data.prepare import Geometry
 from benchmark.evaluate import LabelMap, Predicted
 from benchmark.execution.order import RunOrder

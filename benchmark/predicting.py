@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from benchmark.data.nifti import open_volume, read_voxels, shape_text, write_nifti
+from benchmark.data.images import ending_of, open_volume, read_voxels, shape_text, write_mask
+from benchmark.data.naming import resolve_cases
 from benchmark.data.store import read_case, store_case
 from benchmark.evaluate import LabelMap
 from benchmark.files import read_json, write_json
@@ -59,11 +60,8 @@ def cases_to_predict(
             )
         return unlabelled
     known = {case.case_id: case for case in (*reader.discover(root), *unlabelled)}
-    if unknown := [case_id for case_id in wanted if case_id not in known]:
-        raise BenchError(
-            f"There is no case {unknown[0]!r} in {root}. {did_you_mean(unknown[0], list(known)[:20])}"
-        )
-    return [known[case_id] for case_id in dict.fromkeys(wanted)]
+    found = resolve_cases(wanted, known, where=f"--cases in {root}")
+    return [known[case_id] for case_id in dict.fromkeys(found.values())]
 
 
 def predict_masks(
@@ -75,10 +73,11 @@ def predict_masks(
     again: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Masks:
-    """Write a mask for every case: uint8 labels on the image's own voxels, with its affine.
+    """Write a mask for every case: uint8 labels on the image's own voxels, under its own header.
 
-    Files are named as the case's own image where one file holds all modalities, and `<case_id>.nii.gz` otherwise. What
-    an earlier call finished is kept, unless `again`. `reading` None: the method's first.
+    Files are named as the data set's files name the case (`T 2_0000.nii.gz` gives `T 2.nii.gz`), and `<case_id>.nii.gz`
+    where studies are folders; other formats than NIfTI keep theirs. What an earlier call finished is kept, unless
+    `again`. `reading` None: the method's first.
     """
     reading = _checked_reading(run, reading)
     masks_of = _masks_of(out, run.folder.run_id, reading)
@@ -100,8 +99,8 @@ def predict_masks(
     else:
         earlier = done
         masks = _outside(run, due, work, lambda more, _: progress(earlier + more, len(cases)))
-    for case, (voxels, affine) in zip(due, masks, strict=True):
-        write_nifti(targets[case.case_id], voxels, affine=affine)
+    for case, mask in zip(due, masks, strict=True):
+        write_mask(targets[case.case_id], mask.voxels, affine=mask.affine, header=mask.header)
         masks_of[case.case_id] = _images(case)
         write_json(out / NOTE, {"run": run.folder.run_id, "reading": reading, "masks_of": masks_of})
         done += 1
@@ -112,28 +111,35 @@ def predict_masks(
 
 def mask_name(case: Case) -> str:
     """What a challenge calls the mask of a case."""
-    files = set(case.images.values())
-    name = files.pop().name if case.channels and len(files) == 1 else case.case_id
-    return name.removesuffix(".gz").removesuffix(".nii") + ENDING
+    # A name that a listing made up may hold anything.
+    name = case.name if case.name and "/" not in case.name and not case.name.startswith(".") else case.case_id
+    ending = ending_of(next(iter(case.images.values())).name).lower()
+    return f"{name}{ENDING if ending.startswith('.nii') or not ending else ending}"
 
 
-Mask = tuple[UInt8[np.ndarray, "i j k"], np.ndarray]
-"""Labels on the voxels of an original file, and their affine."""
+@dataclass(frozen=True)
+class _Mask:
+    """Labels `[i, j, k]` on the voxels of an image, and where these lie: its affine and, of NIfTI, its header."""
+
+    voxels: UInt8[np.ndarray, "i j k"]
+    affine: np.ndarray
+    header: bytes
 
 
-def _in_loop(run: ReopenedRun, cases: Sequence[Case], reading: str) -> Iterator[Mask]:
+def _in_loop(run: ReopenedRun, cases: Sequence[Case], reading: str) -> Iterator[_Mask]:
     for case in cases:
         with tempfile.TemporaryDirectory(prefix="bench-predict-") as folder:
             place = Path(folder) / case.case_id
             store_case(case, place, spec=run.spec, preparation=run.preparation)
             prepared = read_case(place)
             labels = LabelMap(run.predictor(prepared, [reading])[reading], prepared.geometry)
-            yield labels.on_native(), np.array(prepared.geometry.native_affine)
+            geometry = prepared.geometry
+            yield _Mask(labels.on_native(), np.array(geometry.native_affine), geometry.native_header)
 
 
 def _outside(
     run: ReopenedRun, cases: Sequence[Case], work: Path, progress: Callable[[int, int], None]
-) -> Iterator[Mask]:
+) -> Iterator[_Mask]:
     """The masks of a method that predicts from files, all in one go: starting it may take long.
 
     They wait in `work`, where the next call finds those that an interrupted one left.
@@ -153,7 +159,7 @@ def _outside(
                 f"{case.case_id}: {run.config.method} wrote a mask of {shape_text(mask)} voxels; the image has "
                 f"{shape_text(image)}."
             )
-        yield read_voxels(mask).astype(np.uint8), image.affine
+        yield _Mask(read_voxels(mask).astype(np.uint8), image.affine, image.header)
 
 
 def _checked_reading(run: ReopenedRun, wanted: str | None) -> str:

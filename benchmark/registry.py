@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data import readers
+from benchmark.data.findings import Finding
 from benchmark.data.phantoms import Phantoms
 from benchmark.vocabulary import BenchError, Case, DatasetSpec, did_you_mean
 
@@ -43,6 +44,7 @@ class Dataset:
     discover: Callable[[Path], list[Case]]
     unlabelled: Callable[[Path], list[Case]]
     own_splits: Callable[[Path], Path | None]
+    remarks: Callable[[Path], list[Finding]]
     phantoms: Phantoms | None
 
 
@@ -62,6 +64,7 @@ def dataset(name: str) -> Dataset:
         discover=module.discover,
         unlabelled=getattr(module, "unlabelled", lambda root: []),
         own_splits=getattr(module, "own_splits", lambda root: None),
+        remarks=getattr(module, "remarks", lambda root: []),
         phantoms=getattr(module, "PHANTOMS", None),
     )
 

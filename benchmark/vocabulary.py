@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +40,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
+
+
+_KINDS = {"ct": "CT", "ctres": "CT", "pet": "PET", "pt": "PET", "suv": "PET"}
+
+
+def kind_of(modality: str) -> str:
+    """`CT` or `PET` where a modality's name promises that, as do `ct`, `PT`, `SUV` and `CT 0`; else nothing.
+
+    Values of CT are in HU, of PET in SUV. Whatever depends on it asks here.
+    """
+    return _KINDS.get(re.sub(r"\s+\d+$", "", modality.strip()).casefold(), "")
 
 
 @dataclass(frozen=True)
@@ -134,7 +146,9 @@ class Case:
 
     Several modalities may lie in one file with four axes; `channels` then says which index along the fourth is whose.
     `label` None: nobody has labelled it; it can be predicted, but neither trained on nor scored. `has_lesion` is what
-    the data set's metadata says (None: it says nothing); the label decides.
+    the data set's metadata says (None: it says nothing); the label decides. `patient_rule` says how the patient is
+    known (see `benchmark.data.patients`); empty: nothing tells, and the case counts as a patient of its own. `name` is
+    what the data set's files call the case; empty: the id.
     """
 
     case_id: str
@@ -144,6 +158,8 @@ class Case:
     has_lesion: bool | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, int] = field(default_factory=dict)
+    patient_rule: str = ""
+    name: str = ""
 
     @property
     def files(self) -> dict[str, Path]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from benchmark.data.nifti import open_volume
+from benchmark.data.images import open_volume, write_mask
 from benchmark.data.store import PreparedCase
 from benchmark.evaluate import LabelMap, Predicted, score_cases
 from benchmark.in_loop import Predictor
@@ -122,7 +121,7 @@ def _with_zeros(case: Case, modality: str, folder: Path) -> Case:
     """The case with a file of zeros, in the file's own unit, in place of the modality's."""
     volume = open_volume(case.images[modality])
     path = folder / f"{case.case_id}.nii.gz"
-    nib.save(nib.Nifti1Image(np.zeros(volume.shape[:3], np.uint8), volume.affine), path)
+    write_mask(path, np.zeros(volume.shape[:3], np.uint8), affine=volume.affine, header=volume.header)
     channels = {name: index for name, index in case.channels.items() if name != modality}
     return replace(case, images={**case.images, modality: path}, channels=channels)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.naming import case_id_from
+from benchmark.data.readers import autopet
 from benchmark.data.readers.autopet import SPEC, discover
 from benchmark.vocabulary import Case, DataError
 
@@ -68,8 +69,23 @@ def test_the_tcia_layout_gives_a_case_a_study_with_its_patient_and_files(tmp_pat
 def test_a_study_without_its_label_is_still_listed(tmp_path: Path) -> None:
     write_study(tmp_path / "PETCT_a" / "one")
     (tmp_path / "PETCT_a" / "one" / "SEG.nii.gz").unlink()
+    (tmp_path / "PETCT_b" / "other").mkdir(parents=True)
+    (tmp_path / "PETCT_b" / "other" / "notes.txt").write_text("no image yet")
+    assert [case.case_id for case in discover(tmp_path)] == ["PETCT_a_one", "PETCT_b_other"]
+
+
+def test_an_empty_study_folder_and_what_archivers_leave_are_passed_over_with_a_word(tmp_path: Path) -> None:
+    write_study(tmp_path / "PETCT_a" / "one")
     (tmp_path / "PETCT_b" / "empty").mkdir(parents=True)
-    assert [case.case_id for case in discover(tmp_path)] == ["PETCT_a_one", "PETCT_b_empty"]
+    (tmp_path / "PETCT_a" / "one" / "._SUV.nii.gz").write_bytes(b"macOS")
+    (tmp_path / ".DS_Store").write_bytes(b"macOS")
+    write_study(tmp_path / "__MACOSX" / "PETCT_a")
+    assert [case.case_id for case in discover(tmp_path)] == ["PETCT_a_one"]
+    archivers, empty = autopet.remarks(tmp_path)
+    assert archivers.problem.startswith("3 files or folders of archivers passed over")
+    assert empty.problem == "empty study folders are passed over: empty"
+    assert not archivers.is_fault
+    assert not empty.is_fault
 
 
 def test_the_nnunet_layout_takes_the_channel_order_from_the_data_set(tmp_path: Path) -> None:
@@ -250,7 +266,7 @@ def test_a_folder_that_is_no_data_set_is_refused_with_what_was_looked_for(tmp_pa
         ("{", "cannot be read"),
         ("[]", "must name CT once and PET once"),
         ('{"channel_names": {"0": "CT", "1": "CT"}}', "must name CT once and PET once"),
-        ('{"channel_names": {"0": "CT", "1": "PET"}, "file_ending": ".mha"}', "'.mha' is not read"),
+        ('{"channel_names": {"0": "CT", "1": "PET"}, "file_ending": ".png"}', "'.png' is not read"),
         (
             '{"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "a": 1, "b": 2}}',
             "has one, a tumour of value 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from written_decathlon import head, save, write_decathlon
 
-from benchmark.data.check import Fault, check_cases, faults_json, report_faults
+from benchmark.data.check import check_cases
+from benchmark.data.findings import Finding, findings_json, report_findings
 from benchmark.data.readers import msd
 from benchmark.data.readers.autopet import SPEC, discover
 from benchmark.vocabulary import Case
@@ -49,12 +51,12 @@ def study(tmp_path: Path) -> Path:
     return folder
 
 
-def found(study: Path, *, thorough: bool) -> list[Fault]:
+def found(study: Path, *, thorough: bool) -> list[Finding]:
     return check_cases(discover(study.parents[1]), SPEC, thorough=thorough)
 
 
-def only(faults: list[Fault]) -> Fault:
-    assert len(faults) == 1, report_faults(faults)
+def only(faults: list[Finding]) -> Finding:
+    assert len(faults) == 1, report_findings(faults)
     assert faults[0].remedy
     return faults[0]
 
@@ -122,7 +124,7 @@ def test_the_cheap_check_finds(study: Path, fault: str) -> None:
     plant, problem, file = CHEAP[fault]
     plant(study)
     faults = found(study, thorough=False)
-    assert any(problem in f.problem for f in faults), report_faults(faults)
+    assert any(problem in f.problem for f in faults), report_findings(faults)
     assert {f.case_id for f in faults} == {"PETCT_a_study"}
     assert all(study / f"{file}.nii.gz" in f.files for f in faults)
     # The thorough check adds to the cheap one and takes nothing away.
@@ -131,9 +133,9 @@ def test_the_cheap_check_finds(study: Path, fault: str) -> None:
 
 def test_a_volume_with_a_fourth_axis_is_found(study: Path) -> None:
     for name, values in volumes(0).items():
-        write(study / f"{name}.nii.gz", values[..., None])
+        write(study / f"{name}.nii.gz", np.stack([values, values], axis=3))
     assert [f.problem for f in found(study, thorough=True)] == [
-        f"{name}.nii.gz is not a volume: its shape is 24 x 22 x 20 x 1" for name in ("CTres", "SUV", "SEG")
+        f"{name}.nii.gz is not a volume: its shape is 24 x 22 x 20 x 2" for name in ("CTres", "SUV", "SEG")
     ]
 
 
@@ -350,7 +352,14 @@ def test_the_same_image_under_two_patients_is_found_by_its_voxels(study: Path) -
     for name, values in volumes(1).items():
         write(root / "PETCT_b" / "study" / f"{name}.nii.gz", values)
         write(root / "PETCT_b" / "again" / f"{name}.nii.gz", values)
-    assert found(study, thorough=True) == []  # one patient twice is no leak
+    # One patient twice is no leak.
+    twice = found(study, thorough=True)
+    assert {(f.case_id, f.severity) for f in twice} == {
+        ("PETCT_b_again", "warning"),
+        ("PETCT_b_study", "warning"),
+    }
+    shutil.rmtree(root / "PETCT_b" / "again")
+    assert found(study, thorough=True) == []
     shifted = AFFINE + np.eye(4, k=3) * 90
     write(root / "PETCT_c" / "study" / "CTres.nii.gz", volumes(0)["CTres"].astype(np.float64), shifted)
     for name in ("SUV", "SEG"):
@@ -385,17 +394,18 @@ def test_all_faults_of_all_cases_are_listed_at_once_whatever_the_jobs(study: Pat
 
 def test_the_report_names_case_fault_remedy_and_files(tmp_path: Path) -> None:
     faults = [
-        Fault("a", "first", "do this", (tmp_path / "x",)),
-        Fault("a", "second", "do that", (tmp_path / "y", tmp_path / "z")),
-        Fault("b", "third", "do it", ()),
+        Finding("a", "first", "do this", (tmp_path / "x",)),
+        Finding("a", "second", "do that", (tmp_path / "y", tmp_path / "z")),
+        Finding("b", "third", "do it", ()),
     ]
-    text = report_faults(faults, cases=9)
+    text = report_findings(faults, cases=9)
     assert text.startswith("3 faults in 2 of 9 cases\n")
     for word in ("first", "do this", "second", "third", str(tmp_path / "z")):
         assert text.count(word) == 1
     assert text.count("\na\n") == 1
-    assert report_faults([]) == "No faults found."
-    assert json.loads(faults_json(faults))[1]["files"] == [str(tmp_path / "y"), str(tmp_path / "z")]
+    assert report_findings([]) == "No faults found."
+    assert report_findings(faults[:1], cases=6).startswith("1 fault in 1 of 6 cases\n")
+    assert json.loads(findings_json(faults))[1]["files"] == [str(tmp_path / "y"), str(tmp_path / "z")]
 
 
 def test_an_uncompressed_image_is_read_as_well(study: Path) -> None:
@@ -416,4 +426,9 @@ def test_real_cases_raise_no_false_alarm() -> None:
         pytest.skip("BENCH_REAL_DATA names no folder of real cases")
     cases: list[Case] = discover(Path(os.environ["BENCH_REAL_DATA"]))
     assert len(cases) > 1
-    assert report_faults(check_cases(cases, SPEC, thorough=True, jobs=2)) == "No faults found."
+    findings = check_cases(cases, SPEC, thorough=True, jobs=2)
+    assert [f for f in findings if f.is_fault] == []
+    # Its CT lies 7 mm off its PET.
+    assert [(f.case_id.split("_")[2], f.problem[:37]) for f in findings] == [
+        ("019", "7% of the lesion's voxels lie in air ")
+    ]

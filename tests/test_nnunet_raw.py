@@ -19,7 +19,7 @@ from benchmark.data.bench_block import KEY, block_of, read_block
 from benchmark.data.channels import write_channels
 from benchmark.data.check import check_cases
 from benchmark.data.convert import convert_to_nnunet
-from benchmark.data.nifti import open_volume, read_voxels
+from benchmark.data.images import open_volume, read_voxels
 from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import msd, nnunet
 from benchmark.data.splits import make_splits, read_splits
@@ -210,7 +210,7 @@ def test_a_block_that_is_not_understood_is_refused(tmp_path: Path, block: Any, c
         ({"labels": {"background": 0, "a": "x"}}, "the value 'x'"),
         ({"channel_names": {"1": "CT"}}, "by number from 0"),
         ({"channel_names": {"0": "label"}}, "called 'label'"),
-        ({"file_ending": ".mha"}, "'.mha' is not read here"),
+        ({"file_ending": ".png"}, "'.png' is not read here"),
     ],
 )
 def test_a_dataset_json_that_does_not_say_enough_is_refused(

@@ -54,26 +54,58 @@ def data_phantom(
 
 @app.command("check")
 def data_check(
-    path: Annotated[Path, typer.Argument(help="The data set's folder.")],
-    dataset: Annotated[str, typer.Option(help="Which data set it is.")] = "autopet",
-    cheap: Annotated[bool, typer.Option("--cheap", help="Headers only, as `bench run` does.")] = False,
+    data: Annotated[str, typer.Argument(metavar="NAME=DIR", help="A data set and its folder.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Which data set it is, where the argument is a folder alone.")
+    ] = None,
+    cheap: Annotated[bool, typer.Option("--cheap", help="Headers only.")] = False,
     jobs: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
-    """List all faults of a data set's files, each with case and remedy. Exit code 1 if there are any."""
-    from benchmark.data.check import check_cases, faults_json, report_faults
+    """List what is wrong or odd about a data set's files, each with case and remedy, and what it is like.
+
+    Exit code 1 if there are faults; warnings are none.
+    """
+    from benchmark.data.check import checked_cases
+    from benchmark.data.facts import dataset_findings, summary
+    from benchmark.data.findings import findings_json, report_findings
     from benchmark.execution.devices import cores
     from benchmark.execution.monitor import Preparation, console
     from benchmark.registry import dataset as reader_of
 
-    reader = reader_of(dataset)
-    spec, cases = reader.spec_of(path), reader.discover(path)
+    name, path = _named_folder(data, dataset)
+    reader = reader_of(name)
+    spec, labelled = reader.spec_of(path), reader.discover(path)
+    cases = labelled or reader.unlabelled(path)
     with stopped_by_ctrl_c(), Preparation(console(to_stderr=as_json), quiet=as_json) as shown:
-        faults = check_cases(
+        checked = checked_cases(
             cases, spec, thorough=not cheap, jobs=jobs or cores(), progress=shown.named("check")
         )
-    print(faults_json(faults) if as_json else report_faults(faults, cases=len(cases)))
-    raise typer.Exit(1 if faults else 0)
+    findings = [*reader.remarks(path), *dataset_findings(cases, checked.facts), *checked.findings]
+    if as_json:
+        print(findings_json(findings))
+    else:
+        print(report_findings(findings, cases=len(cases)))
+        print(f"\n{summary(cases, checked.facts, spec)}")
+        if not labelled:
+            print("No case has a label: the data set can be predicted, but neither trained on nor scored.")
+    raise typer.Exit(1 if any(finding.is_fault for finding in findings) else 0)
+
+
+def _named_folder(data: str, dataset: str | None) -> tuple[str, Path]:
+    """`nnunet=DIR`, or `DIR` with the data set's name beside it; AutoPET where nothing names it."""
+    from benchmark.registry import dataset_names
+
+    name, equals, folder = data.partition("=")
+    if equals and name in dataset_names() and not Path(data).exists():
+        if dataset not in (None, name):
+            raise BenchError(
+                f"{data} names the data set {name}, and --dataset {dataset} another. Leave one out."
+            )
+        if not folder:
+            raise BenchError(f"{data} names no folder. Say {name}=DIR.")
+        return name, Path(folder)
+    return dataset or "autopet", Path(data)
 
 
 @app.command("prepare")
@@ -89,7 +121,7 @@ def data_prepare(
     jobs: Jobs = None,
 ) -> None:
     """Check, resample, crop and store a data set, and draw its splits, as `bench run` would."""
-    from benchmark.data.pipeline import ready_data
+    from benchmark.data.pipeline import ready_data, warning_lines
     from benchmark.execution.devices import cores
     from benchmark.execution.monitor import Preparation, console
     from benchmark.execution.pool import check_writable
@@ -111,6 +143,8 @@ def data_prepare(
             jobs=jobs or cores(),
             progress=shown.show,
         )
+    for line in warning_lines(ready):
+        print(line)
     if ready.excluded_cases:
         print(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
     print(f"{ready.n_cases} cases in {ready.store}, {len(ready.rebuilt)} of them prepared now")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.config import Resources, RunConfig
-from benchmark.data.pipeline import ReadyData, foreseen_data, ready_data
+from benchmark.data.pipeline import ReadyData, foreseen_data, ready_data, warning_lines
 from benchmark.execution.devices import Slot, cores
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.order import RunOrder
@@ -150,6 +150,7 @@ def announce(
                 data.wanted(need)
         ready_of = [(data.wanted(need, foresee=not need.run.chosen), data.usual(need)) for need in own]
     _check_left_out(ready_of, how)
+    tell_of_data([usual for _, usual in ready_of], how)
     for need, (ready, _) in zip(own, ready_of, strict=True):
         if need.run.config.fold >= ready.n_folds:
             raise BenchError(
@@ -251,6 +252,12 @@ def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -
     left_out = sorted({case for ready, _ in ready_of for case in ready.excluded_cases})
     if left_out:
         how.screen.print(f"Left out {len(left_out)} bad cases: {', '.join(left_out)}", soft_wrap=True)
+
+
+def tell_of_data(ready_of: Sequence[ReadyData], how: How) -> None:
+    """Whose the cases are, and what is odd about them; once, however many runs use them."""
+    for line in dict.fromkeys(line for ready in ready_of for line in warning_lines(ready)):
+        how.screen.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:

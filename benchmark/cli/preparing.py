@@ -155,6 +155,7 @@ def start(
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
     if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
         how.screen.print(f"Left out {len(excluded)} bad cases: {', '.join(excluded)}", soft_wrap=True)
+    planning.tell_of_data(ready_of[:1], how)
     fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.nifti import UnreadableError, open_volume
+from benchmark.data.images import UnreadableError, open_volume
 from benchmark.data.prepare import ras_spacing
-from benchmark.vocabulary import Branches, DataError, Intensity, Percentiles, Spacing, Window, ZScore
+from benchmark.vocabulary import Branches, Case, Intensity, Percentiles, Spacing, Window, ZScore, kind_of
 
+_BY_KIND = {"CT": Window(-100.0, 250.0), "PET": Window(0.0, 15.0)}
+"""AutoPET's windows."""
 _BY_NAME: dict[str, Intensity | None] = {
-    "ct": Window(-100.0, 250.0),
-    "pet": Window(0.0, 15.0),
-    "suv": Window(0.0, 15.0),
-    "pt": Window(0.0, 15.0),
     "nonorm": None,
     "rescale_to_0_1": Percentiles(0.0, 100.0),
     "rgb_to_0_1": Window(0.0, 255.0),
 }
-"""nnU-Net's names, with AutoPET's windows for CT and PET."""
-_PET = ("pet", "suv", "pt")
+"""nnU-Net's names."""
 _DECIMALS = 4
 """Of a mm: headers hold 32-bit numbers."""
 
 
 def intensity_of(channel: str) -> Intensity | None:
     """The rule that a channel's name asks for; a z-score over voxels that are not zero where it asks for none."""
+    if kind := kind_of(channel):
+        return _BY_KIND[kind]
     return _BY_NAME.get(channel.casefold(), ZScore(nonzero=True))
 
 
@@ -37,21 +36,27 @@ def branches_of(modalities: Sequence[str]) -> Branches | None:
     if len(modalities) != 2:
         return None
     first, second = modalities
-    if first.casefold() in _PET and second.casefold() not in _PET:
+    if kind_of(first) == "PET" != kind_of(second):
         first, second = second, first
     return (first,), (second,)
 
 
-def median_spacing(paths: Iterable[Path]) -> Spacing:
+def median_spacing(cases: Sequence[Case]) -> Spacing | None:
     """Of the voxels' edges in mm, axis by axis (right, anterior, superior); from headers alone.
 
-    Files that cannot be read do not count: `check_cases` reports them. DataError where none can.
+    A case counts with its label, or with the first image where that cannot be read; None where no case can be read:
+    `check_cases` says why, file by file.
     """
-    found = [edges for path in paths if (edges := _edges(path)) is not None]
+    found = [edges for case in cases if (edges := _edges_of_case(case)) is not None]
     if not found:
-        raise DataError("No image of the data set can be read, so that its voxel size is unknown.")
+        return None
     x, y, z = np.round(np.median(found, axis=0), _DECIMALS).tolist()
     return x, y, z
+
+
+def _edges_of_case(case: Case) -> Spacing | None:
+    paths = [*([case.label] if case.label else []), *dict.fromkeys(case.images.values())]
+    return next((edges for path in paths if (edges := _edges(path)) is not None), None)
 
 
 def _edges(path: Path) -> Spacing | None:
@@ -65,6 +70,7 @@ def _edges(path: Path) -> Spacing | None:
 @lru_cache(maxsize=10_000)
 def _edges_of(path: Path, size: int, mtime_ns: int) -> Spacing | None:
     try:
-        return ras_spacing(open_volume(path).affine)
+        image = open_volume(path)
+        return ras_spacing(image.affine) if len(image.shape) >= 3 else None
     except UnreadableError:
         return None

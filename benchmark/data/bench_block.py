@@ -1,7 +1,7 @@
 """The block `mirror_bench` of a `dataset.json`: what the suite knows of a data set and nnU-Net has no word for.
 
     "mirror_bench": {
-      "patients": {"<case>": "<patient>", ...},           a case that is not named is a patient of its own
+      "patients": {"<case>": "<patient>", ...},           or a pattern, "(.+)_[^_]+", whose first group is the patient
       "regions": {"whole tumor": [1, 2, 3], ...},
       "spacing_mm": [1.0, 1.0, 1.0],                      null: each file's own voxels
       "crop_modality": "FLAIR", "crop_above": 0.0,        null: no crop
@@ -10,7 +10,7 @@
       "branches": [["T1Gd"], ["FLAIR"]]
     }
 
-Every entry is optional. nnU-Net leaves the block alone.
+Every entry is optional. Cases are named as in the data set's files or by their ids. nnU-Net leaves the block alone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RULES: dict[str, type[Intensity]] = {rule.__name__: rule for rule in (Window, P
 class Block(TypedDict, total=False):
     """The entries that are there."""
 
-    patients: Mapping[str, str]
+    patients: Mapping[str, str] | str
     regions: tuple[Region, ...]
     spacing_mm: Spacing | None
     crop_modality: str | None
@@ -75,7 +75,9 @@ def read_block(
         raise DataError(f'{path}: "{KEY}" is {given!r}; it must be an object like {{"patients": {{}}}}.')
     known = set(modalities)
     readers: dict[str, Callable[[Any], Any]] = {
-        "patients": lambda value: {str(case): str(patient) for case, patient in value.items()},
+        "patients": lambda value: (
+            value if isinstance(value, str) else {str(case): str(patient) for case, patient in value.items()}
+        ),
         "regions": lambda value: _regions(value, labels),
         "spacing_mm": lambda value: None if value is None else _spacing(value),
         "crop_modality": lambda value: None if value is None else _one_of(value, known),

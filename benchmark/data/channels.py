@@ -9,7 +9,8 @@ from pathlib import Path
 
 import nibabel as nib
 
-from benchmark.data.nifti import CONVERT, UnreadableError, open_volume, read_bytes, shape_text
+from benchmark.data.images import CONVERT, UnreadableError, open_volume, shape_text
+from benchmark.data.images.nifti import read_bytes
 from benchmark.files import written_whole
 
 

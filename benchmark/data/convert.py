@@ -21,7 +21,7 @@ from typing import Any
 from benchmark.data.bench_block import KEY, block_of
 from benchmark.data.channels import write_channels
 from benchmark.data.dataset_json import ENDINGS, FILE_NAME
-from benchmark.data.nifti import UnreadableError
+from benchmark.data.images import UnreadableError
 from benchmark.data.readers.nnunet import NNUNET_SPLITS, OWN_SPLITS
 from benchmark.data.splits import Splits
 from benchmark.files import exclusive, write_json, written_whole

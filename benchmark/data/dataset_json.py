@@ -1,4 +1,4 @@
-"""`dataset.json` as the Medical Segmentation Decathlon and nnU-Net (1 and 2) write it, and the folders around it.
+"""`dataset.json` as the Medical Segmentation Decathlon and nnU-Net (1 and 2) write it.
 
 "channel_names": {"0": "CT", "1": "PET"}       the decathlon and nnU-Net 1 call it "modality"
 "labels": {"background": 0, "tumor": 1}        they write it the other way round: {"0": "background", ...}
@@ -7,18 +7,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.folders import IMAGES, UNLABELLED, refuse_no_folder, unpacked_folder, what_is_there
+from benchmark.data.images import ENDINGS
 from benchmark.data.naming import case_id_from
+from benchmark.data.user_files import read_user_json
 from benchmark.vocabulary import IGNORED, DataError, Region
 
 FILE_NAME = "dataset.json"
-ENDINGS = (".nii.gz", ".nii")
 EVERY_LABEL = "foreground"
 """The region of all labels, which is added to several that are scored one by one."""
 IGNORE = "ignore"
@@ -31,10 +32,7 @@ def read_dataset_json(folder: Path, *, says: str, example: str) -> dict[str, Any
     path = folder / FILE_NAME
     if not path.is_file():
         raise DataError(f"{path} is missing; it says {says}. Write one with {example}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Repair it; it needs {example}.") from error
+    content = read_user_json(path, needs=f"it needs {example}")
     return content if isinstance(content, dict) else {}
 
 
@@ -71,16 +69,23 @@ def opened_folder(root: Path, *, wanted: str, example: str) -> tuple[Path, dict[
     """A data set's folder, `root` or the only one in it, and its `dataset.json`. DataError where there is none."""
     root = Path(root)
     refuse_no_folder(root, wanted)
-    folder = unpacked_folder(root, lambda path: (path / FILE_NAME).is_file() or (path / "imagesTr").is_dir())
+    folder = unpacked_folder(root, lambda path: is_nnunet(path) or (path / FILE_NAME).is_file())
     if folder is None:
         raise DataError(f"{root} is not a data set: looked for {wanted}, but {what_is_there(root)}.")
     return folder, read_dataset_json(folder, says="what is in the images", example=example)
 
 
+def is_nnunet(folder: Path) -> bool:
+    """Whether a folder has the parts of a data set of nnU-Net or of the decathlon."""
+    return any((folder / part).is_dir() for part in (IMAGES, "labelsTr", UNLABELLED))
+
+
 def file_ending(content: Mapping[str, Any], path: Path) -> str:
     ending = content.get("file_ending", ENDINGS[0])
-    if ending not in ENDINGS:
-        raise DataError(f"{path}: file_ending {ending!r} is not read here. Convert the images to .nii.gz.")
+    if str(ending).lower() not in ENDINGS:
+        raise DataError(
+            f"{path}: file_ending {ending!r} is not read here; {', '.join(ENDINGS)} are. Convert the images."
+        )
     return str(ending)
 
 
@@ -158,76 +163,3 @@ def _table_names(names: Sequence[str]) -> list[str]:
         " ".join(re.sub(r"[\s_|]+", " ", unicodedata.normalize("NFC", name)).split()) for name in names
     ]
     return cleaned if all(cleaned) and len(set(cleaned)) == len(names) else list(names)
-
-
-def files_in(folder: Path, endings: str | tuple[str, ...]) -> list[Path]:
-    """Files by name, without hidden ones (macOS puts a `._x.nii.gz` beside each); none where there is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.name.endswith(endings) and not p.name.startswith("."))
-
-
-def nnunet_names(folder: Path, ending: str) -> list[str]:
-    """The cases of which there is a label or a channel, as the files name them, sorted; DataError if there is none."""
-    names = {path.name.removesuffix(ending) for path in files_in(folder / "labelsTr", ending)}
-    names |= nnunet_images(folder / "imagesTr", ending)
-    if not names:
-        raise DataError(
-            f"{folder} has no files *{ending} in imagesTr and labelsTr. Unpack the data set again."
-        )
-    return sorted(names)
-
-
-def nnunet_images(folder: Path, ending: str) -> set[str]:
-    """The cases of which there is a channel."""
-    names = set()
-    for path in files_in(folder, ending):
-        name, _, channel = path.name.removesuffix(ending).rpartition("_")
-        if not name or not re.fullmatch(r"\d{4}", channel):
-            raise DataError(
-                f"{path}: a channel's file is named <case>_0000{ending}. Rename or remove this one."
-            )
-        names.add(name)
-    return names
-
-
-def subfolders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
-    except OSError as error:
-        raise DataError(f"Cannot read {folder}: {error.strerror}. Check its permissions.") from error
-
-
-def refuse_no_folder(root: Path, wanted: str) -> None:
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}. Name the folder that holds {wanted}.")
-
-
-def unpacked_folder(root: Path, is_dataset: Callable[[Path], bool]) -> Path | None:
-    """`root`, or its only subfolder that is a data set: archives unpack to a folder of their own."""
-    if is_dataset(root):
-        return root
-    inside = [folder for folder in subfolders(root) if is_dataset(folder)]
-    if len(inside) > 1:
-        names = ", ".join(folder.name for folder in inside)
-        raise DataError(f"{root} holds several data sets ({names}). Name one of these folders.")
-    return inside[0] if inside else None
-
-
-def what_is_there(root: Path) -> str:
-    """Half a sentence for an error about a folder that holds no data set."""
-    found = sorted(path.name for path in root.iterdir())
-    return (
-        f"there is only {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else "it is empty"
-    )
-
-
-def refuse_equal_ids(sources: Iterable[tuple[str, str]]) -> None:
-    """DataError where two names, the second of each pair, give one case id, the first."""
-    seen: dict[str, str] = {}
-    for case_id, source in sources:
-        if case_id in seen:
-            both = f"{seen[case_id]!r} and {source!r}"
-            raise DataError(f"{both} would both be case {case_id}. Rename one of them.")
-        seen[case_id] = source

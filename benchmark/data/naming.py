@@ -1,10 +1,14 @@
-"""How names found on disk become case ids that are safe as file names."""
+"""How names found on disk become case ids that are safe as file names, and how users' names find their cases."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from benchmark.vocabulary import DataError
 
 _LONGEST = 120
 """Characters. File names end at 255 bytes, and predictions, logs and locks add suffixes of their own."""
@@ -21,5 +25,45 @@ def case_id_from(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", plain)
     if safe == plain and safe[:1] not in ("", ".", "-") and len(safe) <= _LONGEST:
         return safe
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    # Bytes of a file's name that are no UTF-8 are lone surrogates in the text.
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{safe[: _LONGEST - 9].lstrip('.-')}_{digest}"
+
+
+def resolve_case(name: str, known: Collection[str]) -> str | None:
+    """The case id among `known` that a user's name means: an id, or a case's name in its files; None for neither."""
+    for candidate in (name, case_id_from(name), case_id_from(name.strip())):
+        if candidate in known:
+            return candidate
+    return None
+
+
+def resolve_cases(names: Iterable[str], known: Collection[str], *, where: str) -> dict[str, str]:
+    """The case ids of names that a user wrote, by name; DataError that tells the nearest for names of no case.
+
+    `where` opens the error: the file, or the option, in which the names stand.
+    """
+    found = {name: resolve_case(name, known) for name in names}
+    unknown = [name for name, case_id in found.items() if case_id is None]
+    if unknown:
+        near = difflib.get_close_matches(case_id_from(unknown[0]), known, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"{where}: no such case as {some(unknown)}.{hint} Correct the name or add the data.")
+    return {name: case_id for name, case_id in found.items() if case_id is not None}
+
+
+def resolve_keys(stated: Mapping[str, str], known: Collection[str], *, where: str) -> dict[str, str]:
+    """A user's mapping by case id; DataError for keys of no case, and for two that contradict each other."""
+    resolved: dict[str, str] = {}
+    for name, case_id in resolve_cases(stated, known, where=where).items():
+        if resolved.setdefault(case_id, stated[name]) != stated[name]:
+            raise DataError(
+                f"{where}: case {case_id} is named twice, with {resolved[case_id]!r} and {stated[name]!r}. Keep one."
+            )
+    return resolved
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first names, quoted, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

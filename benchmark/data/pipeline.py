@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmark.data.check import check_cases, report_faults
+from benchmark.data.check import checked_cases
+from benchmark.data.facts import dataset_findings
+from benchmark.data.findings import THE_DATA_SET, Finding, counted, report_findings
+from benchmark.data.patients import patients_words
 from benchmark.data.splits import load_or_make_splits, stored_splits
 from benchmark.data.splits import splits_file as splits_path_in
 from benchmark.data.store import (
+    PreparedCase,
     Store,
     data_fingerprint,
     preparation_identity,
+    read_case,
     splits_folder,
     store_case,
     store_fingerprint,
     store_folder,
     why_stale,
 )
+from benchmark.data.voxel_checks import same_images
 from benchmark.files import exclusive, write_json
 from benchmark.registry import dataset
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation
@@ -44,6 +50,10 @@ class ReadyData:
     n_folds: int
     rebuilt: dict[str, str]
     """Cases that were prepared (again) this time, with the reason."""
+    patients: str = ""
+    """How many cases of how many patients there are, and by what rule they are told."""
+    warnings: tuple[Finding, ...] = ()
+    """What a person should know of the data, and what keeps no case out."""
 
 
 def ready_data(
@@ -59,31 +69,36 @@ def ready_data(
     jobs: int = 1,
     progress: Progress = lambda what, done, total: None,
 ) -> ReadyData:
-    """Check the files (cheaply), prepare what is not prepared yet, and make or read the splits.
+    """Check the files, prepare what is not prepared yet, and make or read the splits.
+
+    Headers are checked first, voxels as they are prepared.
 
     `preparation` None: the data set's usual one. The splits do not depend on it. `scored_on` is the store on whose grid
     scores are computed; None: this one.
 
-    Broken cases are refused by name, or left out with `skip_bad_cases`. May be interrupted at any time and called
-    from several processes at once.
+    Broken cases are refused by name, or left out with `skip_bad_cases`; so are cases of different patients that share
+    an image. May be interrupted at any time and called from several processes at once.
     """
     reader = dataset(name)
     spec, cases = reader.spec_of(root), reader.discover(root)
-    faults = check_cases(
+    if not cases:
+        raise DataError(
+            f"There is no labelled case in {root}, so that nothing can be trained or scored. Cases without "
+            f"labels can be predicted: bench predict RUN --data {name}={root}."
+        )
+    checked = checked_cases(
         cases,
         spec,
         thorough=False,
         jobs=jobs,
         progress=lambda done, total: progress("check", done, total),
     )
-    broken = {fault.case_id for fault in faults}
-    if broken and not skip_bad_cases:
-        raise DataError(
-            f"{report_faults(faults)}\n{len(broken)} of {len(cases)} cases in {root} cannot be used. {_WAY_OUT}"
-        )
+    findings = [*reader.remarks(root), *checked.findings, *dataset_findings(cases, checked.facts)]
+    broken = {finding.case_id for finding in findings if finding.is_fault}
+    _refuse(findings, broken, cases, root, skip_bad_cases=skip_bad_cases, cannot="be used")
     sound = [case for case in cases if case.case_id not in broken]
     if not sound:
-        raise DataError(f"No case in {root} can be used:\n{report_faults(faults)}")
+        raise DataError(f"No case in {root} can be used:\n{report_findings(findings)}")
 
     preparation = preparation or spec.preparation
     folder = store_folder(results, spec, preparation, root)
@@ -92,16 +107,29 @@ def ready_data(
         if failed and not skip_bad_cases:
             listed = "\n".join(failed.values())
             raise DataError(
-                f"{listed}\n{len(failed)} of {len(cases)} cases in {root} cannot be prepared. {_WAY_OUT}"
+                f"{listed}\n{len(failed)} of {counted(len(cases), 'case')} in {root} cannot be prepared. {_WAY_OUT}"
             )
-        broken |= set(failed)
-        prepared = sorted(case.case_id for case in sound if case.case_id not in failed)
+        prepared = {case.case_id: case for case in sound if case.case_id not in failed}
         if not prepared:
             raise DataError(f"No case in {root} can be prepared. {next(iter(failed.values()))}")
+        stored = {case_id: read_case(folder / "cases" / case_id) for case_id in prepared}
+        copies = _copies(stored, prepared)
+        torn = {finding.case_id for finding in copies if finding.is_fault}
+        _refuse(copies, torn, cases, root, skip_bad_cases=skip_bad_cases, cannot="be used")
+        broken |= {*failed, *torn}
+        usable = sorted(set(prepared) - torn)
+        if not usable:
+            raise DataError(f"No case in {root} can be used:\n{report_findings(copies)}")
         identity = preparation_identity(spec, preparation)
-        write_json(folder / "store.json", {"identity": identity, "cases": prepared})
+        write_json(folder / "store.json", {"identity": identity, "cases": usable})
         store = Store(folder)
         summaries = [case.summary for case in store.cases.values()]
+    if not any(case.lesion_ml for case in summaries):
+        raise DataError(
+            f"No case in {root} has a labelled voxel ({counted(len(summaries), 'case')}), so that nothing can be "
+            "learned or scored. See that these are the labels."
+        )
+    findings += [*copies, *(finding for case in stored.values() for finding in case.findings)]
 
     splits_file = splits_file or reader.own_splits(root)
     splits_path = splits_path_in(splits_folder(results, spec, root), n_folds=n_folds, user_file=splits_file)
@@ -120,7 +148,47 @@ def ready_data(
         n_cases=len(summaries),
         n_folds=len(splits.folds),
         rebuilt=rebuilt,
+        patients=f"{spec.name}: {patients_words([prepared[case_id] for case_id in usable])}",
+        warnings=tuple(finding for finding in findings if not finding.is_fault),
     )
+
+
+def warning_lines(ready: ReadyData, *, most: int = 3) -> list[str]:
+    """What to tell a person of the data before they are used: the patients, and the first warnings."""
+    lines = [ready.patients]
+    lines += [
+        f"Warning: {finding.case_id or 'the data'}: {finding.problem}" for finding in ready.warnings[:most]
+    ]
+    if more := len(ready.warnings) - most:
+        lines += [f"{counted(more, 'more warning')}; `bench data check` lists all, with remedies."] * (
+            more > 0
+        )
+    return lines
+
+
+def _refuse(
+    findings: list[Finding],
+    broken: set[str],
+    cases: list[Case],
+    root: Path,
+    *,
+    skip_bad_cases: bool,
+    cannot: str,
+) -> None:
+    """DataError for faults, unless they are of cases that are to be left out."""
+    faults = [finding for finding in findings if finding.is_fault]
+    if faults and (not skip_bad_cases or THE_DATA_SET in broken):
+        of = f"{len(broken - {THE_DATA_SET})} of {counted(len(cases), 'case')} in {root} cannot {cannot}"
+        raise DataError(f"{report_findings(faults)}\n{of}. {_WAY_OUT}")
+
+
+def _copies(stored: Mapping[str, PreparedCase], cases: Mapping[str, Case]) -> list[Finding]:
+    signatures = {
+        (case_id, modality): signature
+        for case_id, case in stored.items()
+        for modality, signature in case.signatures.items()
+    }
+    return same_images(signatures, cases)
 
 
 def foreseen_data(

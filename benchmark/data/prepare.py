@@ -17,7 +17,16 @@ from jaxtyping import Bool, Float, Float16, Int16, UInt8
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
-from benchmark.data.nifti import UnreadableError, Volume, open_volume, read_voxels
+from benchmark.data.images import (
+    UnreadableError,
+    Volume,
+    open_volume,
+    read_voxels,
+    same_place,
+    shape_text,
+    voxel_ml,
+)
+from benchmark.data.voxel_checks import Inspection, Inspector, strange_values, whole_labels
 from benchmark.vocabulary import (
     IGNORED,
     BenchError,
@@ -34,7 +43,7 @@ from benchmark.vocabulary import (
     did_you_mean,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same files would be prepared to different arrays."""
 
 
@@ -42,9 +51,9 @@ FORMAT = 2
 class Geometry:
     """How the prepared grids lie on the original files.
 
-    `native_*` describe the label file as it is on disk (of an unlabelled case its first image); `grid_shape` is the
-    full volume at the new spacing, its axes turned to right-anterior-superior; the stored image is the part from
-    `crop_start`, `crop_shape` long.
+    `native_*` describe the first image as it is on disk, whose header the others agree with up to rounding;
+    `native_header` is that of a NIfTI file. `grid_shape` is the full volume at the new spacing, its axes turned to
+    right-anterior-superior; the stored image is the part from `crop_start`, `crop_shape` long.
     """
 
     native_shape: Size3
@@ -53,6 +62,20 @@ class Geometry:
     spacing_mm: Spacing
     crop_start: Size3
     crop_shape: Size3
+    native_header: bytes = b""
+
+    @property
+    def native_voxel_ml(self) -> float:
+        """The volume of a voxel on disk."""
+        return voxel_ml(np.array(self.native_affine))
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel of the full grid, whose axes are as oblique to each other as those on disk."""
+        perpendicular = float(np.prod(self.native_spacing_mm)) / 1000
+        oblique = self.native_voxel_ml / perpendicular
+        # What rounding makes of perpendicular axes is not worth other numbers.
+        return float(np.prod(self.spacing_mm)) / 1000 * (1.0 if oblique > 1 - 1e-4 else oblique)
 
     @property
     def native_spacing_mm(self) -> Spacing:
@@ -87,7 +110,7 @@ class PreparedArrays:
     """`image` is the crop; `label` the full grid; `lesion` the foreground voxels of the crop.
 
     `lesion_ml` is measured in the original voxels, so that it does not depend on the preparation. An unlabelled
-    case has no `label` and an empty `lesion`.
+    case has no `label` and an empty `lesion`. `inspection` is what the voxels told, where it was asked for.
     """
 
     image: Float16[np.ndarray, "m x y z"]
@@ -95,11 +118,24 @@ class PreparedArrays:
     lesion: Int16[np.ndarray, "n 3"]
     geometry: Geometry
     lesion_ml: float
+    inspection: Inspection | None = None
 
 
-def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> PreparedArrays:
-    """Read and prepare one case. Raises DataError naming case and file when it cannot be read."""
-    frame = _opened(case, case.label or case.images[spec.modalities[0]])
+def prepare_case(
+    case: Case, spec: DatasetSpec, preparation: Preparation, *, inspect: bool = False
+) -> PreparedArrays:
+    """Read and prepare one case.
+
+    All files are turned by one affine, the first image's, once they were found to lie on one grid: headers that are
+    equal up to rounding may stand on either side of a tie between two axes. `inspect`: look at the values as
+    `bench data check` does.
+
+    Raises:
+        DataError: naming case and file that cannot be read, or that lies elsewhere; with `inspect` also for values
+            that are a fault.
+    """
+    frame = _opened(case, case.images[spec.modalities[0]])
+    inspector = Inspector(case, spec) if inspect else None
     native_shape, native_spacing = _size3(frame.shape), ras_spacing(frame.affine)
     shape = _in_ras_order(native_shape, frame.affine)
     spacing = preparation.spacing_mm or native_spacing
@@ -107,22 +143,23 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
 
     label, lesion_ml = None, 0.0
     if case.label is not None:
-        marked = _label_voxels(case, spec)
-        lesion_ml = float(np.count_nonzero(is_lesion(marked))) * float(np.prod(native_spacing)) / 1000
+        marked = _label_voxels(case, spec, frame, inspector)
+        lesion_ml = float(np.count_nonzero(is_lesion(marked))) * frame.voxel_ml
         label = _resample(_to_ras(marked, frame.affine), shape, grid_shape, order=0)
 
     channels = {}
-    for name, image in _images(case, spec.modalities):
-        if image.voxels.shape != native_shape:
-            raise DataError(
-                f"{case.case_id}: {case.images[name]} has shape {image.voxels.shape}, {frame.path.name} {native_shape}."
-            )
-        if not np.isfinite(image.voxels).all():
-            raise DataError(
-                f"{case.case_id}: {case.images[name]} holds NaN or infinity. Mend or leave out the case."
-            )
-        volume = _to_ras(image.voxels.astype(np.float32), image.affine)
-        channels[name] = _resample(volume, shape, grid_shape, order=1)
+    for name, voxels, image in _images(case, spec.modalities, frame):
+        if inspector is not None:
+            inspector.image(name, voxels, image)
+        with np.errstate(over="ignore"):
+            values = voxels.astype(np.float32)
+        if not np.isfinite(values).all():
+            what = "NaN or infinity" if not np.isfinite(voxels).all() else "values beyond what 32 bits hold"
+            raise DataError(f"{case.case_id}: {case.images[name]} holds {what}. Mend or leave out the case.")
+        channels[name] = _resample(_to_ras(values, frame.affine), shape, grid_shape, order=1)
+    inspection = None if inspector is None else inspector.done()
+    if inspection is not None and (faults := [str(f) for f in inspection.findings if f.is_fault]):
+        raise DataError("\n".join(faults))
 
     start, crop_shape = _crop_box(channels, preparation, grid_shape)
     box = tuple(slice(a, a + n) for a, n in zip(start, crop_shape, strict=True))
@@ -140,7 +177,12 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
         spacing_mm=spacing,
         crop_start=start,
         crop_shape=crop_shape,
+        native_header=frame.header,
     )
+    if any(volume.shape != scaled[0].shape for volume in scaled) or (
+        label is not None and label.shape != grid_shape
+    ):
+        raise AssertionError(f"{case.case_id}: images and label were brought to different shapes")
     return PreparedArrays(
         image=np.stack(scaled),
         label=label,
@@ -149,6 +191,7 @@ def prepare_case(case: Case, spec: DatasetSpec, preparation: Preparation) -> Pre
         else np.argwhere(is_lesion(label[box])).astype(np.int16),
         geometry=geometry,
         lesion_ml=lesion_ml,
+        inspection=inspection,
     )
 
 
@@ -170,7 +213,7 @@ def is_lesion(label: UInt8[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
 
 def read_native_label(path: Path, *, ignore: int | None = None) -> UInt8[np.ndarray, "i j k"]:
     """The label file's voxels on its own grid, with `IGNORED` where the file has the value `ignore`."""
-    return _with_ignored(read_voxels(open_volume(path)).astype(np.uint8), ignore)
+    return _with_ignored(whole_labels(read_voxels(open_volume(path))), ignore)
 
 
 def _with_ignored(label: UInt8[np.ndarray, "..."], ignore: int | None) -> UInt8[np.ndarray, "..."]:
@@ -181,12 +224,6 @@ def ras_spacing(affine: np.ndarray) -> Spacing:
     """Voxel edges in mm along right, anterior and superior."""
     x, y, z = _in_ras_order(_spacing_of(affine), affine)
     return x, y, z
-
-
-@dataclass(frozen=True)
-class _Native:
-    voxels: np.ndarray
-    affine: np.ndarray
 
 
 def _opened(case: Case, path: Path) -> Volume:
@@ -201,33 +238,51 @@ def _opened(case: Case, path: Path) -> Volume:
     return volume
 
 
-def _read(case: Case, path: Path) -> _Native:
+def _read(case: Case, path: Path, frame: Volume) -> tuple[np.ndarray, Volume]:
     """A file of the case in its own orientation; every byte is read, so that no damage goes unnoticed."""
     volume = _opened(case, path)
+    if volume.shape[:3] != frame.shape[:3]:
+        raise DataError(
+            f"{case.case_id}: {path} has shape {shape_text(volume)}, {frame.path.name} {shape_text(frame)}. Resample "
+            "both to one grid."
+        )
+    if not same_place(frame, volume):
+        raise DataError(
+            f"{case.case_id}: {path} and {frame.path.name} lie at different places. `bench data check` says how far "
+            "apart; resample both to one grid, or copy the affine if only the header is wrong."
+        )
     try:
-        return _Native(read_voxels(volume), volume.affine)
+        return read_voxels(volume), volume
     except UnreadableError as error:
         raise DataError(f"{case.case_id}: {error}") from error
 
 
-def _label_voxels(case: Case, spec: DatasetSpec) -> UInt8[np.ndarray, "i j k"]:
+def _label_voxels(
+    case: Case, spec: DatasetSpec, frame: Volume, inspector: Inspector | None
+) -> UInt8[np.ndarray, "i j k"]:
     assert case.label is not None
-    voxels = _three_axes(_read(case, case.label), case, case.label).voxels
-    unknown = sorted(set(np.unique(voxels).tolist()) - spec.label_values)
-    if unknown:
+    voxels, volume = _read(case, case.label, frame)
+    _refuse_axes(voxels, case, case.label)
+    if unknown := strange_values(voxels, spec):
         raise DataError(
-            f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows 0 and "
-            f"{dict(spec.labels)}. `bench data check` lists all faults."
+            f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows "
+            f"{sorted(spec.label_values)}. `bench data check` lists all faults."
         )
-    return _with_ignored(voxels.astype(np.uint8), spec.ignore)
+    if inspector is not None:
+        inspector.label(voxels, volume)
+    return _with_ignored(whole_labels(voxels), spec.ignore)
 
 
-def _images(case: Case, modalities: Sequence[str]) -> Iterator[tuple[str, _Native]]:
-    """Every modality with its volume; a file that holds several is read once."""
+def _images(case: Case, modalities: Sequence[str], frame: Volume) -> Iterator[tuple[str, np.ndarray, Volume]]:
+    """Every modality with its voxels and file; a file that holds several is read once."""
     for path, names in modalities_by_file(case, modalities).items():
-        read = _read(case, path)
+        voxels, volume = _read(case, path, frame)
         for name in names:
-            yield name, _channel(read, case, name) if name in case.channels else _three_axes(read, case, path)
+            if name in case.channels:
+                yield name, _channel(voxels, case, name), volume
+            else:
+                _refuse_axes(voxels, case, path)
+                yield name, voxels, volume
 
 
 def modalities_by_file(case: Case, modalities: Iterable[str]) -> dict[Path, list[str]]:
@@ -237,20 +292,20 @@ def modalities_by_file(case: Case, modalities: Iterable[str]) -> dict[Path, list
     return by_file
 
 
-def _three_axes(read: _Native, case: Case, path: Path) -> _Native:
-    if read.voxels.ndim != 3:
-        raise DataError(f"{case.case_id}: {path} has {read.voxels.ndim} axes; a volume with three is needed.")
-    return read
+def _refuse_axes(voxels: np.ndarray, case: Case, path: Path) -> None:
+    if voxels.ndim != 3:
+        raise DataError(f"{case.case_id}: {path} has {voxels.ndim} axes; a volume with three is needed.")
 
 
-def _channel(read: _Native, case: Case, name: str) -> _Native:
-    shape, index = read.voxels.shape, case.channels[name]
+def _channel(voxels: np.ndarray, case: Case, name: str) -> np.ndarray:
+    shape, index = voxels.shape, case.channels[name]
     if len(shape) != 4 or index >= shape[3]:
         raise DataError(
             f"{case.case_id}: {case.images[name]} has shape {shape}, but {name} should be number {index} along its "
             "fourth axis."
         )
-    return _Native(read.voxels[..., index], read.affine)
+    channel: np.ndarray = voxels[..., index]
+    return channel
 
 
 def _from_native(affine: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ hyperparameter may look at. The stored file:
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -19,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.naming import case_id_from
+from benchmark.data.naming import case_id_from, resolve_cases, some
+from benchmark.data.user_files import read_user_json
 from benchmark.files import exclusive, write_json
 from benchmark.vocabulary import CaseSummary, DataError
 
@@ -27,6 +27,7 @@ PARTS = ("train", "validation", "test")
 VALIDATION_FRACTION = 0.2
 """Of the training patients: 16 % of all patients with five folds, which leaves 64 % to train on."""
 _FORMAT = "splits 1"
+_NEEDS = 'it needs a list of {"train": [...], "val": [...]}, or what is stored here'
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def read_splits(
 
     Raises DataError for a patient on two sides, unknown or repeated cases, and empty parts.
     """
-    content = _read_json(path)
+    content = read_user_json(path, needs=_NEEDS)
     if isinstance(content, list):
         folds = content
     elif isinstance(content, dict) and isinstance(content.get("folds"), list):
@@ -181,7 +182,7 @@ def _digest(user_file: Path) -> str:
 
 def n_folds_in(path: Path) -> int:
     """How many folds a user's splits file holds."""
-    content = _read_json(path)
+    content = read_user_json(path, needs=_NEEDS)
     folds = content.get("folds", []) if isinstance(content, dict) else content
     return len(folds) if isinstance(folds, list) else 0
 
@@ -235,7 +236,7 @@ def stored_splits(path: Path, cases: Sequence[CaseSummary]) -> Splits:
 
 def read_stored_splits(path: Path) -> Splits:
     """The splits that were written to `path`, whatever cases there are now; DataError when the file was edited."""
-    content = _read_json(path)
+    content = read_user_json(path, needs=_NEEDS)
     stored = Splits.from_json(content, source=str(path))
     if content.get("fingerprint") != stored.fingerprint:
         raise DataError(
@@ -271,7 +272,7 @@ def _refuse_new_cases(stored: Splits, cases: Iterable[CaseSummary], path: Path) 
     new = sorted({case.case_id for case in cases} - known)
     if new:
         raise DataError(
-            f"{path} was written without {_some(new)} (new, or repaired since), and splits "
+            f"{path} was written without {some(new)} (new, or repaired since), and splits "
             "are never redrawn. Take these cases out of the data, start another results folder (--results), "
             "or remove this file if no run that used it matters any more."
         )
@@ -289,7 +290,7 @@ def _patients(cases: Iterable[CaseSummary]) -> list[_Patient]:
     cases = sorted(cases, key=lambda case: case.case_id)
     repeated = [case_id for case_id, times in Counter(case.case_id for case in cases).items() if times > 1]
     if repeated:
-        raise DataError(f"Case ids must be unique, but there are several of {_some(repeated)}. Rename them.")
+        raise DataError(f"Case ids must be unique, but there are several of {some(repeated)}. Rename them.")
     grouped: dict[str, list[CaseSummary]] = defaultdict(list)
     for case in cases:
         if not 0 <= case.lesion_ml < float("inf"):
@@ -356,15 +357,6 @@ def _case_ids(patients: Iterable[_Patient]) -> tuple[str, ...]:
     return tuple(sorted(case_id for patient in patients for case_id in patient.case_ids))
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"Cannot read the splits {path}: {error.strerror}. Check the name.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}). Restore it from where it came.") from error
-
-
 def _listed_fold(fold: Any, where: str, names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The case names of a fold by part, sorted; the parts must be exactly `names`."""
     if not isinstance(fold, dict) or set(fold) != set(names):
@@ -380,18 +372,9 @@ def _resolved(
     names: Iterable[str], by_id: Mapping[str, CaseSummary], left_out: Collection[str], *, where: str
 ) -> tuple[str, ...]:
     """Case ids of names that may be written as in the data set's files."""
-    resolved, unknown = [], []
-    for name in names:
-        case_id = name if name in by_id or name in left_out else case_id_from(name)
-        if case_id in by_id:
-            resolved.append(case_id)
-        elif case_id not in left_out:
-            unknown.append(name)
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], by_id, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"{where}: no such case as {_some(unknown)}.{hint} Correct the file or add the data.")
-    return tuple(sorted(resolved))
+    names = list(names)
+    found = resolve_cases(names, {*by_id, *left_out}, where=where)
+    return tuple(sorted(found[name] for name in names if found[name] in by_id))
 
 
 def _check_fold(
@@ -407,7 +390,7 @@ def _check_fold(
     times = Counter(case_id for ids in parts.values() for case_id in ids)
     repeated = sorted(case_id for case_id, n in times.items() if n > 1)
     if repeated:
-        raise DataError(f"{where}: named more than once: {_some(repeated)}. Keep each case in one part.")
+        raise DataError(f"{where}: named more than once: {some(repeated)}. Keep each case in one part.")
     sides: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, ids in parts.items():
         for case_id in ids:
@@ -418,8 +401,3 @@ def _check_fold(
         both = " and ".join(f"{', '.join(ids)} in {name}" for name, ids in own.items())
         more = f" ({len(torn) - 1} more patients likewise)" if len(torn) > 1 else ""
         raise DataError(f"{where}: patient {patient} is on both sides: {both}{more}. Move all to one part.")
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more

@@ -10,10 +10,11 @@ other inputs, or with arrays that are not those, is prepared again. A case that 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.nifti import write_nifti
+from benchmark.data.findings import Finding
+from benchmark.data.images import write_mask
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
+from benchmark.data.voxel_checks import Signature
 from benchmark.files import write_json, written_whole
 from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
 
@@ -86,6 +89,10 @@ class PreparedCase:
     """Their sizes and times then, which spare reading files that nobody touched."""
     ignore: int | None = None
     """The value in the label file of voxels that nobody annotated."""
+    findings: tuple[Finding, ...] = ()
+    """What was odd about the files when they were prepared."""
+    signatures: Mapping[str, Signature] = field(default_factory=dict, repr=False)
+    """By what the images are known again, by modality."""
 
     @property
     def is_labelled(self) -> bool:
@@ -140,7 +147,8 @@ class PreparedCase:
 
     def write_nifti(self, path: Path, label_map: np.ndarray) -> None:
         """Write labels of the original file's voxels; they lie on the original images in any viewer."""
-        write_nifti(path, label_map, affine=np.array(self.geometry.native_affine))
+        geometry = self.geometry
+        write_mask(path, label_map, affine=np.array(geometry.native_affine), header=geometry.native_header)
 
 
 # Mapped files hold a descriptor each; a bounded number stays below the usual limit of 1,024.
@@ -201,6 +209,7 @@ def read_case(folder: Path) -> PreparedCase:
             spacing_mm=(g["spacing_mm"][0], g["spacing_mm"][1], g["spacing_mm"][2]),
             crop_start=_three(g["crop_start"]),
             crop_shape=_three(g["crop_shape"]),
+            native_header=base64.b64decode(g.get("native_header", "")),
         )
         return PreparedCase(
             folder=folder,
@@ -211,6 +220,8 @@ def read_case(folder: Path) -> PreparedCase:
             files={role: Path(entry["path"]) for role, entry in content["inputs"].items()},
             channels=content.get("channels", {}),
             ignore=content["identity"].get("ignore"),
+            findings=tuple(map(Finding.from_json, content.get("findings", ()))),
+            signatures={name: Signature.from_json(s) for name, s in content.get("signatures", {}).items()},
             inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
             stamps={
                 role: {name: entry[name] for name in ("size", "mtime_ns")}
@@ -229,7 +240,10 @@ def _three(values: list[int]) -> Size3:
 
 
 def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Preparation) -> None:
-    """Prepare one case and write it; `case.json` last."""
+    """Prepare one case and write it; `case.json` last.
+
+    DataError for files that cannot be read or do not fit together, and for values that are a fault.
+    """
     (folder / "case.json").unlink(missing_ok=True)
     # Modalities that share a file share what is recorded of it.
     try:
@@ -239,7 +253,8 @@ def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Prep
         }
     except OSError as error:
         raise DataError(f"{case.case_id}: cannot read {error.filename}: {error.strerror}.") from error
-    prepared = prepare_case(case, spec, preparation)
+    prepared = prepare_case(case, spec, preparation, inspect=True)
+    assert prepared.inspection is not None
     arrays = {}
     for name in _arrays_of(case):
         path = folder / f"{name}.npy"
@@ -252,11 +267,16 @@ def store_case(case: Case, folder: Path, *, spec: DatasetSpec, preparation: Prep
             "case_id": case.case_id,
             "patient": case.patient,
             "lesion_ml": prepared.lesion_ml,
-            "geometry": asdict(prepared.geometry),
+            "geometry": asdict(prepared.geometry)
+            | {"native_header": base64.b64encode(prepared.geometry.native_header).decode()},
             "identity": preparation_identity(spec, preparation),
             "inputs": {role: files[path] for role, path in case.files.items()},
             "channels": dict(case.channels),
             "arrays": arrays,
+            "findings": [finding.to_json() for finding in prepared.inspection.findings],
+            "signatures": {
+                name: signature.to_json() for name, signature in prepared.inspection.signatures.items()
+            },
         },
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.channels import write_channels
-from benchmark.data.nifti import UnreadableError
+from benchmark.data.images import UnreadableError
 from benchmark.files import write_json
 from benchmark.nnunet.plan import Plan
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, UnsupportedDatasetError

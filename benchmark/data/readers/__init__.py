@@ -8,6 +8,7 @@ Every module has
 and may have
 
     unlabelled(root) -> list[Case]    cases without a label, for `bench predict`
+    remarks(root) -> list[Finding]    what is odd about the folder and concerns no single case
     own_splits(root) -> Path | None   the folds that lie beside the images, used where the user names none
     PHANTOMS: Phantoms                it reads what the suite writes itself, in place of another data set
 """

@@ -12,6 +12,7 @@ nnU-Net layout (AutoPET II to IV, https://doi.org/10.57754/FDAT.6gjsg-zcg93):
     <root>/dataset.json                      says which channel is CT and which is PET
     <root>/imagesTr/<case>_0000.nii.gz, <case>_0001.nii.gz
     <root>/labelsTr/<case>.nii.gz
+    <root>/imagesTs/...                      without labels, optional
     <root>/*.csv, or beside <root>           clinical metadata, optional
     <root>/splits_final.json                 optional; read by `benchmark.data.splits`, when asked for
 
@@ -22,22 +23,30 @@ Date". A diagnosis of NEGATIVE means a study without tumour; the PSMA metadata h
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from benchmark.data.bench_block import read_block
 from benchmark.data.dataset_json import (
     FILE_NAME,
     channel_entries,
     file_ending,
+    is_nnunet,
     label_entries,
-    nnunet_names,
     read_dataset_json,
+)
+from benchmark.data.findings import THE_DATA_SET, Finding, passed_over_finding
+from benchmark.data.folders import (
+    IMAGES,
+    LABELS,
+    UNLABELLED,
+    NnunetFolder,
+    by_stem,
+    is_junk,
     refuse_equal_ids,
     refuse_no_folder,
     subfolders,
@@ -45,7 +54,9 @@ from benchmark.data.dataset_json import (
     what_is_there,
 )
 from benchmark.data.naming import case_id_from
-from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, Window
+from benchmark.data.patients import Whose, by_name, patients_of
+from benchmark.data.user_files import read_user_csv, read_user_text
+from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, Window, kind_of
 
 SPEC = DatasetSpec(
     name="autopet",
@@ -61,9 +72,15 @@ SPEC = DatasetSpec(
     branches=(("CT",), ("PET",)),
 )
 
-TCIA_FILES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz", "label": "SEG.nii.gz"}
-_CHANNEL_NAMES = {"ct": "CT", "ctres": "CT", "pet": "PET", "suv": "PET", "pt": "PET"}
-_NNUNET_NAME = re.compile(r"(?P<patient>(?:fdg|psma)_[^_]+)_(?P<study>.+)", re.IGNORECASE)
+TCIA_FILES = {"CT": "CTres", "PET": "SUV", "label": "SEG"}
+"""Names without their ending."""
+_ENDING = ".nii.gz"
+_BY_FOLDER = "the folders PETCT_<id>"
+_TABLE_HEAD = 10
+_HEAD_BYTES = 64 * 2**10
+"""Lines and bytes in which the heading of a table is looked for."""
+_STUDY_COLUMNS = ("subject id", "patient id", "file location", "study location")
+"""A table of studies has one of them."""
 
 
 def spec_of(root: Path | None) -> DatasetSpec:
@@ -72,38 +89,55 @@ def spec_of(root: Path | None) -> DatasetSpec:
 
 
 def discover(root: Path) -> list[Case]:
-    """All cases under `root`, sorted by id; no image is opened, so it takes milliseconds.
+    """All labelled cases under `root`, sorted by id; no image is opened, so it takes milliseconds.
 
     A study of which a file is missing is listed too, with the path where the file should be: `check_cases`
     reports it. A case without metadata, or whose metadata contradict one another, has `has_lesion` None.
-    Patients: the folder `PETCT_<id>`, or `<tracer>_<id>` of nnU-Net style names `fdg_<id>_<study>` and
-    `psma_<id>_<study>`. A case of any other name counts as a patient of its own, so name the files like that
-    when a patient has several studies.
+    Patients: the folder `PETCT_<id>`; in nnU-Net's layout what `mirror_bench` of `dataset.json` says, or the names
+    `fdg_<id>_<study>`, `psma_<id>_<study>` and `PETCT_<id>_<study>`. A case of any other name counts as a patient
+    of its own.
 
     Raises DataError when there is neither layout, or when `dataset.json` does not say which channel is which.
     """
-    root = Path(root)
-    refuse_no_folder(root, _wanted())
-    folder = _dataset_folder(root)
-    studies = _nnunet_studies(folder) if _is_nnunet(folder) else _tcia_studies(folder)
-    rows = _metadata_rows(folder)
-    by_patient: dict[str, int] = defaultdict(int)
-    for study in studies:
-        by_patient[study.patient] += 1
-    cases = [_case(study, rows, alone=by_patient[study.patient] == 1) for study in studies]
-    refuse_equal_ids((case.case_id, case.metadata["source"]) for case in cases)
-    return sorted(cases, key=lambda case: case.case_id)
+    folder = _dataset_folder(Path(root))
+    studies = _nnunet_studies(folder) if is_nnunet(folder) else _tcia_studies(folder)
+    return _cases(studies, folder)
+
+
+def unlabelled(root: Path) -> list[Case]:
+    """The cases of `imagesTs` in nnU-Net's layout, sorted by id."""
+    folder = _dataset_folder(Path(root))
+    return _cases(_nnunet_studies(folder, part=UNLABELLED), folder) if is_nnunet(folder) else []
+
+
+def remarks(root: Path) -> list[Finding]:
+    """What was passed over, and metadata of which nothing could be taken."""
+    folder = _dataset_folder(Path(root))
+    studies = [] if is_nnunet(folder) else [s for patient in subfolders(folder) for s in _listed_in(patient)]
+    parts = [folder / part for part in (IMAGES, LABELS, UNLABELLED)]
+    found = passed_over_finding([folder, *parts, *(study.parent for study in studies), *studies])
+    if empty := [study for study in studies if _is_empty(study)]:
+        problem = f"empty study folders are passed over: {', '.join(study.name for study in empty[:3])}"
+        found.append(
+            Finding(THE_DATA_SET, problem, "Remove them, or put the study there.", tuple(empty), "warning")
+        )
+    return [*found, *_metadata_remarks(folder, discover(root))]
 
 
 @dataclass(frozen=True)
 class _Study:
-    """`name` is the study as the data set calls it; `source` names it for people."""
+    """`name` is the study as the data set calls it; `source` names it for people, `file_name` its files."""
 
-    patient: str
+    whose: Whose
     name: str
     source: str
     images: Mapping[str, Path]
-    label: Path
+    label: Path | None
+    file_name: str = ""
+
+    @property
+    def patient(self) -> str:
+        return self.whose.patient
 
 
 def _wanted() -> str:
@@ -113,71 +147,95 @@ def _wanted() -> str:
     )
 
 
-def _is_nnunet(folder: Path) -> bool:
-    return (folder / "imagesTr").is_dir() or (folder / "labelsTr").is_dir()
-
-
-def _is_tcia(folder: Path) -> bool:
-    return bool(_tcia_studies(folder))
-
-
 def _is_dataset(folder: Path) -> bool:
     """For folders that nobody named: one that cannot be read is none."""
     try:
-        return _is_nnunet(folder) or _is_tcia(folder)
+        return is_nnunet(folder) or bool(_tcia_studies(folder))
     except DataError:
         return False
 
 
 def _dataset_folder(root: Path) -> Path:
     """`root`, or its only subfolder that is a data set."""
-    if _is_nnunet(root) or _is_tcia(root):
+    refuse_no_folder(root, _wanted())
+    if is_nnunet(root) or _tcia_studies(root):
         return root
     folder = unpacked_folder(root, _is_dataset)
     if folder is not None:
         return folder
     for above in (root, root.parent):
-        if any((above / name).exists() for name in TCIA_FILES.values()):
+        if _has_study_files(above):
             raise DataError(
                 f"{above} is a single study. Name the folder above its patient: {above.parent.parent}."
             )
-    if any((study / name).exists() for study in subfolders(root) for name in TCIA_FILES.values()):
+    if any(_has_study_files(study) for study in subfolders(root)):
         raise DataError(f"{root} is a single patient. Name the folder above it: {root.parent}.")
     raise DataError(f"{root} holds no PET/CT cases: looked for {_wanted()}, but {what_is_there(root)}.")
+
+
+def _has_study_files(folder: Path) -> bool:
+    return bool(by_stem(folder).keys() & set(TCIA_FILES.values()))
 
 
 def _tcia_studies(folder: Path) -> list[_Study]:
     studies = []
     for patient in subfolders(folder):
-        for study in subfolders(patient):
-            files = {role: study / name for role, name in TCIA_FILES.items()}
-            if patient.name.startswith("PETCT_") or any(path.exists() for path in files.values()):
+        for study in _listed_in(patient):
+            if _is_empty(study):
+                continue
+            there = by_stem(study)
+            if patient.name.startswith("PETCT_") or there.keys() & set(TCIA_FILES.values()):
+                files = {
+                    role: there.get(stem, study / f"{stem}{_ENDING}") for role, stem in TCIA_FILES.items()
+                }
                 label = files.pop("label")
-                source = f"{patient.name}/{study.name}"
-                studies.append(_Study(patient.name, study.name, source, files, label))
+                whose = Whose(patient.name, _BY_FOLDER)
+                studies.append(_Study(whose, study.name, f"{patient.name}/{study.name}", files, label))
     return studies
 
 
-def _nnunet_studies(folder: Path) -> list[_Study]:
-    channels, ending = _channels(folder)
-    names = nnunet_names(folder, ending)
+def _listed_in(patient: Path) -> list[Path]:
+    """A patient's studies. One that cannot be looked into stands for its own, so that the others are read."""
+    try:
+        return subfolders(patient)
+    except DataError:
+        return [patient / "unreadable"] if patient.name.startswith("PETCT_") else []
+
+
+def _is_empty(study: Path) -> bool:
+    return study.is_dir() and all(is_junk(path.name) for path in study.iterdir())
+
+
+def _nnunet_studies(folder: Path, *, part: str = IMAGES) -> list[_Study]:
+    channels, content = _channels(folder)
+    path = folder / FILE_NAME
+    files = NnunetFolder(folder, file_ending(content, path), len(channels))
+    block = read_block(content, path, modalities=SPEC.modalities, labels=SPEC.labels)
+    everybody = sorted({*files.labelled(), *files.unlabelled()})
+    patients = patients_of(everybody, block.get("patients"), path=path)
     studies = []
-    for name in names:
-        match = _NNUNET_NAME.fullmatch(name)
-        images = {m: folder / "imagesTr" / f"{name}_{channels[m]:04d}{ending}" for m in SPEC.modalities}
-        label = folder / "labelsTr" / f"{name}{ending}"
-        patient = match["patient"] if match else name
-        studies.append(_Study(case_id_from(patient), match["study"] if match else name, name, images, label))
+    for name in files.unlabelled() if part == UNLABELLED else files.labelled():
+        images = files.images(name, part=part)
+        studies.append(
+            _Study(
+                whose=patients[name],
+                name=by_name(name)[1],
+                source=name,
+                images={modality: images[channels[modality]] for modality in SPEC.modalities},
+                label=None if part == UNLABELLED else files.label(name),
+                file_name=name,
+            )
+        )
     return studies
 
 
-def _channels(folder: Path) -> tuple[dict[str, int], str]:
-    """Channel numbers of CT and PET, and the ending of the files' names, from nnU-Net's `dataset.json`."""
+def _channels(folder: Path) -> tuple[dict[str, int], Mapping[str, object]]:
+    """Channel numbers of CT and PET, and the whole content, from nnU-Net's `dataset.json`."""
     example = '"channel_names": {"0": "CT", "1": "PET"}'
     path = folder / FILE_NAME
     content = read_dataset_json(folder, says="which channel is CT", example=example)
     names = channel_entries(content)
-    found = [(_CHANNEL_NAMES.get(name.lower()), number) for number, name in names.items()]
+    found = [(kind_of(name), number) for number, name in names.items()]
     channels = {modality: int(number) for modality, number in found if modality and number.isdigit()}
     known = [modality for modality, _ in found if modality]
     if sorted(known) != sorted(SPEC.modalities) or len(channels) != len(SPEC.modalities):
@@ -185,9 +243,10 @@ def _channels(folder: Path) -> tuple[dict[str, int], str]:
     labels = label_entries(content)
     if labels and {str(value) for value in labels.values()} != {"1"}:
         raise DataError(
-            f"{path}: labels {labels}, but AutoPET has one, a tumour of value 1. Merge the labels."
+            f"{path}: labels {labels}, but AutoPET has one, a tumour of value 1. Merge the labels; or read the data "
+            f"set with --data nnunet={folder}."
         )
-    return channels, file_ending(content, path)
+    return channels, content
 
 
 @dataclass(frozen=True)
@@ -205,6 +264,16 @@ class _Row:
         return bool(self.folder or self.uid or self.date)
 
 
+def _cases(studies: Sequence[_Study], folder: Path) -> list[Case]:
+    rows = _metadata_rows(folder)
+    by_patient: dict[str, int] = defaultdict(int)
+    for study in studies:
+        by_patient[study.patient] += 1
+    cases = [_case(study, rows, alone=by_patient[study.patient] == 1) for study in studies]
+    refuse_equal_ids((case.case_id, case.metadata["source"]) for case in cases)
+    return sorted(cases, key=lambda case: case.case_id)
+
+
 def _case(study: _Study, rows: Mapping[str, Sequence[_Row]], *, alone: bool) -> Case:
     matched = _rows_of(study, rows.get(_bare(study.patient), ()), alone=alone)
     facts: dict[str, str] = {}
@@ -220,6 +289,8 @@ def _case(study: _Study, rows: Mapping[str, Sequence[_Row]], *, alone: bool) -> 
         label=study.label,
         has_lesion=diagnosis != "NEGATIVE" if diagnosis else None,
         metadata={"study": study.name, "source": study.source, **facts},
+        patient_rule=study.whose.rule,
+        name=study.file_name,
     )
 
 
@@ -281,42 +352,62 @@ def _metadata_rows(folder: Path) -> dict[str, list[_Row]]:
     """Rows of all metadata files in `folder`, or else beside it, by bare patient name."""
     for place in (folder, folder.parent):
         rows: dict[str, list[_Row]] = defaultdict(list)
-        for path in sorted(place.glob("*.csv")):
-            for row in _read_metadata(path):
+        for path in _tables_in(place):
+            for row in _read_metadata(path) or ():
                 rows[row.patient].append(row)
         if rows:
             return rows
     return {}
 
 
-def _read_metadata(path: Path) -> list[_Row]:
-    """The rows of one CSV; none when its columns are not AutoPET's."""
-    try:
-        with path.open("rb") as file:
-            columns = _columns(_text(file.readline()))
-            if not ({"subject id", "patient id", "file location", "study location"} & set(columns)):
-                return []
-            reader = csv.reader(io.StringIO(_text(file.read()), newline=""))
-            rows = [
-                _row(dict(zip(columns, (cell.strip() for cell in line), strict=False))) for line in reader
-            ]
-    except (OSError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}). Repair it, or move it away: it is optional."
-        ) from error
-    return [row for row in rows if row.patient]
+def _tables_in(folder: Path) -> list[Path]:
+    """Of a folder above the data set, files alone: whatever else is there is nobody's concern."""
+    return sorted(path for path in folder.glob("*.csv") if not is_junk(path.name))
 
 
-def _text(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+def _metadata_remarks(folder: Path, cases: Sequence[Case]) -> list[Finding]:
+    """Tables in the data set's folder, or used from beside it, that say nothing of any case."""
+    found = []
+    known = {_bare(case.patient) for case in cases}
+    for path in dict.fromkeys((*_tables_in(folder), *_tables_in(folder.parent))):
+        rows = _read_metadata(path)
+        if rows is None and path.parent == folder:
+            found.append(
+                Finding(
+                    THE_DATA_SET,
+                    f"{path.name} is not read: its first {_TABLE_HEAD} lines name no column Subject ID, Patient ID, "
+                    "File Location or Study Location",
+                    "If it holds the clinical metadata, name the columns as AutoPET does; else ignore this.",
+                    (path,),
+                    "warning",
+                )
+            )
+        elif rows and not known & {row.patient for row in rows}:
+            found.append(
+                Finding(
+                    THE_DATA_SET,
+                    f"{path.name} has {len(rows)} rows, none of them about a case: it speaks of {rows[0].patient}, the "
+                    f"cases are of {cases[0].patient if cases else 'nobody'}",
+                    "Use the table of this data set, or name its patients as the folders do.",
+                    (path,),
+                    "warning",
+                )
+            )
+    return found
 
 
-def _columns(header: str) -> list[str]:
-    cells = next(csv.reader([header.strip()]), [])
-    return [re.sub(r"[\s_]+", " ", cell).strip().lower() for cell in cells]
+def _read_metadata(path: Path) -> list[_Row] | None:
+    """The rows of a table of studies; None for any other table, of which no more than the head is read."""
+    head = re.sub(r"[\s_]+", " ", read_user_text(path, head=_HEAD_BYTES)).lower()
+    if not any(column in head for column in _STUDY_COLUMNS):
+        return None
+    lines = read_user_csv(path)
+    for number, line in enumerate(lines[:_TABLE_HEAD]):
+        columns = [re.sub(r"[\s_]+", " ", cell).strip().lower() for cell in line]
+        if set(_STUDY_COLUMNS) & set(columns):
+            rows = [_row(dict(zip(columns, cells, strict=False))) for cells in lines[number + 1 :]]
+            return [row for row in rows if row.patient]
+    return None
 
 
 def _row(cells: Mapping[str, str]) -> _Row:

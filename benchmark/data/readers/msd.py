@@ -7,7 +7,8 @@
 
 BrainTumour (Task01: 484 labelled cases and 266 others) has facts of its own, `SPEC`; the index of each contrast in the
 files is read from `dataset.json`. Of any other task, modalities and labels are those of its `dataset.json`, intensities
-follow from the modalities' names, and the spacing is the median over the cases. Every case is a patient.
+follow from the modalities' names, and the spacing is the median over the cases. Every case is a patient, unless the
+block `mirror_bench` of `dataset.json` says whose it is (`benchmark.data.bench_block`).
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.assumed import branches_of, intensity_of, median_spacing
+from benchmark.data.bench_block import KEY, read_block
 from benchmark.data.dataset_json import (
-    ENDINGS,
     FILE_NAME,
     channel_names,
     distinct,
-    files_in,
+    ignored_value,
     label_entries,
     labels_and_regions,
     opened_folder,
-    refuse_equal_ids,
 )
+from benchmark.data.findings import Finding, passed_over_finding
+from benchmark.data.folders import IMAGES, LABELS, UNLABELLED, images_in, is_junk, refuse_equal_ids
+from benchmark.data.images import UnreadableError, open_volume, stem_of
 from benchmark.data.naming import case_id_from
+from benchmark.data.patients import Whose, patients_of
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, ZScore
 
 MODALITIES = ("FLAIR", "T1w", "T1Gd", "T2w")
@@ -73,10 +77,11 @@ def spec_of(root: Path | None) -> DatasetSpec:
         labels=labels,
         regions=regions,
         preparation=Preparation(
-            spacing_mm=median_spacing(label for _, label in _entries(content, folder)),
+            spacing_mm=median_spacing(discover(root)),
             intensities={m: intensity_of(name) for m, name in zip(modalities, names, strict=True)},
         ),
         branches=branches_of(modalities),
+        ignore=ignored_value(content, folder / FILE_NAME),
     )
 
 
@@ -93,7 +98,13 @@ def discover(root: Path) -> list[Case]:
 def unlabelled(root: Path) -> list[Case]:
     """The cases of `imagesTs`, sorted by id; the challenge keeps their labels."""
     folder, content = _opened(root)
-    return _cases([(image, None) for image in files_in(folder / "imagesTs", ENDINGS)], content, folder)
+    return _cases([(image, None) for image in images_in(folder / UNLABELLED)], content, folder)
+
+
+def remarks(root: Path) -> list[Finding]:
+    """Files of archivers, which are passed over."""
+    folder, _ = _opened(root)
+    return passed_over_finding([folder, *(folder / part for part in (IMAGES, LABELS, UNLABELLED))])
 
 
 def _opened(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -121,6 +132,8 @@ def _entries(content: Mapping[str, Any], folder: Path) -> Sequence[tuple[Path, P
     """Image and label of every training case."""
     listed = content.get("training")
     path = folder / FILE_NAME
+    if listed in (None, []) and images_in(folder / UNLABELLED) and not images_in(folder / IMAGES):
+        return []
     if not isinstance(listed, list) or not listed:
         raise DataError(f'{path} lists no cases: "training" is {listed!r}. Unpack the data set again.')
     entries = []
@@ -128,20 +141,15 @@ def _entries(content: Mapping[str, Any], folder: Path) -> Sequence[tuple[Path, P
         image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (None, None)
         if not (isinstance(image, str) and image and isinstance(label, str) and label):
             raise DataError(f'{path}: the entry {entry!r} of "training" must name an "image" and a "label".')
-        if not Path(image).name.startswith("._"):
+        if not is_junk(Path(image).name):
             entries.append((folder / image, folder / label))
     first = entries[0][0] if entries else folder
-    channel = f"{_stem(first)}_0000{first.name.removeprefix(_stem(first))}"
-    if not first.exists() and first.with_name(channel).exists():
+    channel = first.with_name(f"{stem_of(first.name)}_0000{first.name.removeprefix(stem_of(first.name))}")
+    if not first.exists() and channel.exists():
         raise DataError(
             f"{folder} has a file for each channel, as nnU-Net's data sets: --data nnunet={folder}."
         )
     return entries
-
-
-def _stem(path: Path) -> str:
-    """The file's name without its ending."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _cases(
@@ -151,18 +159,47 @@ def _cases(
     if places is None:
         names = distinct(channel_names(content, folder / FILE_NAME))
         places = {name: k for k, name in enumerate(names)}
-    # The only modality lies in a file of three axes, unless the data set says otherwise.
-    four_axes = len(places) > 1 or content.get("tensorImageSize") == "4D"
-    cases = [
-        Case(
-            case_id=case_id_from(_stem(image)),
-            patient=case_id_from(_stem(image)),
-            images=dict.fromkeys(places, image),
-            label=label,
-            metadata={"source": _stem(image)},
-            channels=places if four_axes else {},
+    patients = _patients(content, folder)
+    cases = []
+    for image, label in entries:
+        name = stem_of(image.name)
+        cases.append(
+            Case(
+                case_id=case_id_from(name),
+                patient=patients[name].patient,
+                images=dict.fromkeys(places, image),
+                label=label,
+                metadata={"source": name},
+                channels=places if _has_four_axes(image, places, content) else {},
+                patient_rule=patients[name].rule,
+                name=name,
+            )
         )
-        for image, label in entries
-    ]
-    refuse_equal_ids((case.case_id, case.metadata["source"]) for case in cases)
+    refuse_equal_ids((case.case_id, case.name) for case in cases)
     return sorted(cases, key=lambda case: case.case_id)
+
+
+def _has_four_axes(image: Path, places: Mapping[str, int], content: Mapping[str, Any]) -> bool:
+    """Of a single modality `dataset.json` may say so, and the file's header decides."""
+    if len(places) > 1:
+        return True
+    if content.get("tensorImageSize") != "4D":
+        return False
+    try:
+        return len(open_volume(image).shape) > 3
+    except UnreadableError:
+        return False
+
+
+def _patients(content: Mapping[str, Any], folder: Path) -> dict[str, Whose]:
+    """Of all cases, labelled or not, by name; the only entry that is taken from the block `mirror_bench`."""
+    path = folder / FILE_NAME
+    labels, _ = labels_and_regions(content, path)
+    block = read_block(content, path, modalities=distinct(channel_names(content, path)), labels=labels)
+    if others := sorted(set(block) - {"patients"}):
+        raise DataError(
+            f'{path}: the entry {others[0]!r} of "{KEY}" has no effect on a data set of the decathlon. Remove it; or '
+            "convert the data set (bench data convert) and set it there."
+        )
+    images = [*(image for image, _ in _entries(content, folder)), *images_in(folder / UNLABELLED)]
+    return patients_of(sorted({stem_of(image.name) for image in images}), block.get("patients"), path=path)

@@ -7,14 +7,13 @@
     <root>/splits_final.json                 optional: nnU-Net itself keeps it with its preprocessed data (--splits)
 
 The files of each case may lie elsewhere, where "dataset" of `dataset.json` names them. What nnU-Net has no word for
-(patients, spacing, crop, ...) can be said in `mirror_bench`, see `benchmark.data.bench_block`. Without it every case
-is a patient, the spacing is the median over the cases, nothing is cropped, and a channel's name says how its values
-are scaled, as in nnU-Net: see `benchmark.data.assumed`.
+(patients, spacing, crop, ...) can be said in `mirror_bench`, see `benchmark.data.bench_block`. Without it the cases'
+names tell the patients (`benchmark.data.patients`), the spacing is the median over the cases, nothing is cropped, and a
+channel's name says how its values are scaled, as in nnU-Net: see `benchmark.data.assumed`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -28,15 +27,15 @@ from benchmark.data.dataset_json import (
     channel_names,
     distinct,
     file_ending,
-    files_in,
     ignored_value,
     labels_and_regions,
-    nnunet_images,
-    nnunet_names,
     opened_folder,
-    refuse_equal_ids,
 )
+from benchmark.data.findings import Finding, passed_over_finding
+from benchmark.data.folders import IMAGES, LABELS, UNLABELLED, NnunetFolder, refuse_equal_ids
 from benchmark.data.naming import case_id_from
+from benchmark.data.patients import Whose, patients_of
+from benchmark.data.user_files import read_user_json
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, Preparation
 
 WANTED = "dataset.json, imagesTr/ and labelsTr/ of an nnU-Net raw data set"
@@ -58,10 +57,9 @@ def spec_of(root: Path | None) -> DatasetSpec:
     modalities = distinct(names)
     labels, regions = labels_and_regions(content, path)
     block = read_block(content, path, modalities=modalities, labels=labels)
-    if "spacing_mm" in block:
-        spacing = block["spacing_mm"]
-    else:
-        spacing = median_spacing(case.label for case in discover(root) if case.label)
+    spacing = block.get("spacing_mm")
+    if "spacing_mm" not in block:
+        spacing = median_spacing(discover(root) or unlabelled(root))
     intensities = {m: intensity_of(name) for m, name in zip(modalities, names, strict=True)}
     return DatasetSpec(
         name=_name(folder, content),
@@ -80,7 +78,7 @@ def spec_of(root: Path | None) -> DatasetSpec:
 
 
 def discover(root: Path) -> list[Case]:
-    """The labelled cases, sorted by id; no image is opened.
+    """The labelled cases, sorted by id; no image is opened. None of a data set with `imagesTs` alone.
 
     A case of which a file is missing is among them: `check_cases` reports it. DataError when the folder is no raw data
     set, or its `dataset.json` does not say what is in the files.
@@ -88,19 +86,24 @@ def discover(root: Path) -> list[Case]:
     folder, content = _opened(root)
     if "dataset" in content:
         return _cases(_listed(folder, content), folder, content)
-    ending = file_ending(content, folder / FILE_NAME)
-    _refuse_other_names(folder, ending)
-    labels = {name: folder / "labelsTr" / f"{name}{ending}" for name in nnunet_names(folder, ending)}
-    found = ((name, _channels(folder / "imagesTr", name, content), label) for name, label in labels.items())
-    return _cases(found, folder, content)
+    files = _files(folder, content)
+    return _cases(
+        ((name, files.images(name), files.label(name)) for name in files.labelled()), folder, content
+    )
 
 
 def unlabelled(root: Path) -> list[Case]:
     """The cases of `imagesTs`, sorted by id."""
     folder, content = _opened(root)
-    images = folder / "imagesTs"
-    names = nnunet_images(images, file_ending(content, folder / FILE_NAME))
-    return _cases(((name, _channels(images, name, content), None) for name in names), folder, content)
+    files = _files(folder, content)
+    found = ((name, files.images(name, part=UNLABELLED), None) for name in files.unlabelled())
+    return _cases(found, folder, content)
+
+
+def remarks(root: Path) -> list[Finding]:
+    """Files of archivers, which are passed over."""
+    folder, _ = _opened(root)
+    return passed_over_finding([folder, *(folder / part for part in (IMAGES, LABELS, UNLABELLED))])
 
 
 def own_splits(root: Path) -> Path | None:
@@ -115,11 +118,11 @@ def own_splits(root: Path) -> Path | None:
 def _tell_the_same(own: Path, final: Path) -> bool:
     """False as well for files that cannot be read: whoever reads the splits says so."""
     try:
-        folds = json.loads(own.read_text(encoding="utf-8"))["folds"]
+        folds = read_user_json(own, needs="")["folds"]
         mine = [(sorted(fold["train"] + fold["validation"]), sorted(fold["test"])) for fold in folds]
-        theirs = json.loads(final.read_text(encoding="utf-8-sig"))
+        theirs = read_user_json(final, needs="")
         return mine == [(sorted(fold["train"]), sorted(fold["val"])) for fold in theirs]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         return False
 
 
@@ -132,19 +135,9 @@ def _name(folder: Path, content: Mapping[str, Any]) -> str:
     return case_id_from(match[1] if match else str(content.get("name") or folder.resolve().name))
 
 
-def _channels(images: Path, name: str, content: Mapping[str, Any]) -> list[Path]:
-    path = images.parent / FILE_NAME
-    ending = file_ending(content, path)
-    return [images / f"{name}_{k:04d}{ending}" for k in range(len(channel_names(content, path)))]
-
-
-def _refuse_other_names(folder: Path, ending: str) -> None:
-    images = files_in(folder / "imagesTr", ending)
-    if images and not any(re.search(r"_\d{4}$", path.name.removesuffix(ending)) for path in images):
-        raise DataError(
-            f"{folder}: no file in imagesTr is named <case>_0000{ending}, as nnU-Net wants it. If this is a data set "
-            f"of the decathlon, read it with --data msd={folder}."
-        )
+def _files(folder: Path, content: Mapping[str, Any]) -> NnunetFolder:
+    path = folder / FILE_NAME
+    return NnunetFolder(folder, file_ending(content, path), len(channel_names(content, path)))
 
 
 def _listed(folder: Path, content: Mapping[str, Any]) -> Iterable[tuple[str, list[Path], Path]]:
@@ -167,19 +160,28 @@ def _listed(folder: Path, content: Mapping[str, Any]) -> Iterable[tuple[str, lis
 def _cases(
     found: Iterable[tuple[str, list[Path], Path | None]], folder: Path, content: Mapping[str, Any]
 ) -> list[Case]:
-    path = folder / FILE_NAME
-    modalities = distinct(channel_names(content, path))
-    labels, _ = labels_and_regions(content, path)
-    patients = read_block(content, path, modalities=modalities, labels=labels).get("patients", {})
+    modalities = distinct(channel_names(content, folder / FILE_NAME))
+    patients = _patients(folder, content)
     cases = [
         Case(
             case_id=case_id_from(name),
-            patient=patients.get(name, name),
+            patient=patients[name].patient,
             images=dict(zip(modalities, images, strict=True)),
             label=label,
             metadata={"source": name},
+            patient_rule=patients[name].rule,
+            name=name,
         )
         for name, images, label in found
     ]
-    refuse_equal_ids((case.case_id, case.metadata["source"]) for case in cases)
+    refuse_equal_ids((case.case_id, case.name) for case in cases)
     return sorted(cases, key=lambda case: case.case_id)
+
+
+def _patients(folder: Path, content: Mapping[str, Any]) -> dict[str, Whose]:
+    """Of all cases, labelled or not, by name."""
+    path, files = folder / FILE_NAME, _files(folder, content)
+    labels, _ = labels_and_regions(content, path)
+    block = read_block(content, path, modalities=distinct(channel_names(content, path)), labels=labels)
+    labelled = content["dataset"] if "dataset" in content else files.labelled()
+    return patients_of(sorted({*labelled, *files.unlabelled()}), block.get("patients"), path=path)
