@@ -4,8 +4,12 @@ A patient is never split: all studies of a patient are in one part of a fold. `t
 on; `validation` is carved out of the training patients, and is all that choosing a checkpoint or a
 hyperparameter may look at. The stored file:
 
-    {"format": "splits 1", "seed": 0, "source": "...", "fingerprint": "...",
-     "folds": [{"train": ["<case>", ...], "validation": [...], "test": [...]}, ...]}
+    {"format": "splits 2", "seed": 0, "source": "...", "fingerprint": "...",
+     "folds": [{"train": ["<case>", ...], "validation": [...], "test": [...]}, ...],
+     "patients": {"<case>": "<patient>", ...}}
+
+`splits 1` had no patients, and was drawn when those of AutoPET's names `PETCT_<id>_<study>` and of some statements in
+`dataset.json` were not recognised: see `benchmark.data.torn`.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +28,14 @@ from benchmark.files import exclusive, write_json
 from benchmark.vocabulary import CaseSummary, DataError
 
 PARTS = ("train", "validation", "test")
+_OTHER_PATIENTS = (
+    "It was written when other patients were known of these cases. Runs on it may have been trained on what they test; "
+    "`bench report` names them, and they must not be published. Start another results folder (--results), or remove "
+    "this file and those runs."
+)
 VALIDATION_FRACTION = 0.2
 """Of the training patients: 16 % of all patients with five folds, which leaves 64 % to train on."""
-_FORMAT = "splits 1"
+_FORMAT, _EARLIER = "splits 2", "splits 1"
 _NEEDS = 'it needs a list of {"train": [...], "val": [...]}, or what is stored here'
 
 
@@ -45,11 +54,15 @@ class Fold:
 
 @dataclass(frozen=True)
 class Splits:
-    """`seed` is what the drawn parts were drawn with; `source` tells people where the splits come from."""
+    """`seed` is what the drawn parts were drawn with; `source` tells people where the splits come from.
+
+    `patients` are those of the cases when the splits were written; empty for splits of an earlier format.
+    """
 
     folds: tuple[Fold, ...]
     seed: int
     source: str
+    patients: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -64,20 +77,25 @@ class Splits:
             "source": self.source,
             "fingerprint": self.fingerprint,
             "folds": [{name: list(ids) for name, ids in fold.parts().items()} for fold in self.folds],
+            "patients": dict(sorted(self.patients.items())),
         }
 
     @classmethod
     def from_json(cls, content: Any, *, source: str) -> Splits:
         """`source` names the file in errors. The membership is checked by whoever knows the cases."""
         folds = content.get("folds") if isinstance(content, dict) else None
-        if not isinstance(content, dict) or content.get("format") != _FORMAT or not isinstance(folds, list):
+        known = isinstance(content, dict) and content.get("format") in (_FORMAT, _EARLIER)
+        if not known or not isinstance(folds, list):
             raise DataError(f'{source} does not hold splits: it needs "format": "{_FORMAT}" and "folds".')
         listed = [_listed_fold(fold, f"{source}, fold {number}", PARTS) for number, fold in enumerate(folds)]
         parts = tuple(Fold(fold["train"], fold["validation"], fold["test"]) for fold in listed)
         seed = content.get("seed", 0)
         if not isinstance(seed, int):
             raise DataError(f"{source}: the seed {seed!r} is no whole number. Correct it.")
-        return cls(parts, seed, str(content.get("source", source)))
+        patients = content.get("patients", {})
+        if not isinstance(patients, dict) or not all(isinstance(p, str) for p in patients.values()):
+            raise DataError(f'{source}: "patients" must name a patient for each case. Correct or remove it.')
+        return cls(parts, seed, str(content.get("source", source)), patients)
 
 
 def make_splits(
@@ -114,7 +132,7 @@ def make_splits(
         rest = [patient for patient in patients if patient.name not in names]
         train, validation = _carve(rest, validation_fraction, seed=seed, fold=number)
         folds.append(Fold(_case_ids(train), _case_ids(validation), _case_ids(test)))
-    return Splits(tuple(folds), seed, _drawn_source(n_folds, seed))
+    return Splits(tuple(folds), seed, _drawn_source(n_folds, seed), _patient_names(cases))
 
 
 def read_splits(
@@ -159,7 +177,11 @@ def read_splits(
             read.append(Fold(_case_ids(kept), _case_ids(validation), known["val"]))
         else:
             read.append(Fold(known["train"], known["validation"], known["test"]))
-    return Splits(tuple(read), seed, _users_source(path))
+    return Splits(tuple(read), seed, _users_source(path), _patient_names(cases))
+
+
+def _patient_names(cases: Iterable[CaseSummary]) -> dict[str, str]:
+    return {case.case_id: case.patient for case in cases}
 
 
 def splits_file(folder: Path, *, n_folds: int, seed: int = 0, user_file: Path | None = None) -> Path:
@@ -229,9 +251,9 @@ def stored_splits(path: Path, cases: Sequence[CaseSummary]) -> Splits:
     for number, fold in enumerate(stored.folds):
         present = {name: tuple(i for i in ids if i in by_id) for name, ids in fold.parts().items()}
         where = f"{path}, fold {number}, without the cases that are gone"
-        _check_fold(present, by_id, where=where, may_be_empty=True)
+        _check_fold(present, by_id, where=where, may_be_empty=True, remedy=_OTHER_PATIENTS)
         folds.append(Fold(present["train"], present["validation"], present["test"]))
-    return Splits(tuple(folds), stored.seed, stored.source)
+    return Splits(tuple(folds), stored.seed, stored.source, _patient_names(cases))
 
 
 def read_stored_splits(path: Path) -> Splits:
@@ -383,6 +405,7 @@ def _check_fold(
     *,
     where: str,
     may_be_empty: bool = False,
+    remedy: str = "Move all to one part.",
 ) -> None:
     empty = [name for name, ids in parts.items() if not ids]
     if empty and not may_be_empty:
@@ -400,4 +423,4 @@ def _check_fold(
         patient, own = next(iter(torn.items()))
         both = " and ".join(f"{', '.join(ids)} in {name}" for name, ids in own.items())
         more = f" ({len(torn) - 1} more patients likewise)" if len(torn) > 1 else ""
-        raise DataError(f"{where}: patient {patient} is on both sides: {both}{more}. Move all to one part.")
+        raise DataError(f"{where}: patient {patient} is on both sides: {both}{more}. {remedy}")
