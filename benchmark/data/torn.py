@@ -62,11 +62,10 @@ def known_patients(splits: Splits, *, reader: str, root: Path) -> dict[str, str]
     By the data set where it is at hand, else by what was written down with the folds, else by the cases' names.
     """
     ids = {case_id for fold in splits.folds for part in fold.parts().values() for case_id in part}
-    told = _told_by_data(reader, root)
-    return {
-        case_id: told.get(case_id) or splits.patients.get(case_id) or by_name(case_id)[0].patient
-        for case_id in ids
-    }
+    by_name = patients_of(sorted(ids), None, path=root)
+    named = {case_id: whose.patient for case_id, whose in by_name.items()}
+    known = named | dict(splits.patients) | dict(_told_by_data(reader, root))
+    return {case_id: known[case_id] for case_id in ids}
 
 
 @lru_cache(maxsize=64)
