@@ -51,8 +51,9 @@ def torn_words(fold: Fold, number: int, patients: Mapping[str, str]) -> str:
     cases = {case for one in torn for case in one.tested}
     return (
         f"fold {number} tests what it trained on: {len(torn)} patient{'s' * (len(torn) != 1)} on both sides, with "
-        f"{len(cases)} of {len(fold.test)} test cases ({first.patient}: {first.tested[0]} is tested, {first.trained[0]} "
-        "trained on). These scores must not be published; remove the folds' file and the runs on it, and run again"
+        f"{len(cases)} of {len(fold.test)} test cases ({first.patient}: {first.tested[0]} is tested, "
+        f"{first.trained[0]} trained on). These scores must not be published; remove the folds' file and the runs on "
+        "it, and run again"
     )
 
 
