@@ -139,7 +139,7 @@ def test_check_and_preparation_measure_one_volume_on_tilted_axes(tmp_path: Path)
     label = np.zeros(SHAPE, np.uint8)
     label[:10, :10, 0] = 1
     for path in case.files.values():
-        sheared(path, label if path == case.label else np.array(nib.load(path).get_fdata()))
+        sheared(path, label if path == case.label else nib.load(path).get_fdata().copy())
     volume = open_volume(case.label or Path())
     assert 100 * volume.voxel_ml == pytest.approx(1.2, rel=1e-6)
     prepared = prepare_case(case, SPEC, AS_THEY_ARE)

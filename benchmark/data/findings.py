@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.data.folders import passed_over
+from benchmark.data.naming import printable
 
 Severity = Literal["fault", "warning"]
 THE_DATA_SET = ""
@@ -69,7 +70,7 @@ def report_findings(findings: Sequence[Finding], *, cases: int | None = None) ->
     parts = [_headline(faults, "fault", cases), *_listed(faults)]
     if warnings:
         parts += ["", _headline(warnings, "warning", cases), *_listed(warnings)]
-    return "\n".join(parts)
+    return printable("\n".join(parts))
 
 
 def _headline(findings: Sequence[Finding], noun: str, cases: int | None) -> str:

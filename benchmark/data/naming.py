@@ -30,6 +30,11 @@ def case_id_from(name: str) -> str:
     return f"{safe[: _LONGEST - 9].lstrip('.-')}_{digest}"
 
 
+def printable(name: str) -> str:
+    """The name as text that any terminal, table and JSON file takes: bytes that are no UTF-8 as `\\xfc`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def resolve_case(name: str, known: Collection[str]) -> str | None:
     """The case id among `known` that a user's name means: an id, or a case's name in its files; None for neither."""
     for candidate in (name, case_id_from(name), case_id_from(name.strip())):

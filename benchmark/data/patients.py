@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.data.naming import case_id_from, resolve_keys
+from benchmark.data.naming import case_id_from, printable, resolve_keys
 from benchmark.vocabulary import Case, DataError
 
 STATED = "mirror_bench.patients"
@@ -59,8 +59,8 @@ def by_name(name: str) -> tuple[Whose, str]:
     """Whose a case of this name is, and what is left of the name for the study."""
     for rule in _NAME_RULES:
         if match := rule.pattern.fullmatch(name):
-            return Whose(match["patient"], rule.words), match["study"]
-    return Whose(name, UNKNOWN), name
+            return Whose(printable(match["patient"]), rule.words), match["study"]
+    return Whose(printable(name), UNKNOWN), name
 
 
 def patients_of(
@@ -97,7 +97,7 @@ def _by_pattern(name: str, pattern: str, path: Path) -> Whose:
         raise DataError(
             f'{path}: the pattern "patients": "{pattern}" of "mirror_bench" finds no patient in the case {name!r}.'
         )
-    return Whose(patient, STATED)
+    return Whose(printable(patient), STATED)
 
 
 def _without_shared_ids(guessed: Mapping[str, Whose]) -> dict[str, Whose]:
@@ -105,7 +105,7 @@ def _without_shared_ids(guessed: Mapping[str, Whose]) -> dict[str, Whose]:
     same = {whose.patient for whose in guessed.values() if whose.patient.upper().startswith("PETCT_")}
     shared = {patient for patient in same if len(same) == 1 and not re.search(r"\d", patient)}
     return {
-        name: Whose(name, UNKNOWN) if whose.rule and whose.patient in shared else whose
+        name: Whose(printable(name), UNKNOWN) if whose.rule and whose.patient in shared else whose
         for name, whose in guessed.items()
     }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmark.data.check import checked_cases
 from benchmark.data.facts import dataset_findings
 from benchmark.data.findings import THE_DATA_SET, Finding, counted, report_findings
+from benchmark.data.naming import printable
 from benchmark.data.patients import patients_words
 from benchmark.data.splits import load_or_make_splits, stored_splits
 from benchmark.data.splits import splits_file as splits_path_in
@@ -163,7 +164,7 @@ def warning_lines(ready: ReadyData, *, most: int = 3) -> list[str]:
         lines += [f"{counted(more, 'more warning')}; `bench data check` lists all, with remedies."] * (
             more > 0
         )
-    return lines
+    return [printable(line) for line in lines]
 
 
 def _refuse(

@@ -264,9 +264,10 @@ def _label_voxels(
     voxels, volume = _read(case, case.label, frame)
     _refuse_axes(voxels, case, case.label)
     if unknown := strange_values(voxels, spec):
+        some = ", ".join(f"{value:g}" for value in unknown[:5])
         raise DataError(
-            f"{case.case_id}: {case.label} holds the values {unknown[:5]}; {spec.name} knows "
-            f"{sorted(spec.label_values)}. `bench data check` lists all faults."
+            f"{case.case_id}: {case.label} holds the values [{some}]; {spec.name} knows {sorted(spec.label_values)}. "
+            "`bench data check` lists all faults."
         )
     if inspector is not None:
         inspector.label(voxels, volume)

@@ -133,7 +133,7 @@ class Inspector:
         if not finite.size:
             return
         low, high = float(finite.min()), float(finite.max())
-        if max(-low, high) > np.finfo(np.float32).max:
+        if max(-low, high) > float(np.finfo(np.float32).max):
             self._report(
                 f"{modality} reaches from {low:.3g} to {high:.3g}, beyond what 32 bits hold",
                 "Convert the image again.",

@@ -69,14 +69,14 @@ def open_volume(path: Path) -> Volume:
         raise UnreadableError(f"{path.name} stores {image.dtype} instead of one number per voxel", CONVERT)
     if min(image.shape, default=0) < 1:
         raise UnreadableError(f"{path.name} holds no voxels: its shape is {shape_text(image)}", CONVERT)
+    if _is_nifti(path):
+        nifti.refuse_another_length(image)
     if image.nbytes > psutil.virtual_memory().total:
         raise UnreadableError(
             f"{path.name} holds {image.nbytes / 2**30:,.0f} GiB according to its header ({shape_text(image)}), more "
             "than this machine's memory",
             "Correct the header, or use a larger machine.",
         )
-    if _is_nifti(path):
-        nifti.refuse_another_length(image)
     return image
 
 

@@ -59,7 +59,7 @@ def opened(path: Path) -> Volume:
         shape=shape,
         affine=_in_mm(loaded.affine, to_mm),
         dtype=np.dtype(loaded.header.get_data_dtype()),
-        offset=_offset(path, header, int(proxy.offset)),
+        offset=int(proxy.offset),
         slope=float(proxy.slope),
         inter=float(proxy.inter),
         header=_placement(loaded.header, shape),
@@ -86,15 +86,6 @@ def _refuse_edges(path: Path, header: Any, n: int) -> None:
         raise UnreadableError(
             f"{path.name} has voxels of {size} according to its header (pixdim)", "Correct the header."
         )
-
-
-def _offset(path: Path, header: Any, offset: int) -> int:
-    if 0 < float(header["vox_offset"]) < header.single_vox_offset:
-        raise UnreadableError(
-            f"{path.name} has its voxels at byte {float(header['vox_offset']):g} (vox_offset), inside its header",
-            "Correct the header.",
-        )
-    return offset
 
 
 def _in_mm(affine: np.ndarray, to_mm: float) -> np.ndarray:

@@ -53,7 +53,7 @@ from benchmark.data.folders import (
     unpacked_folder,
     what_is_there,
 )
-from benchmark.data.naming import case_id_from
+from benchmark.data.naming import case_id_from, printable
 from benchmark.data.patients import Whose, by_name, patients_of
 from benchmark.data.user_files import read_user_csv, read_user_text
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, Window, kind_of
@@ -189,7 +189,7 @@ def _tcia_studies(folder: Path) -> list[_Study]:
                     role: there.get(stem, study / f"{stem}{_ENDING}") for role, stem in TCIA_FILES.items()
                 }
                 label = files.pop("label")
-                whose = Whose(patient.name, _BY_FOLDER)
+                whose = Whose(printable(patient.name), _BY_FOLDER)
                 studies.append(_Study(whose, study.name, f"{patient.name}/{study.name}", files, label))
     return studies
 

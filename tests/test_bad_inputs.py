@@ -1,0 +1,441 @@
+"""Files as strangers bring them: each is read right or refused, by the check and by what a run does before it trains.
+
+One line for each kind: its name, how to make it from a sound data set of six patients, whether it is a fault or a
+warning, and words of what is said.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from written_studies import write_study
+
+from benchmark.data.check import checked_cases
+from benchmark.data.facts import dataset_findings
+from benchmark.data.findings import Finding
+from benchmark.data.pipeline import ready_data
+from benchmark.data.readers import autopet
+from benchmark.vocabulary import DataError
+
+STUDY = Path("PETCT_0") / "study"
+
+
+def path_of(root: Path, name: str, patient: int = 0) -> Path:
+    return root / f"PETCT_{patient}" / "study" / f"{name}.nii.gz"
+
+
+def voxels_of(path: Path) -> np.ndarray:
+    return nib.load(path).get_fdata().copy()
+
+
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray], dtype: type | None = None) -> None:
+    """The file with other values, under the same affine."""
+    image = nib.load(path)
+    stored = np.asarray(image.dataobj).copy()
+    values = change(stored)
+    nib.save(nib.Nifti1Image(values.astype(dtype or values.dtype), image.affine), path)
+
+
+def changed(
+    name: str, change: Callable[[np.ndarray], np.ndarray], dtype: type | None = None
+) -> Callable[[Path], None]:
+    return lambda root: rewrite(path_of(root, name), change, dtype)
+
+
+def every(
+    change: Callable[[np.ndarray], np.ndarray], names: tuple[str, ...] = ("CTres", "SUV", "SEG")
+) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        for name in names:
+            rewrite(path_of(root, name), change)
+
+    return make
+
+
+def patched(
+    offset: int, form: str, *values: float, name: str = "SUV", all_files: bool = False
+) -> Callable[[Path], None]:
+    """Bytes of the header set by hand."""
+
+    def make(root: Path) -> None:
+        for each in ("CTres", "SUV", "SEG") if all_files else (name,):
+            content = bytearray(gzip.decompress(path_of(root, each).read_bytes()))
+            struct.pack_into(form, content, offset, *values)
+            path_of(root, each).write_bytes(gzip.compress(content, 1))
+
+    return make
+
+
+PIXDIM, VOX_OFFSET, XYZT, QFORM_CODE = 80, 108, 123, 252
+"""Places in a NIfTI-1 header; pixdim is that of the first axis."""
+
+
+def in_unit(code: int, factor: float) -> Callable[[Path], None]:
+    """All files with their lengths in another unit, and a header that says so."""
+
+    def make(root: Path) -> None:
+        for name in ("CTres", "SUV", "SEG"):
+            path = path_of(root, name)
+            image = nib.load(path)
+            affine = np.diag([factor, factor, factor, 1.0]) @ image.affine
+            nib.save(nib.Nifti1Image(np.asarray(image.dataobj).copy(), affine), path)
+        patched(XYZT, "<B", code, all_files=True)(root)
+
+    return make
+
+
+def shifted(root: Path) -> None:
+    """16 bytes more before the voxels than the header says."""
+    path = path_of(root, "SUV")
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:352] + bytes(16) + content[352:]))
+
+
+def bomb(root: Path) -> None:
+    """Zeros behind the voxels, some 64 MB of them in 64 kB."""
+    path = path_of(root, "SUV")
+    path.write_bytes(path.read_bytes() + gzip.compress(bytes(64 * 2**20)))
+
+
+def copied(change: Callable[[nib.Nifti1Image], nib.Nifti1Image]) -> Callable[[Path], None]:
+    """The CT of one patient under another, saved anew."""
+
+    def make(root: Path) -> None:
+        nib.save(change(nib.load(path_of(root, "CTres", 1))), path_of(root, "CTres", 0))
+
+    return make
+
+
+def turned(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """Another patient's file has other axes, and so must have all of this patient's: only the CT is compared here."""
+    return nib.Nifti1Image(np.asarray(image.dataobj).copy(), image.affine)
+
+
+def scaled(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    values = image.get_fdata()
+    stored = np.round((values + 1100) * 25).astype(np.uint16)
+    new = nib.Nifti1Image(stored, image.affine)
+    new.header.set_slope_inter(1 / 25, -1100)
+    return new
+
+
+def reoriented(root: Path) -> None:
+    """A patient's study again under another name, its axes permuted and flipped, uncompressed and in another type."""
+    for name in ("CTres", "SUV", "SEG"):
+        image = nib.load(path_of(root, name, 1))
+        other = image.as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+        path_of(root, name, 0).unlink()
+        nib.save(
+            nib.Nifti1Image(
+                np.asarray(other.dataobj).copy().astype(np.float64 if name != "SEG" else np.uint8),
+                other.affine,
+            ),
+            path_of(root, name, 0).with_suffix(""),
+        )
+
+
+def twice(root: Path) -> None:
+    shutil.copytree(root / STUDY, root / "PETCT_0" / "again")
+
+
+def exchanged(root: Path) -> None:
+    ct, pet = path_of(root, "CTres"), path_of(root, "SUV")
+    ct.rename(root / "x"), pet.rename(ct), (root / "x").rename(pet)
+
+
+def displaced(root: Path) -> None:
+    """A lesion at the edge of the body, and a CT moved away from under it."""
+    label = np.zeros((24, 22, 20), np.uint8)
+    label[3:6, 8:12, 8:12] = 1
+    rewrite(path_of(root, "SEG"), lambda _: label)
+    rewrite(path_of(root, "CTres"), lambda v: np.roll(v, 1, axis=0))
+
+
+def no_lesion(root: Path) -> None:
+    for patient in range(6):
+        rewrite(path_of(root, "SEG", patient), np.zeros_like)
+
+
+def table(text: str, encoding: str = "utf-8", name: str = "metadata.csv") -> Callable[[Path], None]:
+    return lambda root: (root / name).write_bytes(text.encode(encoding)) and None
+
+
+def of_forms(sform: int, qform: int, *, apart: float = 0.0) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        for name in ("CTres", "SUV", "SEG"):
+            image = nib.load(path_of(root, name))
+            new = nib.Nifti1Image(np.asarray(image.dataobj).copy(), image.affine)
+            other = image.affine.copy()
+            other[0, 3] += apart
+            new.set_sform(image.affine, sform)
+            new.set_qform(other, qform)
+            nib.save(new, path_of(root, name))
+
+    return make
+
+
+def made_2d(root: Path) -> None:
+    for name in ("CTres", "SUV", "SEG"):
+        rewrite(path_of(root, name), lambda v: v[:, :, 9])
+
+
+def other_format(ending: str, spoil: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        import SimpleITK as sitk
+
+        path = path_of(root, "SUV")
+        new = path.with_name(f"SUV{ending}")
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(new), useCompression=ending == ".nrrd")
+        path.unlink()
+        new.write_bytes(spoil(new.read_bytes()))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Kind:
+    make: Callable[[Path], None]
+    severity: str
+    words: str
+
+
+def fault(make: Callable[[Path], None], words: str) -> Kind:
+    return Kind(make, "fault", words)
+
+
+def warning(make: Callable[[Path], None], words: str) -> Kind:
+    return Kind(make, "warning", words)
+
+
+KINDS = {
+    # Shapes.
+    "trailing axis of one": warning(
+        every(lambda v: v[..., None]), "axes of one voxel behind the third: 24 x 22 x 20 x 1"
+    ),
+    "two trailing axes of one": warning(every(lambda v: v[..., None, None]), "24 x 22 x 20 x 1 x 1"),
+    "two axes": fault(made_2d, "is not a volume: its shape is 24 x 22"),
+    "one slice": fault(
+        every(lambda v: v[:, :, 9:10]), "is one slice, not a volume: its shape is 24 x 22 x 1"
+    ),
+    "one voxel": fault(every(lambda v: v[9:10, 9:10, 9:10]), "its shape is 1 x 1 x 1"),
+    "three slices": warning(every(lambda v: v[:, :, 8:11]), "has 3 slices along one axis"),
+    "two volumes": fault(
+        changed("SUV", lambda v: np.stack([v, v], 3)), "is not a volume: its shape is 24 x 22 x 20 x 2"
+    ),
+    # Labels.
+    "label of floats": warning(changed("SEG", lambda v: v, np.float32), "the label is stored as float32"),
+    "label of 0.99999997": warning(changed("SEG", lambda v: v * 0.99999997, np.float64), "stored as float64"),
+    "label of a half": fault(changed("SEG", lambda v: v * 0.5, np.float32), r"values \[?0\.5\b"),
+    "label of 0.999": fault(changed("SEG", lambda v: v * 0.999, np.float32), r"values \[?0\.999\b"),
+    "label of NaN": fault(changed("SEG", lambda v: np.where(v, np.nan, 0), np.float32), r"values \[?nan\b"),
+    "label of -1": fault(changed("SEG", lambda v: v * -1.0, np.int8), r"values \[?-1\b"),
+    "label of 256": fault(changed("SEG", lambda v: v * 256.0, np.int16), r"values \[?256\b"),
+    "no lesion anywhere": fault(no_lesion, "labelled voxel"),
+    # Values.
+    "PET in Bq/ml": fault(changed("SUV", lambda v: v * 5000), "looks like Bq/ml"),
+    "PET in kBq/ml": warning(changed("SUV", lambda v: v * 4.7), "it may be in kBq/ml"),
+    "PET rescaled": fault(changed("SUV", lambda v: v / v.max()), "no voxel is above 1"),
+    "PET constant": fault(changed("SUV", lambda v: v * 0 + 1.5), "PET is 1.5 in every voxel"),
+    "CT constant": fault(changed("CTres", lambda v: v * 0 - 100), "CT is -100 in every voxel"),
+    "CT with an offset": fault(changed("CTres", lambda v: v + 1024), "CT cannot be in HU: no voxel is below"),
+    "CT and PET exchanged": fault(exchanged, "PET cannot be SUV"),
+    "CT with NaN": fault(
+        changed("CTres", lambda v: np.where(v > 80, np.nan, v)), "CT is NaN or infinite in|CT.*NaN"
+    ),
+    "beyond float32": fault(changed("SUV", lambda v: v.astype(float) * 1e300), "beyond what 32 bits hold"),
+    "CT beside its PET": warning(displaced, "of the lesion's voxels lie in air"),
+    # One image in two cases.
+    "copy under another patient": fault(
+        copied(turned), r"CT image is the same as that of PETCT_1_study \(patient PETCT_1\)"
+    ),
+    "copy in 16 scaled bits": fault(copied(scaled), "CT image is the same as that of PETCT_1_study"),
+    "copy turned, as float64": fault(reoriented, "image is the same as that of PETCT_1_study"),
+    "a study twice": warning(twice, r"the CT image is the same as that of PETCT_0_again \(patient PETCT_0\)"),
+    # Headers.
+    "an edge of 0": fault(patched(PIXDIM, "<f", 0.0), "has voxels of 0 x 4 x 5 according to its header"),
+    "a negative edge": fault(patched(PIXDIM, "<f", -4.0), "has voxels of -4 x 4 x 5 according"),
+    "an edge of NaN": fault(patched(PIXDIM, "<f", float("nan")), "has voxels of nan x 4 x 5 according"),
+    "sform and qform apart": warning(
+        of_forms(1, 1, apart=9.0), "the sform and the qform of CTres.nii.gz lie up to 9.0 mm"
+    ),
+    "no orientation": warning(
+        patched(QFORM_CODE, "<hh", 0, 0, all_files=True), "does not say how it is oriented"
+    ),
+    "voxels inside the header": fault(patched(VOX_OFFSET, "<f", 336.0), "vox offset 336 too low"),
+    "voxels said to begin late": fault(
+        patched(VOX_OFFSET, "<f", 368.0), "ends after 42,592 of the 42,608 bytes"
+    ),
+    "voxels that begin late": fault(shifted, "goes on behind the last of the 42,592 bytes"),
+    "metres": warning(in_unit(1, 0.001), "gives its lengths in metres"),
+    "micrometres": warning(in_unit(3, 1000.0), "gives its lengths in micrometres"),
+    "micrometres of a microscope": fault(in_unit(3, 2.5), "has voxels of 0.01 x 0.01 x 0.0125 mm"),
+    "millimetres called metres": fault(in_unit(1, 1.0), r"has voxels of 4e\+03 x 4e\+03 x 5e\+03 mm"),
+    "a bomb behind the voxels": fault(bomb, "goes on behind the last of the 42,592 bytes"),
+    "a header that promises 20 TB": fault(
+        patched(42, "<hhh", 30000, 30000, 6000), "ends after at most .* bytes that its header"
+    ),
+    # Other formats.
+    "MetaImage cut off": fault(
+        other_format(".mha", lambda b: b[: len(b) // 2]), "SUV.mha is damaged, or none that SimpleITK"
+    ),
+    "NRRD with a damaged byte": fault(
+        other_format(".nrrd", lambda b: b[:-4000] + b"\xff" * 64 + b[-3936:]),
+        "SUV.nrrd is damaged, or none that SimpleITK",
+    ),
+    "MetaImage of nothing": fault(
+        other_format(".mha", lambda b: b"nothing"), "SUV.mha is damaged, or none that SimpleITK"
+    ),
+    # Tables of metadata.
+    "a table about others": warning(
+        table("Subject ID,diagnosis\nPETCT_zzz,NEGATIVE\n"), "none of them about a case"
+    ),
+    "a table of something else": warning(table("a,b\n1,2\n"), "metadata.csv is not read"),
+    # Folders.
+    "what archivers leave": warning(
+        lambda root: (root / "__MACOSX" / "x").mkdir(parents=True), "of archivers passed over"
+    ),
+    "an empty study": warning(
+        lambda root: (root / "PETCT_0" / "empty").mkdir(), "empty study folders are passed over: empty"
+    ),
+    "a file forgotten": fault(lambda root: path_of(root, "SEG").unlink(), "SEG.nii.gz is missing"),
+    "a file misspelt": fault(
+        lambda root: path_of(root, "SEG").rename(path_of(root, "SEG").with_name("SGE.nii.gz")) and None,
+        r"Did you mean 'SGE.nii.gz'\?",
+    ),
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for patient in range(6):
+        write_study(tmp_path / "data" / f"PETCT_{patient}" / "study", seed=patient)
+    return tmp_path / "data"
+
+
+def found_in(root: Path) -> list[Finding]:
+    cases = autopet.discover(root)
+    checked = checked_cases(cases, autopet.SPEC, thorough=True, jobs=2)
+    return [*autopet.remarks(root), *checked.findings, *dataset_findings(cases, checked.facts)]
+
+
+def test_the_sound_data_set_is_sound(root: Path, tmp_path: Path) -> None:
+    assert found_in(root) == []
+    assert ready_data("autopet", root, results=tmp_path).warnings == ()
+
+
+@pytest.mark.filterwarnings("error:overflow")
+@pytest.mark.parametrize("name", KINDS)
+def test_a_stranger_s_file_is_read_right_or_refused(root: Path, tmp_path: Path, name: str) -> None:
+    kind = KINDS[name]
+    kind.make(root)
+    findings = found_in(root)
+    said = [
+        f
+        for f in findings
+        if f.severity == kind.severity and _matches(kind.words, f"{f.problem}. {f.remedy}")
+    ]
+    assert said, [str(f) for f in findings]
+    faults = [f for f in findings if f.is_fault]
+    if kind.severity == "fault":
+        with pytest.raises(DataError) as refused:
+            ready_data("autopet", root, results=tmp_path)
+        assert _matches(kind.words, str(refused.value)), str(refused.value)
+    else:
+        assert faults == []
+        ready = ready_data("autopet", root, results=tmp_path)
+        assert any(_matches(kind.words, f"{f.problem}. {f.remedy}") for f in ready.warnings)
+        assert ready.excluded_cases == ()
+
+
+def _matches(words: str, text: str) -> bool:
+    return re.search(words, text, re.DOTALL) is not None
+
+
+def test_a_bad_case_is_left_out_and_the_others_are_used(root: Path, tmp_path: Path) -> None:
+    """What only the voxels show, too: five of six patients are left."""
+    KINDS["PET in Bq/ml"].make(root)
+    ready = ready_data("autopet", root, results=tmp_path, skip_bad_cases=True, n_folds=5)
+    assert (ready.n_cases, ready.excluded_cases) == (5, ("PETCT_0_study",))
+    KINDS["copy under another patient"].make(root)
+    rewrite(path_of(root, "SUV"), lambda v: v / 5000)
+    ready = ready_data("autopet", root, results=tmp_path / "2", skip_bad_cases=True, n_folds=4)
+    assert ready.excluded_cases == ("PETCT_0_study", "PETCT_1_study")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("title", ["", "Clinical metadata of Müller's study\n\n"])
+def test_a_table_of_metadata_is_read_however_it_was_exported(
+    root: Path, separator: str, encoding: str, title: str
+) -> None:
+    rows = [["Subject ID", "diagnosis"], ["PETCT_0", "NEGATIVE"], ["PETCT_1", "LYMPHOMA"]]
+    table(title + "\r\n".join(separator.join(row) for row in rows), encoding)(root)
+    lesions = {case.patient: case.has_lesion for case in autopet.discover(root)}
+    assert (lesions["PETCT_0"], lesions["PETCT_1"], lesions["PETCT_2"]) == (False, True, None)
+
+
+def test_tables_that_cannot_be_read_are_named_with_their_line(root: Path) -> None:
+    table(f"Subject ID,diagnosis\nPETCT_0,{'x' * 131_073}\n")(root)
+    with pytest.raises(DataError, match=r"metadata.csv, line 2: field larger than field limit"):
+        autopet.discover(root)
+    (root / "metadata.csv").unlink()
+    os.mkfifo(root / "metadata.csv")
+    with pytest.raises(DataError, match=r"metadata.csv is not a file"):
+        autopet.discover(root)
+    (root / "metadata.csv").unlink()
+    (root / "metadata.csv").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"metadata.csv is not a file"):
+        autopet.discover(root)
+
+
+def test_a_patient_s_folder_that_cannot_be_read_is_one_fault_and_stops_no_other(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, iterdir = root / "PETCT_3", Path.iterdir
+
+    def refuses(self: Path) -> object:
+        if self == closed:
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", refuses)
+    cases = autopet.discover(root)
+    assert len(cases) == 6
+    faults = [f for f in checked_cases(cases, autopet.SPEC, thorough=False).findings if f.is_fault]
+    assert {f.case_id for f in faults} == {"PETCT_3_unreadable"}
+
+
+def test_uncompressed_metaimage_and_nrrd_files_are_prepared_to_the_same_arrays(
+    root: Path, tmp_path: Path
+) -> None:
+    """One patient's CT as .nii, another's as .mha, a third's as .nrrd; all stand beside .nii.gz."""
+    import SimpleITK as sitk
+
+    from benchmark.data.store import Store
+
+    before = Store(ready_data("autopet", root, results=tmp_path / "a").store)
+    for patient, ending in ((0, ".nii"), (1, ".mha"), (2, ".nrrd")):
+        for name in ("CTres", "SUV", "SEG"):
+            path = path_of(root, name, patient)
+            new = path.with_name(f"{name}{ending}")
+            if ending == ".nii":
+                new.write_bytes(gzip.decompress(path.read_bytes()))
+            else:
+                sitk.WriteImage(sitk.ReadImage(str(path)), str(new))
+            path.unlink()
+    assert found_in(root) == []
+    after = Store(ready_data("autopet", root, results=tmp_path / "b").store)
+    for case_id, case in before.cases.items():
+        assert after.cases[case_id].image().tobytes() == case.image().tobytes()
+        assert after.cases[case_id].label().tobytes() == case.label().tobytes()
+        assert after.cases[case_id].geometry.crop == case.geometry.crop
