@@ -18,7 +18,7 @@ IGNORE = 5
 
 
 def volumes(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image `[x, y, z, 2]` of noise, and a label of three shells that are brighter the further inside they are.
+    """An image `[x, y, z, 2]` of noise, CT in HU and PET, and a label of three shells, the inner ones brighter.
 
     The shells lie in the lower half of z; the upper quarter is `ignore`, and has a second tumour in the image.
     """
@@ -32,6 +32,7 @@ def volumes(seed: int) -> tuple[np.ndarray, np.ndarray]:
         image[place] += 3
         image[place[0], place[1], 13:] += 3
     label[..., 12:] = IGNORE
+    image[..., 0] = 300 * image[..., 0] - 1000
     return image, label
 
 
