@@ -1,8 +1,9 @@
-"""Scores where nobody annotated: as nnU-Net's evaluation counts, by hand, and of data sets as sparse annotation leaves
-them."""
+"""Voxels that nobody annotated, and values that no label has: scores as nnU-Net's evaluation counts them, and by hand;
+every method on a data set as sparse annotation leaves it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,15 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from written_partly import SHAPE, write_partly_annotated
 
 from benchmark.config import run_config
+from benchmark.contract import CHECKS, settings, verdict_of
+from benchmark.contract.setting import PET_CT
 from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import nnunet
 from benchmark.data.store import PreparedCase, Store
 from benchmark.evaluate import LabelMap, annotated_only, mean_dice, region_mask, score_cases
 from benchmark.metrics import METRICS, score_masks
 from benchmark.projections import FALSE, HIT, Projections, open_projections
+from benchmark.registry import entrants, method_names
 from benchmark.vocabulary import IGNORED, DatasetSpec, Region
 
 SPACING = (1.0, 2.0, 3.0)
@@ -162,3 +167,40 @@ def test_pictures_show_nothing_where_nobody_annotated(
         unknown = read.codes("", nothing.case_id, "foreground")
         assert unknown is not None
         assert not unknown.any()
+
+
+GAPS = replace(
+    PET_CT,
+    name="gaps",
+    labels={"edema": 1, "core": 2, "enhancing": 4},
+    regions=(Region("edema", (1,)), Region("rest", (2, 4)), Region("all", (1, 2, 4))),
+    ignore=5,
+)
+NEEDED = {"mirror_unet_regions": {"branch_regions": ["edema", "rest"]}}
+IGNORES = next(check for check in CHECKS if check.run.__name__ == "ignores")
+VARIANTS = [
+    (name, variant)
+    for name in method_names()
+    for variant in (kind.variant for kind in entrants(name).values())
+]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS, ids=[" ".join(one).strip() for one in VARIANTS])
+def test_every_method_takes_labels_with_gaps_and_ignore(name: str, variant: str) -> None:
+    """The value 3 is no label: it has a channel, no region, and is neither learned nor scored."""
+    default = next(own for own in settings(name) if own.spec == PET_CT and own.kind.variant == variant)
+    setting = replace(default, spec=GAPS, arguments={**default.arguments, **NEEDED.get(name, {})})
+    assert setting.unsupported is None
+    if setting.trains_itself:
+        return
+    assert verdict_of(IGNORES, setting).state == "kept"
+    method, batch = setting.build(), setting.batch()
+    label = batch.label.clone()
+    label[..., 12:] = IGNORED
+    losses = method.losses(replace(batch, label=label))
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    with torch.inference_mode():
+        output = method.eval()(batch.image).float()
+        for reading in method.readings:
+            assert set(method.decode(output, reading).unique().tolist()) <= set(range(GAPS.n_classes))
