@@ -145,8 +145,7 @@ class MirrorUNetRegions(Method):
         outputs = self.named_outputs(batch.image, generator=batch.generator)
         losses = {}
         for loss_name, (name, (_, region)) in zip(self.loss_names, self.output_kinds().items(), strict=True):
-            mask = masks(batch.label, [self.labels_of[region]]).to(torch.uint8)
-            losses[loss_name] = dice_ce(outputs[name], mask)
+            losses[loss_name] = dice_ce(outputs[name], masks(batch.label, [self.labels_of[region]]))
         return losses
 
     def named_outputs(

@@ -32,6 +32,8 @@ class NnUNet(NnUNetMethod):
     * Predictions use mirrored copies (`mirror_tta`), windows that overlap by half, and no postprocessing.
     * Below 100 cases, nnU-Net's statistics of foreground intensities draw 10^6 voxels a case instead of 10^8 in all.
     * Data are as on disk (HU, SUV), on their own grids; masks are scored on the same grid as everyone's.
+    * Labels with gaps (1, 2, 4) are renumbered in the copies that nnU-Net reads, and its masks back.
+    * Voxels that nobody annotated are its label `ignore`: no loss looks at them, and patches hold annotated voxels.
     """
 
     paper: ClassVar[str] = "Isensee et al., nnU-Net, Nature Methods 2021"

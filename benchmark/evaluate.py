@@ -17,7 +17,7 @@ from benchmark.data.store import PreparedCase
 from benchmark.metrics import METRICS, dice, score_masks
 from benchmark.projections import Projections, projected_errors
 from benchmark.results import SCORE_COLUMNS
-from benchmark.vocabulary import BenchError, DatasetSpec, Region, did_you_mean
+from benchmark.vocabulary import IGNORED, BenchError, DatasetSpec, Region, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,19 @@ def region_mask(label_map: np.ndarray, region: Region) -> np.ndarray:
     """The union of a region's labels."""
     mask: np.ndarray = np.isin(label_map, region.labels)
     return mask
+
+
+def annotated_only(
+    prediction: UInt8[np.ndarray, "x y z"], reference: UInt8[np.ndarray, "x y z"]
+) -> tuple[UInt8[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"]]:
+    """Both label maps with background where nobody annotated: nothing is right, missed or false there.
+
+    nnU-Net's evaluation counts the same voxels. What components and surfaces are then: see `benchmark.metrics`.
+    """
+    ignored = reference == IGNORED
+    if not ignored.any():
+        return prediction, reference
+    return np.where(ignored, np.uint8(0), prediction), np.where(ignored, np.uint8(0), reference)
 
 
 def told_regions(spec: DatasetSpec, told: Sequence[str] | None) -> tuple[Region, ...]:
@@ -81,7 +94,7 @@ def mean_dice(
     values = []
     for case in cases:
         if case.has_lesion:
-            prediction, reference = predictor(case), case.label()
+            prediction, reference = annotated_only(predictor(case), case.label())
             values += [dice(region_mask(prediction, r), region_mask(reference, r)) for r in regions]
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
@@ -131,7 +144,8 @@ def score_cases(
             )
             rows += [facts | score for score in _scores(case, label_map, on_grid, regions, grid)]
             if projections is not None and on_grid is not None:
-                for region, codes in projected_errors(on_grid, case.label(), regions).items():
+                errors = projected_errors(*annotated_only(on_grid, case.label()), regions)
+                for region, codes in errors.items():
                     projections.add(codes, reading=reading, case_id=case_id, region=region)
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
@@ -150,16 +164,20 @@ def _scores(
     regions: Sequence[Region],
     grid: str,
 ) -> Iterator[dict[str, object]]:
-    """`on_grid`: the labels on the case's own grid, where they are at hand."""
+    """`on_grid`: the labels on the case's own grid, where they are at hand.
+
+    Where nobody annotated anything, every value is NaN: of such a case nothing is known.
+    """
     if grid == "native" or on_grid is None:
         prediction, reference = label_map.on_native(), case.native_label()
         spacing = case.geometry.native_spacing_mm
     else:
         prediction, reference = on_grid, case.label()
         spacing = case.geometry.spacing_mm
+    unknown = reference.min() == IGNORED
+    prediction, reference = annotated_only(prediction, reference)
     for region in regions:
-        values = score_masks(
-            region_mask(prediction, region), region_mask(reference, region), spacing_mm=spacing
-        )
+        masks = region_mask(prediction, region), region_mask(reference, region)
+        values = dict.fromkeys(METRICS, np.nan) if unknown else score_masks(*masks, spacing_mm=spacing)
         for name, value in values.items():
             yield {"region": region.name, "metric": name, "unit": METRICS[name].unit, "value": value}

@@ -2,7 +2,8 @@
 
     <run>/panels/<case_id>.npz    float16 [c, X, Y, Z] by the output's name, on the full grid of the method's
                                   preparation: probabilities, reconstructions in prepared units, corrupted inputs as
-                                  they were shown; `image` [m, X, Y, Z], and `reference` and `prediction` (uint8 labels)
+                                  they were shown; `image` [m, X, Y, Z], and `reference` and `prediction` (uint8
+                                  labels, as they are scored: background where nobody annotated)
     <run>/panels/<case_id>.json   what they are, for who draws them without knowing the method
 
 The outputs come from `named_outputs`, from which training computes its losses, by the windows of the run's inference.
@@ -22,6 +23,7 @@ from jaxtyping import Float, Float16
 from benchmark.data.prepare import Geometry
 from benchmark.data.store import PreparedCase
 from benchmark.environment import step_seed
+from benchmark.evaluate import annotated_only
 from benchmark.files import write_json, written_whole
 from benchmark.inference import autocast
 from benchmark.protocols import Method, OutputKind
@@ -86,12 +88,13 @@ def panel_data(run: ReopenedRun, method: Method, case: PreparedCase, *, reading:
     seed = step_seed(run.config.seed, 0)
     arrays, kinds = branch_outputs(run, method, case, seed=seed)
     geometry, reading = case.geometry, method.readings[0] if reading is None else reading
+    prediction, reference = annotated_only(run.predictor(case, [reading])[reading], np.asarray(case.label()))
     arrays["image"] = _on_full_grid(np.asarray(case.image()), geometry)
     return PanelData(
         {
             **arrays,
-            "reference": np.asarray(case.label()),
-            "prediction": run.predictor(case, [reading])[reading],
+            "reference": reference,
+            "prediction": prediction,
         },
         {
             "case_id": case.case_id,

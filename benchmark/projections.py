@@ -40,7 +40,7 @@ def projected_errors(
     reference: Shaped[np.ndarray, "X Y Z"],
     regions: Sequence[Region],
 ) -> dict[str, Codes]:
-    """The codes of every region of two label maps on one grid."""
+    """The codes of every region of two label maps on one grid, in which every label is one that was annotated."""
     planes = {
         region.name: np.zeros((prediction.shape[0], prediction.shape[2]), np.uint8) for region in regions
     }

@@ -62,7 +62,8 @@ def modality_index(modalities: tuple[str, ...], name: str) -> int:
 class Batch:
     """Patches on the training device.
 
-    `image` is prepared (see `Preparation`); `has_lesion` speaks of the whole volume a patch comes from.
+    `image` is prepared (see `Preparation`); `label` is `IGNORED` where nobody annotated; `has_lesion` speaks of the
+    whole volume a patch comes from.
     `generator` lives on the images' device and is seeded with the run's seed and `step`: a method that
     draws from it, and from nothing else, resumes exactly.
     """
@@ -156,7 +157,11 @@ class Method(nn.Module, Entrant):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Named, unweighted training losses."""
+        """Named, unweighted training losses.
+
+        Voxels whose label is `IGNORED` take no part in what is segmented; `benchmark.nn.losses` and `benchmark.nn.dice`
+        see to it.
+        """
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "b m x y z"]) -> Float[Tensor, "b c x y z"]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.nn.augmentation import adjust_contrast, flip, scale_intensity, shift_intensity
+from benchmark.vocabulary import IGNORED
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -99,3 +100,11 @@ def test_the_same_generator_gives_the_same_patches_and_the_input_stays(change: C
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(image, before)
+
+
+def test_a_flip_keeps_what_nobody_annotated() -> None:
+    label = torch.zeros(8, 1, 4, 3, 2, dtype=torch.uint8)
+    label[:, :, 0, 1], label[:, :, 3, 0] = IGNORED, 2
+    _, flipped = flip(noise(8), label, probability=0.5, generator=drawn())
+    assert torch.equal(flipped.flatten(1).sort().values, label.flatten(1).sort().values)
+    assert not torch.equal(flipped, label)

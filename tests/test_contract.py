@@ -223,6 +223,65 @@ FAULTS = {
             "With nothing but NaN from named_outputs(), rec is finite as before",
         ),
     ],
+    "ignores": [
+        (
+            """
+            class Net(Healthy):
+                def losses(self, batch):
+                    seg = nn.functional.cross_entropy(self(batch.image), batch.label[:, 0].long())
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "losses() fails where nobody annotated, with the label 255: IndexError: Target 255 is out of bounds.",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def losses(self, batch):
+                    seg = nn.functional.cross_entropy(self(batch.image), batch.label[:, 0].long(), ignore_index=255)
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "The loss seg is nan where nobody annotated; it must be finite. Use benchmark.nn.losses",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def losses(self, batch):
+                    seg = dice_ce(self(batch.image), batch.label * (batch.label < 255))
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "Where nobody annotated a single voxel, seg has a gradient",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def losses(self, batch):
+                    seg = dice_ce(self(batch.image)[:, :2], (batch.label > 0).byte())
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "Where nobody annotated a single voxel, seg has a gradient",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def losses(self, batch):
+                    seg = dice_ce(self(batch.image), batch.label) + self.head.weight.square().sum()
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "what does not come from the label is a loss of its own",
+        ),
+        (
+            """
+            class Net(Healthy):
+                def named_outputs(self, image, *, generator=None):
+                    return {"output": self(image)}
+                def losses(self, batch):
+                    logits = self.named_outputs(batch.image)["output"]
+                    seg = dice_ce(logits, batch.label * (batch.label < 255)) * (batch.label < 255).any()
+                    return super().losses(batch) | {"seg": seg}
+            """,
+            "seg looks at voxels of output that nobody annotated. Use benchmark.nn.losses",
+        ),
+    ],
     "is_deterministic": [
         (
             """
@@ -732,3 +791,21 @@ def test_a_method_that_predicts_otherwise_elsewhere_is_found(write: Write) -> No
     assert words.startswith("The outputs on the CPU and on cpu differ by up to 10")
     (healthy, _) = settings(write('class Net(Healthy):\n    """Text."""'))
     assert runs_as_on_the_cpu(healthy, CPU) == []
+
+
+def test_what_asks_whether_there_is_a_lesion_may_look_where_nobody_annotated(write: Write) -> None:
+    """The classifier sees all logits; its answer is the same whichever half of the lesion has a label."""
+    name = write(
+        """
+        from benchmark.nn.heads import lesion_target
+        class Net(Healthy):
+            def named_outputs(self, image, *, generator=None):
+                return {"output": self(image)}
+            def losses(self, batch):
+                logits = self.named_outputs(batch.image)["output"]
+                present = lesion_target("patch")(batch).float()
+                asked = nn.functional.binary_cross_entropy_with_logits(logits[:, 1].mean((1, 2, 3)), present)
+                return {"seg": dice_ce(logits, batch.label), "rec": asked}
+        """
+    )
+    assert findings(name, "ignores") == {}

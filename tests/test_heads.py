@@ -7,7 +7,7 @@ import torch
 
 from benchmark.nn.heads import PooledClassifier, lesion_target, pooled
 from benchmark.protocols import Batch
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import IGNORED, BenchError
 
 
 def test_the_target_speaks_of_the_volume_or_of_the_patch() -> None:
@@ -22,6 +22,7 @@ def test_the_target_speaks_of_the_volume_or_of_the_patch() -> None:
         step=0,
         generator=torch.Generator(),
     )
+    label[2, 0, 1] = IGNORED
     assert lesion_target("volume")(batch).tolist() == [True, True, False]
     assert lesion_target("patch")(batch).tolist() == [False, True, False]
     with pytest.raises(BenchError, match="volume, patch"):

@@ -9,7 +9,7 @@ import torch
 from monai.losses import DiceCELoss
 
 from benchmark.nn.losses import dice_ce, lesion_presence, reconstruction, reconstructions
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import IGNORED, BenchError
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -23,6 +23,28 @@ def test_dice_ce_is_monais_with_the_papers_settings(classes: int) -> None:
     torch.testing.assert_close(
         torch.autograd.grad(ours, logits, retain_graph=True)[0], torch.autograd.grad(theirs, logits)[0]
     )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_voxels_that_nobody_annotated_cost_what_they_do_in_nnunet(share: float) -> None:
+    """nnU-Net's Dice term is minus the Dice, ours one minus it. Where nothing is annotated, ours costs nothing."""
+    nnunet = pytest.importorskip("nnunetv2.training.loss.compound_losses")
+    dice = pytest.importorskip("nnunetv2.training.loss.dice").MemoryEfficientSoftDiceLoss
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 6, 5, 4, requires_grad=True)
+    label = torch.randint(0, 4, (3, 1, 6, 5, 4))
+    label[torch.rand(label.shape) < share] = IGNORED
+    theirs = nnunet.DC_and_CE_loss(
+        {"batch_dice": True, "do_bg": False, "smooth": 1e-5, "ddp": False},
+        {},
+        ignore_label=IGNORED,
+        dice_class=dice,
+    )(logits, label)
+    ours = dice_ce(logits, label)
+    torch.testing.assert_close(ours, theirs + 1)
+    gradient = torch.autograd.grad(ours, logits, retain_graph=True)[0]
+    torch.testing.assert_close(gradient, torch.autograd.grad(theirs, logits)[0])
+    assert not gradient[(label == IGNORED).expand_as(gradient)].any()
 
 
 def test_a_certain_and_right_segmentation_costs_nothing() -> None:

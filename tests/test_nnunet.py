@@ -20,14 +20,17 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from drawn import BRAIN, PET_CT
 from written_decathlon import write_decathlon
+from written_partly import write_partly_annotated
 from written_studies import write_study
 
 from baselines.blackbean import Blackbean
 from baselines.nnunet import NnUNet
 from benchmark.data.readers import msd
+from benchmark.data.readers import nnunet as nnunet_reader
 from benchmark.data.readers.autopet import discover
 from benchmark.nnunet import launch
 from benchmark.nnunet.method import NnUNetMethod
@@ -40,8 +43,8 @@ from benchmark.vocabulary import (
     BenchError,
     Case,
     DataError,
+    DatasetSpec,
     MissingPackageError,
-    UnsupportedDatasetError,
 )
 
 installed = pytest.mark.skipif(
@@ -219,10 +222,26 @@ def test_preprocessed_data_are_shared_by_seeds_and_by_nothing_that_would_change_
     assert shared(tiny, [moved, *cases[1:]]) not in (once, usual)
 
 
-def test_files_of_another_ending_are_refused_with_the_remedy(cases: list[Case]) -> None:
-    plain = replace(cases[0], images={**cases[0].images, "PET": Path("/data/SUV.nii")})
-    with pytest.raises(DataError, match=r"SUV.nii does not end in .nii.gz.* gzip /data/SUV.nii"):
-        raw_dataset(PET_CT, ("CT", "PET"), train=[plain], validation=cases[4:6])
+@pytest.mark.parametrize("ending", [".nii", ".mha", ".nrrd"])
+def test_files_of_another_format_are_written_as_nnunet_wants_them(
+    cases: list[Case], tmp_path: Path, ending: str
+) -> None:
+    files = {}
+    for role, path in cases[0].files.items():
+        files[role] = tmp_path / f"{role}{ending}"
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(files[role]))
+    label = files.pop("label")
+    other = replace(cases[0], images=files, label=label)
+    raw = raw_dataset(PET_CT, ("CT", "PET"), train=[other], validation=cases[4:6])
+    write_raw(raw, tmp_path / "raw", split=tmp_path / "split")
+    for name, path in (
+        (f"imagesTr/{other.case_id}_0000", cases[0].images["CT"]),
+        (f"imagesTr/{other.case_id}_0001", cases[0].images["PET"]),
+        (f"labelsTr/{other.case_id}", cases[0].label),
+    ):
+        written, original = nib.load(tmp_path / "raw" / f"{name}.nii.gz"), nib.load(path)
+        np.testing.assert_array_equal(written.get_fdata(), original.get_fdata())
+        np.testing.assert_allclose(written.affine, original.affine)
 
 
 def test_the_name_of_a_file_decides_and_not_the_one_its_link_leads_to(
@@ -295,11 +314,69 @@ def test_a_fold_without_a_lesion_is_refused(cases: list[Case]) -> None:
         raw_dataset(PET_CT, ("CT", "PET"), train=healthy, validation=cases[4:6])
 
 
-def test_labels_with_a_gap_are_no_data_set_for_nnunet() -> None:
-    gap = replace(BRAIN, labels={"edema": 1, "enhancing": 4})
-    with pytest.raises(UnsupportedDatasetError, match="consecutive labels from 1"):
-        NnUNet(gap, (96, 96, 96))
-    assert NnUNet(BRAIN, (96, 96, 96)).channels == BRAIN.modalities
+def partly_annotated(folder: Path) -> tuple[DatasetSpec, list[Case]]:
+    """Labels 1, 2, 4 and `ignore` 5; five cases, the last without any annotated voxel."""
+    root = write_partly_annotated(folder, 4, nothing=1)
+    return nnunet_reader.spec_of(root), nnunet_reader.discover(root)
+
+
+def test_labels_with_gaps_and_ignore_are_renumbered_in_files_of_their_own(tmp_path: Path) -> None:
+    spec, cases = partly_annotated(tmp_path / "data")
+    dataset = raw_dataset(spec, ("CT",), train=cases[:3], validation=cases[3:])
+    write_raw(dataset, tmp_path / "raw", split=tmp_path / "split")
+    description = json.loads((tmp_path / "raw" / "dataset.json").read_text())
+    assert list(description["labels"].items()) == [
+        ("background", 0), ("edema", 1), ("core", 2), ("enhancing", 3), ("ignore", 4),
+    ]  # fmt: skip
+    becomes = np.array([0, 1, 2, 0, 3, 4])
+    for case in cases:
+        written = nib.load(tmp_path / "raw" / "labelsTr" / f"{case.case_id}.nii.gz")
+        assert not Path(written.get_filename()).is_symlink()
+        np.testing.assert_array_equal(written.dataobj, becomes[np.asarray(nib.load(case.label).dataobj)])
+        np.testing.assert_array_equal(written.affine, nib.load(case.label).affine)
+    assert all(path.is_symlink() for path in (tmp_path / "raw" / "imagesTr").iterdir())
+    assert not (tmp_path / "split").exists()
+    other = raw_dataset(replace(spec, ignore=None), ("CT",), train=cases[:3], validation=cases[3:])
+    assert other.identity(Plan(), "2.6") != dataset.identity(Plan(), "2.6")
+
+
+def test_only_files_that_nnunet_would_misread_are_written_anew(cases: list[Case], tmp_path: Path) -> None:
+    """A label whose ones are 0.99999997, which nnU-Net cuts off to 0; image and label with a fourth axis of one."""
+    float_label, long_label, long_image = (tmp_path / f"{name}.nii.gz" for name in ("f", "l", "i"))
+    label, image = nib.load(cases[0].label), nib.load(cases[1].images["PET"])
+    nib.save(nib.Nifti1Image(np.asarray(label.dataobj) * 0.99999997, label.affine), float_label)
+    nib.save(
+        nib.Nifti1Image(np.asarray(nib.load(cases[1].label).dataobj)[..., None], image.affine), long_label
+    )
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), long_image)
+    odd = [
+        replace(cases[0], label=float_label),
+        replace(cases[1], label=long_label, images={**cases[1].images, "PET": long_image}),
+    ]
+    for fold in range(2):
+        raw, split = tmp_path / f"raw{fold}", tmp_path / "split"
+        write_raw(raw_dataset(PET_CT, ("CT", "PET"), train=odd, validation=cases[4:6]), raw, split=split)
+    assert len(list(split.iterdir())) == 1
+    files = {path.name: path for part in ("imagesTr", "labelsTr") for path in (raw / part).iterdir()}
+    first, second = (case.case_id for case in odd)
+    assert {name for name, path in files.items() if not path.is_symlink()} == {
+        f"{first}.nii.gz", f"{second}.nii.gz",
+    }  # fmt: skip
+    assert files[f"{second}_0001.nii.gz"].resolve().parent == split
+    for name, before in ((f"{first}.nii.gz", label), (f"{second}_0001.nii.gz", image)):
+        assert nib.load(files[name]).shape == before.shape
+        np.testing.assert_array_equal(nib.load(files[name]).dataobj, before.dataobj)
+    assert np.asarray(nib.load(files[f"{first}.nii.gz"]).dataobj).any()
+
+
+def test_a_label_of_half_a_value_is_refused_by_name(cases: list[Case], tmp_path: Path) -> None:
+    label = nib.load(cases[0].label)
+    nib.save(nib.Nifti1Image(np.asarray(label.dataobj) * 0.5, label.affine), tmp_path / "half.nii.gz")
+    odd = raw_dataset(
+        PET_CT, ("CT",), train=[replace(cases[0], label=tmp_path / "half.nii.gz")], validation=cases[4:6]
+    )
+    with pytest.raises(DataError, match=r"half\.nii\.gz holds the values \[0\.5\]"):
+        write_raw(odd, tmp_path / "raw", split=tmp_path / "split")
 
 
 @pytest.mark.parametrize(
@@ -805,6 +882,42 @@ def test_blackbean_is_what_nnunet_really_trained(cases: list[Case], tmp_path: Pa
     assert trained.patch_size == (32, 32, 32)
     assert trained.facts["nnunet"]["patch_size_shrunk_from"] == [192, 192, 192]
     assert list(job.work.glob("results/*/*/fold_0/checkpoint_best.pth"))
+
+
+@installed
+def test_labels_with_gaps_and_ignore_are_trained_and_the_masks_have_the_data_set_s_values(
+    tmp_path: Path,
+) -> None:
+    """With gaps and without nnU-Net sees the same, and trains the same network."""
+    spec, cases = partly_annotated(tmp_path / "data")
+    masks = {}
+    for name, values in {"gaps": (1, 2, 4, 5), "none": (1, 2, 3, 4)}.items():
+        own = dict(zip((1, 2, 4, 5), values, strict=True))
+        written = [relabelled(case, own, tmp_path / name) for case in cases]
+        labels = {label: own[value] for label, value in spec.labels.items()}
+        job = job_in(tmp_path / name, written, steps=30)
+        job = replace(job, train=[*written[:3], written[4]], validation=written[3:4])
+        method = NnUNet(replace(spec, labels=labels, ignore=own[5]), (96, 96, 96), **TINY, mirror_tta=False)
+        trained = method.train(job)
+        assert np.isfinite([row["loss"] for row in trained.history]).all()
+        method.predict(job, [replace(written[3], label=None)], tmp_path / name / "masks")
+        mask = nib.load(tmp_path / name / "masks" / f"{cases[3].case_id}.nii.gz")
+        np.testing.assert_array_equal(mask.affine, nib.load(cases[3].images["CT"]).affine)
+        masks[name] = np.asarray(mask.dataobj)
+    assert mask.get_data_dtype() == np.uint8
+    assert {4} <= set(np.unique(masks["gaps"])) <= {0, 1, 2, 4}
+    np.testing.assert_array_equal(masks["gaps"], np.array([0, 1, 2, 4])[masks["none"]])
+
+
+def relabelled(case: Case, values: dict[int, int], folder: Path) -> Case:
+    """The case with other values in a label file of its own."""
+    folder.mkdir(exist_ok=True)
+    label = nib.load(case.label)
+    table = np.zeros(256, np.uint8)
+    table[list(values)] = list(values.values())
+    path = folder / f"{case.case_id}.nii.gz"
+    nib.save(nib.Nifti1Image(table[np.asarray(label.dataobj)], label.affine), path)
+    return replace(case, label=path)
 
 
 @installed

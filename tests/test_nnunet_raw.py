@@ -12,14 +12,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from written_decathlon import SHAPE, head, save, write_decathlon, write_nnunet
+from written_decathlon import AFFINE, SHAPE, head, save, write_decathlon, write_nnunet
+from written_partly import write_partly_annotated
 from written_studies import write_study
 
 from benchmark.data.bench_block import KEY, block_of, read_block
-from benchmark.data.channels import write_channels
+from benchmark.data.channels import is_plain_label, write_channels, write_label
 from benchmark.data.check import check_cases
 from benchmark.data.convert import convert_to_nnunet
-from benchmark.data.images import open_volume, read_voxels
+from benchmark.data.images import UnreadableError, open_volume, read_voxels
 from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import msd, nnunet
 from benchmark.data.splits import make_splits, read_splits
@@ -375,19 +376,151 @@ def test_settings_that_cannot_work_are_refused(
 def test_cases_that_cannot_be_converted_are_refused(tmp_path: Path) -> None:
     root = write_decathlon(tmp_path / "data", ["a"], test=["t"])
     (case,) = msd.discover(root)
-    gap = replace(msd.SPEC, labels={"edema": 1, "enhancing tumor": 4})
+    other = replace(msd.SPEC, labels={"edema": 1, "enhancing tumor": 4}, regions=(Region("tumour", (1, 4)),))
 
     def convert(case: Case, spec: DatasetSpec = msd.SPEC) -> Path:
         return convert_to_nnunet([case], spec, tmp_path / "raw", number=1)
 
-    with pytest.raises(DataError, match="consecutive labels from 1"):
-        convert(case, gap)
+    with pytest.raises(
+        DataError, match=r"a: a\.nii\.gz holds the values \[2, 3\]; known are \[0, 1, 4\]\. Map"
+    ):
+        convert(case, other)
     with pytest.raises(DataError, match="no labelled case"):
         convert(*msd.unlabelled(root))
     with pytest.raises(DataError, match=r"a: .*gone\.nii\.gz is missing"):
         convert(replace(case, label=tmp_path / "gone.nii.gz"))
     with pytest.raises(DataError, match="two cases a, perhaps one with a label"):
         convert_to_nnunet([case, replace(case, label=None)], msd.SPEC, tmp_path / "raw", number=1)
+
+
+# Labels that nnU-Net does not take as they are, and axes too many.
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_gaps_are_closed_and_names_and_voxels_read_back_are_the_same(tmp_path: Path, copy: bool) -> None:
+    """Labels 1, 2, 4 and `ignore` 5 become 1, 2, 3 and 4; what nobody annotated is 255 in both stores."""
+    root = write_partly_annotated(tmp_path / "data", 3)
+    spec, cases = nnunet.spec_of(root), nnunet.discover(root)
+    out = convert_to_nnunet(cases, spec, tmp_path / "raw", number=7, copy=copy)
+    content = json.loads((out / "dataset.json").read_text())
+    assert content["labels"] == {"background": 0, "edema": 1, "core": 2, "enhancing": 3, "ignore": 4}
+    record = json.loads((out / "conversion.json").read_text())
+    assert record["labels"] == {"0": 0, "1": 1, "2": 2, "4": 3, "5": 4}
+    again = nnunet.spec_of(out)
+    assert (again.n_classes, again.ignore) == (4, 4)
+    assert [(r.name, r.labels) for r in again.regions] == [
+        ("edema", (1,)), ("core", (2,)), ("enhancing", (3,)), ("foreground", (1, 2, 3)),
+    ]  # fmt: skip
+    assert [f for f in check_cases(nnunet.discover(out), again, thorough=True) if f.is_fault] == []
+    before = Store(ready_data("nnunet", root, results=tmp_path / "a", n_folds=3).store)
+    after = Store(ready_data("nnunet", out, results=tmp_path / "b", n_folds=3).store)
+    for case_id, case in before.cases.items():
+        other, label = after.cases[case_id], np.array(case.label())
+        assert {1, 2, 4, IGNORED} < set(np.unique(label).tolist())
+        np.testing.assert_array_equal(other.label(), np.where(label == 4, 3, label))
+        np.testing.assert_array_equal(other.image(), case.image())
+        assert other.lesion_ml == case.lesion_ml
+
+
+def test_a_renumbered_label_is_written_once(tmp_path: Path) -> None:
+    root = write_partly_annotated(tmp_path / "data", 2)
+    spec, cases, written = nnunet.spec_of(root), nnunet.discover(root), []
+    for _ in range(2):
+        out = convert_to_nnunet(cases, spec, tmp_path / "raw", number=7)
+        written.append([path.stat().st_mtime_ns for path in sorted((out / "labelsTr").iterdir())])
+    assert written[0] == written[1]
+    # Other values, another file.
+    convert_to_nnunet(
+        cases, replace(spec, ignore=6, labels={**spec.labels, "new": 5}), tmp_path / "raw", number=7
+    )
+    label = np.asarray(nib.load(out / "labelsTr" / "case_00.nii.gz").dataobj)
+    assert set(np.unique(label)) == {0, 1, 2, 3, 4}
+
+
+WHOLE = [
+    ("float32 of whole numbers", lambda label: label.astype(np.float32)),
+    ("float64 beside whole numbers", lambda label: label * 0.99999997),
+    ("as far as is allowed", lambda label: label + 9e-5),
+    ("four axes", lambda label: label[..., None]),
+    ("five axes of floats", lambda label: label[..., None, None].astype(np.float64)),
+    ("two bytes", lambda label: label.astype(np.int16)),
+]
+
+
+@pytest.mark.parametrize(("name", "stored"), WHOLE, ids=[name for name, _ in WHOLE])
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_a_label_is_written_as_whole_numbers(tmp_path: Path, name: str, stored: Any, ending: str) -> None:
+    _, label = head(0, 1)
+    affine = np.diag([-1.0, -2.0, 3.0, 1.0])
+    save(tmp_path / f"label{ending}", stored(label), affine)
+    assert is_plain_label(tmp_path / f"label{ending}") == (name == "two bytes" and ending == ".nii.gz")
+    write_label(tmp_path / f"label{ending}", tmp_path / "out.nii.gz", {0: 0, 1: 7, 2: 2, 3: 3})
+    written = nib.load(tmp_path / "out.nii.gz")
+    assert written.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(written.dataobj, np.where(label == 1, 7, label))
+    np.testing.assert_array_equal(written.affine, affine)
+    assert is_plain_label(tmp_path / "out.nii.gz")
+
+
+def test_scaled_whole_numbers_are_rounded(tmp_path: Path) -> None:
+    _, label = head(0, 1)
+    image = nib.Nifti1Image(3 * label, np.eye(4))
+    image.header.set_slope_inter(1 / 3, 0)
+    nib.save(image, tmp_path / "label.nii.gz")
+    assert np.unique(nib.load(tmp_path / "label.nii.gz").get_fdata()).tolist() != [0, 1, 2, 3]
+    assert not is_plain_label(tmp_path / "label.nii.gz")
+    write_label(tmp_path / "label.nii.gz", tmp_path / "label.nii.gz", {k: k for k in range(4)})
+    np.testing.assert_array_equal(nib.load(tmp_path / "label.nii.gz").get_fdata(), label)
+
+
+@pytest.mark.parametrize(
+    ("stored", "complaint"),
+    [
+        (lambda label: label * 0.5, r"holds the values \[0.5, 1.5\]; known are \[0, 1, 2, 3\]"),
+        (lambda label: label + 2e-4 * (label == 1), r"holds the values \[1.0002\]"),
+        (lambda label: label - 1.0, r"holds the values \[-1\]"),
+        (lambda label: label * 100.0, r"holds the values \[100, 200, 300\]"),
+        (lambda label: np.where(label == 3, np.nan, label), r"holds the values \[nan\]"),
+        (lambda label: label * 2, r"holds the values \[4, 6\]; known are \[0, 1, 2, 3\]"),
+        (
+            lambda label: np.stack([label] * 2, axis=-1),
+            "has the shape 10 x 9 x 8 x 2, and a label three axes",
+        ),
+    ],
+)
+def test_a_label_of_other_values_is_refused(tmp_path: Path, stored: Any, complaint: str) -> None:
+    _, label = head(0, 1)
+    label[label == 1], label[0, 0, 0] = 2, 1
+    save(tmp_path / "label.nii.gz", stored(label))
+    with pytest.raises(UnreadableError, match=complaint):
+        write_label(tmp_path / "label.nii.gz", tmp_path / "out.nii.gz", {k: k for k in range(4)})
+    assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_axes_of_one_and_floats_are_gone_after_a_conversion(tmp_path: Path) -> None:
+    """An image with four axes of which the last is 1, and a label whose ones are 0.99999997."""
+    root = write_nnunet(tmp_path / "data", ["a", "b"], HECKTOR)
+    spec, cases = nnunet.spec_of(root), nnunet.discover(root)
+    paths = cases[0].images["PET"], cases[0].label
+    image, label = (np.asarray(nib.load(path).dataobj) for path in paths)
+    save(paths[0], image[..., None])
+    save(paths[1], label * 0.99999997)
+    out = convert_to_nnunet(cases, spec, tmp_path / "raw", number=2)
+    rewritten = {path.name for path in out.glob("*Tr/*") if not path.is_symlink()}
+    assert rewritten == {"a_0001.nii.gz", "a.nii.gz"}
+    for path, before in ((out / "imagesTr" / "a_0001.nii.gz", image), (out / "labelsTr" / "a.nii.gz", label)):
+        np.testing.assert_array_equal(nib.load(path).dataobj, before)
+        np.testing.assert_array_equal(nib.load(path).affine, AFFINE)
+    assert nnunet.spec_of(out) == spec
+
+
+def test_a_damaged_file_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "data", ["a"], HECKTOR)
+    (case,) = nnunet.discover(root)
+    case.images["PET"].write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"a: a_0001\.nii\.gz .*Copy or download"):
+        convert_to_nnunet([case], nnunet.spec_of(root), tmp_path / "raw", number=2)
+    assert not (tmp_path / "raw" / "Dataset002_data").exists()
 
 
 # Its parts.

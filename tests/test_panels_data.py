@@ -13,11 +13,12 @@ import threshold_methods
 import torch
 from finished import finished, split_evenly
 
+from benchmark.data.store import PreparedCase
 from benchmark.panels import branch_outputs, panels_data, rule_json, write_panels_data
 from benchmark.protocols import Method
 from benchmark.registry import METHOD_FILES
 from benchmark.reopened import ReopenedRun
-from benchmark.vocabulary import BenchError, Percentiles, Window, ZScore
+from benchmark.vocabulary import IGNORED, BenchError, Percentiles, Window, ZScore
 from reports.panels.windows import rule_of
 
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
@@ -132,3 +133,18 @@ def test_the_same_is_had_without_files(branched: ReopenedRun) -> None:
 def test_rules_are_read_as_they_are_written() -> None:
     for rule in (Window(-100.0, 250.0), Percentiles(1.0, 99.0), ZScore(nonzero=True), None):
         assert rule_of(rule_json(rule)) == rule
+
+
+def test_arrays_show_nothing_where_nobody_annotated(
+    branched: ReopenedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a lesion's voxels: the network finds all of them, and the arrays have those that are scored."""
+    case = next(case for case in branched.data.test if case.has_lesion)
+    whole = np.array(case.label())
+    partly = whole.copy()
+    partly[..., ::2] = IGNORED
+    monkeypatch.setattr(PreparedCase, "label", lambda _: partly)
+    (data,) = panels_data(branched, [case.case_id])
+    for name in ("reference", "prediction"):
+        assert data.arrays[name].any()
+        np.testing.assert_array_equal(data.arrays[name], np.where(partly == IGNORED, 0, whole))

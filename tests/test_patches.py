@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from written_partly import write_partly_annotated
 
 from benchmark.data.patches import PatchSampler
 from benchmark.data.pipeline import ready_data
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
+from benchmark.vocabulary import IGNORED
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,37 @@ def test_the_batch_of_a_step_is_the_same_alone_and_read_ahead(cases: list[Prepar
 
 def test_another_seed_draws_other_patches(cases: list[PreparedCase]) -> None:
     assert sampler(cases).batch(0).image.tobytes() != sampler(cases, seed=1).batch(0).image.tobytes()
+
+
+@pytest.fixture(scope="module")
+def partly(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
+    """Three cases, whose upper quarter nobody annotated, and one without any annotated voxel."""
+    root = write_partly_annotated(tmp_path_factory.mktemp("partly"), 3, nothing=1)
+    data = ready_data("nnunet", root, results=tmp_path_factory.mktemp("results"), n_folds=3)
+    return list(Store(data.store).cases.values())
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_patches_are_centred_where_somebody_annotated(partly: list[PreparedCase], fraction: float) -> None:
+    """Of patches that lie anywhere, one in 13 holds the upper quarter, 4 of 16 voxels, alone."""
+    drawn = sampler(partly[:3], patch=4, batch=3, fraction=fraction)
+    labels = np.concatenate([drawn.batch(step).label[:, 0] for step in range(60)])
+    assert (labels != IGNORED).any(axis=(1, 2, 3)).all()
+    assert (labels == IGNORED).any() == (fraction == 0)
+    assert (labels == 0).any()
+
+
+def test_a_single_annotated_voxel_is_found(
+    partly: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = np.full((20, 18, 16), IGNORED, np.uint8)
+    label[7, 5, 3] = 0
+    monkeypatch.setattr(PreparedCase, "label", lambda case: label)
+    monkeypatch.setattr(PreparedCase, "lesion_voxels", lambda case: np.zeros((0, 3), np.int16))
+    assert sampler(partly[:1], patch=4, batch=1).batch(0).label[0, 0, 2, 2, 2] == 0
+
+
+def test_a_case_that_nobody_annotated_gives_patches_too(partly: list[PreparedCase]) -> None:
+    batch = sampler(partly[3:], batch=2).batch(0)
+    assert (batch.label == IGNORED).all()
+    assert not batch.has_lesion.any()

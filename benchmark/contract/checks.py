@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.contract import declared, prediction, training
+from benchmark.contract import declared, ignoring, prediction, training
 from benchmark.contract.setting import Setting
 
 
@@ -36,6 +36,7 @@ CHECKS = (
     Check("preparation() has a rule for every modality", declared.prepares, of="all"),
     Check("The losses are those of loss_names, and finite scalars", training.losses_are_announced),
     Check("What named_outputs() shows is what losses() learns from", training.learns_what_it_shows),
+    Check("Voxels that nobody annotated change no segmentation loss", ignoring.ignores),
     Check("The same seed gives the same losses", training.is_deterministic),
     Check("The batch is left as it was", training.leaves_the_batch),
     Check("Patches need not be cubes; batches of 1, 2 and 3 work", training.takes_any_shape),

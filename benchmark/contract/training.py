@@ -59,11 +59,11 @@ def learns_what_it_shows(setting: Setting) -> list[str]:
     batch, shown = setting.batch(), method.named_outputs
     darker = replace(batch, image=0.5 * batch.image)
     with torch.no_grad():
-        once, other = ({n: v.clone() for n, v in _seeded(method, b).items()} for b in (batch, darker))
+        once, other = ({n: v.clone() for n, v in seeded_losses(method, b).items()} for b in (batch, darker))
         vars(method)["named_outputs"] = lambda image, **kwargs: {
             name: math.nan * output for name, output in shown(image, **kwargs).items()
         }
-        spoilt = _seeded(method, batch)
+        spoilt = seeded_losses(method, batch)
     apart = [name for name, loss in spoilt.items() if torch.isfinite(loss) and once[name] != other[name]]
     if not apart:
         return []
@@ -73,7 +73,7 @@ def learns_what_it_shows(setting: Setting) -> list[str]:
     ]
 
 
-def _seeded(method: Method, batch: Batch) -> dict[str, Tensor]:
+def seeded_losses(method: Method, batch: Batch) -> dict[str, Tensor]:
     torch.manual_seed(0)
     batch.generator.manual_seed(0)
     return method.losses(batch)

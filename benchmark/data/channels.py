@@ -1,4 +1,4 @@
-"""The volumes of a NIfTI file with four axes, as files with three: what programs want that read one image a file."""
+"""Images written anew for programs that read one image a file, `.nii.gz` of three axes, and labels of whole numbers."""
 
 from __future__ import annotations
 
@@ -8,39 +8,96 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 
-from benchmark.data.images import CONVERT, UnreadableError, open_volume, shape_text
+from benchmark.data.images import CONVERT, UnreadableError, Volume, open_volume, read_voxels, shape_text
 from benchmark.data.images.nifti import read_bytes
+from benchmark.data.voxel_checks import strange_values, whole_labels
 from benchmark.files import written_whole
+
+ENDING = ".nii.gz"
+
+
+def is_plain_image(path: Path) -> bool:
+    """Whether the file is NIfTI, compressed, with three axes. UnreadableError where it has no sound header."""
+    return path.name.endswith(ENDING) and open_volume(path).stored_axes == 3
+
+
+def is_plain_label(path: Path) -> bool:
+    """Whether it stores whole numbers, besides. UnreadableError where it has no sound header."""
+    image = open_volume(path)
+    return is_plain_image(path) and image.dtype.kind in "iu" and not image.is_scaled
 
 
 def write_channels(source: Path, targets: Mapping[int, Path]) -> None:
     """Write each volume that `targets` names by its index along the fourth axis, as `.nii.gz`.
 
-    Header, bytes and scaling are the source's, so that what is read is equal bit for bit; equal sources give equal
-    files. UnreadableError when the source is damaged or has no such volume.
+    Header, bytes and scaling are the source's (of another format its place and values), so that what is read is equal
+    bit for bit; equal sources give equal files. A source without a fourth axis has volume 0. UnreadableError when it is
+    damaged or has no such volume.
     """
     image = open_volume(source)
-    if len(image.shape) != 4 or max(targets) >= image.shape[3]:
+    if len(image.shape) < 3 or max(targets) >= math.prod(image.shape[3:4]) or math.prod(image.shape[4:]) > 1:
         raise UnreadableError(
             f"{source.name} has no volume {max(targets)}: its shape is {shape_text(image)}", CONVERT
         )
-    content = memoryview(read_bytes(image))
-    header = nib.load(source).header.copy()
-    header.set_data_shape(image.shape[:3])
-    header["vox_offset"], header["magic"] = header.single_vox_offset, header.single_magic
-    # Behind them the voxels would begin elsewhere; they say nothing of the voxels.
-    header.extensions.clear()
-    # nibabel forgets the scaling that it has read.
-    header.set_slope_inter(image.slope, image.inter)
-    length = math.prod(image.shape[:3]) * image.dtype.itemsize
+    header, size = _header_of(image), math.prod(image.shape[:3])
+    if image.header:
+        content = memoryview(read_bytes(image))[image.offset :]
+        # nibabel forgets the scaling that it has read.
+        header.set_slope_inter(image.slope, image.inter)
+    else:
+        content = memoryview(read_voxels(image).tobytes(order="F"))
     for index, target in targets.items():
-        start = image.offset + index * length
-        with (
-            written_whole(target) as temporary,
-            temporary.open("wb") as file,
-            gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as packed,
-        ):
-            header.write_to(packed)
-            packed.write(bytes(header.single_vox_offset - packed.tell()))
-            packed.write(content[start : start + length])
+        start = index * size * image.dtype.itemsize
+        _write(target, header, content[start : start + size * image.dtype.itemsize])
+
+
+def write_label(source: Path, target: Path, values: Mapping[int, int]) -> None:
+    """Write a label as whole numbers of one byte along three axes, as `.nii.gz`; `values` says what becomes of each.
+
+    `target` may be the source. UnreadableError when the source is damaged, or holds something else than these values.
+    """
+    image = open_volume(source)
+    if len(image.shape) != 3:
+        raise UnreadableError(
+            f"{source.name} has the shape {shape_text(image)}, and a label three axes", CONVERT
+        )
+    voxels = read_voxels(image)
+    if unknown := strange_values(voxels, frozenset(values)):
+        raise UnreadableError(
+            f"{source.name} holds the values {unknown[:5]}; known are {sorted(values)}",
+            "Map the labels to these.",
+        )
+    whole = whole_labels(voxels)
+    table = np.zeros(256, np.uint8)
+    table[list(values)] = list(values.values())
+    header = _header_of(image)
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    _write(target, header, table[whole].tobytes(order="F"))
+
+
+def _header_of(image: Volume) -> nib.Nifti1Header:
+    """The image's header for a single file of one volume."""
+    if image.header:
+        header = nib.load(image.path).header.copy()
+        header["vox_offset"], header["magic"] = header.single_vox_offset, header.single_magic
+        # Behind them the voxels would begin elsewhere; they say nothing of the voxels.
+        header.extensions.clear()
+    else:
+        header = nib.Nifti1Image(np.zeros((1, 1, 1), image.dtype), image.affine).header
+        header.set_xyzt_units("mm")
+    header.set_data_shape(image.shape[:3])
+    return header
+
+
+def _write(target: Path, header: nib.Nifti1Header, voxels: bytes | memoryview) -> None:
+    with (
+        written_whole(target) as temporary,
+        temporary.open("wb") as file,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+    ):
+        header.write_to(packed)
+        packed.write(bytes(header.single_vox_offset - packed.tell()))
+        packed.write(voxels)

@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Bool, Float16, UInt8
 
 from benchmark.data.store import PreparedCase
-from benchmark.vocabulary import BenchError, Size3
+from benchmark.vocabulary import IGNORED, BenchError, Size3
 
 T = TypeVar("T")
+_LOOKS = 100
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class PatchSampler:
     """Draws one patch a case, the cases in a new random order every epoch.
 
     With probability `lesion_fraction` a patch of a case with lesions is centred on a lesion voxel (all voxels
-    equally likely), as far as the volume's border allows; otherwise it lies anywhere. Volumes smaller than
-    the patch are padded with zeros on both sides.
+    equally likely), as far as the volume's border allows; otherwise it lies anywhere. Where a data set has the
+    label `ignore`, it is centred on an annotated voxel then, as nnU-Net's are: of sparse annotations a patch anywhere
+    would hardly ever hold one. Volumes smaller than the patch are padded with zeros on both sides, the label with
+    background, as nnU-Net's.
     """
 
     cases: Sequence[PreparedCase]
@@ -99,8 +102,11 @@ class PatchSampler:
         size = case.geometry.crop_shape
         lesion = case.lesion_voxels()
         if len(lesion) and rng.random() < self.lesion_fraction:
-            centre = lesion[rng.integers(len(lesion))].astype(int)
-            start = [int(c) - p // 2 for c, p in zip(centre, self.patch_size, strict=True)]
+            centre: Sequence[int] | None = lesion[rng.integers(len(lesion))].tolist()
+        else:
+            centre = None if case.ignore is None else _annotated_voxel(case.label()[case.geometry.crop], rng)
+        if centre is not None:
+            start = [c - p // 2 for c, p in zip(centre, self.patch_size, strict=True)]
         else:
             start = [int(rng.integers(max(n - p, 0) + 1)) for n, p in zip(size, self.patch_size, strict=True)]
         source, target, in_label = [], [], []
@@ -115,3 +121,17 @@ class PatchSampler:
             in_label.append(slice(source[-1].start + offset, source[-1].stop + offset))
         image[(slice(None), *target)] = case.image()[(slice(None), *source)]
         label[tuple(target)] = case.label()[tuple(in_label)]
+
+
+def _annotated_voxel(label: UInt8[np.ndarray, "x y z"], rng: np.random.Generator) -> Sequence[int] | None:
+    """A voxel that somebody annotated, all equally likely; None where there is none."""
+    # A few looks at single voxels of the mapped file are enough, but where next to nothing is annotated.
+    for _ in range(_LOOKS):
+        voxel: list[int] = [int(rng.integers(n)) for n in label.shape]
+        if label[tuple(voxel)] != IGNORED:
+            return voxel
+    annotated = np.flatnonzero(label != IGNORED)
+    if not annotated.size:
+        return None
+    chosen = annotated[rng.integers(annotated.size)]
+    return [int(i) for i in np.unravel_index(chosen, label.shape)]

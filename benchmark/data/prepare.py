@@ -263,7 +263,7 @@ def _label_voxels(
     assert case.label is not None
     voxels, volume = _read(case, case.label, frame)
     _refuse_axes(voxels, case, case.label)
-    if unknown := strange_values(voxels, spec):
+    if unknown := strange_values(voxels, spec.label_values):
         some = ", ".join(f"{value:g}" for value in unknown[:5])
         raise DataError(
             f"{case.case_id}: {case.label} holds the values [{some}]; {spec.name} knows {sorted(spec.label_values)}. "

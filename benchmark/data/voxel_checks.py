@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,7 @@ class Inspector:
     def label(self, voxels: np.ndarray, volume: Volume) -> None:
         """Values, and what the metadata say of the lesion."""
         spec = self._spec
-        if other := strange_values(voxels, spec):
+        if other := strange_values(voxels, spec.label_values):
             some = ", ".join(f"{value:g}" for value in other[:5]) + (", ..." if len(other) > 5 else "")
             allowed = sorted(spec.label_values)
             cut = "; if it is a probability, cut it at one half" if allowed == [0, 1] else ""
@@ -282,9 +282,9 @@ class Inspector:
             )
 
 
-def strange_values(voxels: np.ndarray, spec: DatasetSpec) -> list[float]:
-    """The values of a label file that are no label, background or `ignore`."""
-    allowed = sorted(spec.label_values)
+def strange_values(voxels: np.ndarray, known: Collection[int]) -> list[float]:
+    """The values of a label file that are none of the known ones, up to the rounding of floats."""
+    allowed = sorted(known)
     if voxels.dtype.kind == "f":
         values = np.unique(voxels)
         whole = np.round(values)

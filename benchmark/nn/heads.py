@@ -9,15 +9,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from benchmark.protocols import Batch
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import IGNORED, BenchError
 
 
 def lesion_target(class_label: str) -> Callable[[Batch], Bool[Tensor, "b"]]:
-    """The question "is there a lesion?", asked of the `volume` a patch comes from or of the `patch` itself."""
+    """The question "is there a lesion?", asked of the `volume` a patch comes from or of the `patch` itself.
+
+    Annotated lesions count, in both. Where nobody annotated, nobody saw one.
+    """
     if class_label == "volume":
         return lambda batch: batch.has_lesion
     if class_label == "patch":
-        return lambda batch: (batch.label > 0).flatten(1).any(dim=1)
+        return lambda batch: ((batch.label != 0) & (batch.label != IGNORED)).flatten(1).any(dim=1)
     raise BenchError(f"class_label is {class_label!r}; choose one of volume, patch.")
 
 

@@ -1,4 +1,8 @@
-"""The paper's losses, unweighted. All are computed in float32, whatever the network runs in."""
+"""The paper's losses, unweighted. All are computed in float32, whatever the network runs in.
+
+Voxels that nobody annotated (`IGNORED` in the label) take no part in what is segmented: neither in a sum of Dice nor in
+the mean of the cross-entropy, as in nnU-Net's `DC_and_CE_loss`. A batch without any other voxel has the loss 0.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from benchmark.vocabulary import BenchError, did_you_mean
+from benchmark.vocabulary import IGNORED, BenchError, did_you_mean
 
 REC_NORMS = ("l2", "mse")
 REFERENCE_VOXELS = 96**3
@@ -16,16 +20,19 @@ REFERENCE_VOXELS = 96**3
 def dice_ce(logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y z"]) -> Float[Tensor, ""]:
     """Soft Dice of the foreground classes, summed over the batch, plus cross-entropy (Section 3.1).
 
-    Equals `monai.losses.DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)`
-    without its one-hot volumes.
+    Where all is annotated it equals `monai.losses.DiceCELoss(include_background=False, to_onehot_y=True, softmax=True,
+    batch=True)` without its one-hot volumes.
     """
     log_probability = F.log_softmax(logits.float(), dim=1)
     target = label.squeeze(1).long()
-    ce = F.nll_loss(log_probability, target)
+    annotated = (target != IGNORED).float()
+    # Not torch's own mean, which is NaN where nothing is annotated.
+    ce = F.nll_loss(log_probability, target, ignore_index=IGNORED, reduction="sum")
+    ce = ce / annotated.sum().clamp(min=1)
     smooth = 1e-5
     dice = []
     for k in range(1, logits.shape[1]):
-        probability, reference = log_probability[:, k].exp(), (target == k).float()
+        probability, reference = log_probability[:, k].exp() * annotated, (target == k).float()
         overlap = (probability * reference).sum()
         dice.append(1 - (2 * overlap + smooth) / (probability.sum() + reference.sum() + smooth))
     return torch.stack(dice).mean() + ce

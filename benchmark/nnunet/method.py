@@ -9,9 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 
+from benchmark.data.numbering import consecutive, is_consecutive
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.plan import Plan, Schedule
-from benchmark.nnunet.raw import FILE_ENDING, case_images, check_labels, raw_dataset
+from benchmark.nnunet.raw import FILE_ENDING, case_images, raw_dataset
 from benchmark.nnunet.task import Prediction, Training, weights_file
 from benchmark.protocols import (
     BenchError,
@@ -63,7 +64,6 @@ class NnUNetMethod(ExternalMethod):
         compile: bool,
     ) -> None:
         super().__init__(dataset, patch_size)
-        check_labels(dataset)
         channels = tuple(channels or dataset.modalities)
         if missing := [name for name in channels if name not in dataset.modalities]:
             raise UnsupportedDatasetError(
@@ -145,6 +145,7 @@ class NnUNetMethod(ExternalMethod):
                 mirror_tta=self.mirror_tta,
                 device=job.device,
                 threads=job.threads,
+                values=_values(self.dataset),
             )
             run_process(task, job, name="nnunet-predict", settings=self._settings(job))
         return mean(json.loads((out / f"{case_id}.json").read_text())["seconds"] for case_id in files)
@@ -164,6 +165,12 @@ class NnUNetMethod(ExternalMethod):
             "MPLBACKEND": "Agg",
             "PYTHONUNBUFFERED": "1",
         }
+
+
+def _values(dataset: DatasetSpec) -> tuple[int, ...]:
+    """The data set's value of each of nnU-Net's classes; nothing where they are the same."""
+    numbering = consecutive(dataset.labels, None)
+    return () if is_consecutive(numbering) else tuple(numbering)
 
 
 def _workers(job: ExternalJob) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,7 +20,8 @@ def planned_network(plans: dict[str, Any], configuration: str, description: dict
         planned.network_arch_init_kwargs,
         planned.network_arch_init_kwargs_req_import,
         len(description["channel_names"]),
-        len(description["labels"]),
+        # Not one for each label: `ignore` has no output.
+        LabelManager(description["labels"], None).num_segmentation_heads,
         allow_init=False,
         deep_supervision=False,
     )

@@ -12,6 +12,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from benchmark.data.channels import write_label
 from benchmark.files import write_json
 from benchmark.nnunet.network import planned_network
 from benchmark.nnunet.raw import FILE_ENDING, link_images
@@ -41,6 +42,9 @@ def predict(task: Prediction, device: torch.device, tell: Callable[[int, int], N
         started = time.perf_counter()
         predictor.predict_from_files_sequential([images], [str(workplace / case_id)])
         write_json(seconds_file(out, case_id), {"seconds": time.perf_counter() - started})
+        if task.values:
+            mask = mask_file(workplace, case_id)
+            write_label(mask, mask, dict(enumerate(task.values)))
         mask_file(workplace, case_id).replace(mask_file(out, case_id))
         shutil.rmtree(workplace)
     tell(len(task.cases), len(task.cases))

@@ -1,25 +1,31 @@
 """The raw data set as nnU-Net wants it: links to the original files, its description, the one split.
 
 nnU-Net reads a file a channel. Modalities that lie in one file with four axes are written once as files with three,
-beside the preprocessed data, where all folds find them.
+beside the preprocessed data, where all folds find them; so are files whose further axes have a length of one, and
+files of other formats than `.nii.gz`.
+
+nnU-Net's labels are consecutive, and it cuts off what is behind the decimal point. Labels with gaps are renumbered, and
+those that are not stored as whole numbers are rounded: then files take the place of the links.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.channels import write_channels
+from benchmark.data.channels import is_plain_image, is_plain_label, write_channels, write_label
 from benchmark.data.images import UnreadableError
+from benchmark.data.numbering import consecutive, is_consecutive
 from benchmark.files import write_json
 from benchmark.nnunet.plan import Plan
-from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, UnsupportedDatasetError
+from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec
 
 FILE_ENDING = ".nii.gz"
 
@@ -47,7 +53,10 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """The cases of one fold that nnU-Net may see, training and validation: test cases leak nothing into its plan."""
+    """The cases of one fold that nnU-Net may see, training and validation: test cases leak nothing into its plan.
+
+    `labels` and `ignore` are the values in the label files.
+    """
 
     name: str
     channels: tuple[str, ...]
@@ -55,6 +64,12 @@ class RawDataset:
     cases: Mapping[str, CaseFiles]
     train: tuple[str, ...]
     validation: tuple[str, ...]
+    ignore: int | None = None
+
+    @property
+    def numbering(self) -> dict[int, int]:
+        """nnU-Net's value of each value in the label files."""
+        return consecutive(self.labels, self.ignore)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -69,9 +84,10 @@ class RawDataset:
             }
             for case_id, case in self.cases.items()
         }
+        values = {"background": 0, **self.labels, **({} if self.ignore is None else {"ignore": self.ignore})}
         return {
             "channel_names": {str(k): name for k, name in enumerate(self.channels)},
-            "labels": {"background": 0, **self.labels},
+            "labels": {name: self.numbering[value] for name, value in values.items()},
             "numTraining": len(self.cases),
             "file_ending": FILE_ENDING,
             "dataset": files,
@@ -84,6 +100,9 @@ class RawDataset:
             for case_id, case in self.cases.items()
         }
         content = {**asdict(self), "cases": files, "plan": asdict(plan), "nnunetv2": version}
+        if self.ignore is None:
+            # As it was before there was the label: what was preprocessed then is used.
+            del content["ignore"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -104,6 +123,7 @@ def raw_dataset(
         cases={case.case_id: case_files(case, channels) for case in (*train, *validation)},
         train=tuple(sorted(case.case_id for case in train)),
         validation=tuple(sorted(case.case_id for case in validation)),
+        ignore=spec.ignore,
     )
 
 
@@ -112,9 +132,7 @@ def case_files(case: Case, channels: Sequence[str]) -> CaseFiles:
     images = case_images(case, channels)
     if case.label is None:
         raise DataError(f"{case.case_id} has no label; nnU-Net cannot be trained on it.")
-    label = case.label.absolute()
-    _refuse_ending(case.case_id, label)
-    return CaseFiles(images, str(label))
+    return CaseFiles(images, str(case.label.absolute()))
 
 
 def case_images(case: Case, channels: Sequence[str]) -> tuple[ImageFile, ...]:
@@ -124,10 +142,6 @@ def case_images(case: Case, channels: Sequence[str]) -> tuple[ImageFile, ...]:
         raise DataError(f"{case.case_id} has no {' and no '.join(missing)}; nnU-Net needs every channel.")
     # As they are named here: what a link leads to may be called anything.
     images = [ImageFile(str(case.images[name].absolute()), case.channels.get(name)) for name in channels]
-    for image in images:
-        # What is written anew is called as nnU-Net wants it.
-        if image.index is None:
-            _refuse_ending(case.case_id, Path(image.path))
     if len({(Path(image.path).resolve(), image.index) for image in images}) < len(images):
         raise DataError(
             f"{case.case_id}: several channels lie in one file; nnU-Net needs a 3D file for each."
@@ -135,27 +149,27 @@ def case_images(case: Case, channels: Sequence[str]) -> tuple[ImageFile, ...]:
     return tuple(images)
 
 
-def check_labels(spec: DatasetSpec) -> None:
-    """UnsupportedDatasetError unless the labels are 1, 2, 3, ... without a gap."""
-    values = sorted(set(spec.labels.values()))
-    if values != list(range(1, len(spec.labels) + 1)):
-        raise UnsupportedDatasetError(
-            f"nnU-Net needs consecutive labels from 1; {spec.name} has {dict(spec.labels)}."
-        )
-
-
 def write_raw(dataset: RawDataset, folder: Path, *, split: Path) -> None:
-    """`imagesTr`, `labelsTr` (links, not copies) and `dataset.json`; what was in `folder` is removed.
+    """`imagesTr`, `labelsTr` (links where the files are as nnU-Net wants them) and `dataset.json`; what was in `folder`
+    is removed.
 
-    `split` is the folder for the channels of files with four axes.
+    `split` is the folder for the channels of files with four axes. DataError for files that are damaged.
     """
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
     for case_id, case in dataset.cases.items():
         link_images(case_id, case.images, folder / "imagesTr", split=split)
-        (folder / "labelsTr" / f"{case_id}{FILE_ENDING}").symlink_to(case.label)
+        with _unreadable_as_data_error():
+            _put_label(Path(case.label), folder / "labelsTr" / f"{case_id}{FILE_ENDING}", dataset.numbering)
     write_json(folder / "dataset.json", dataset.description)
+
+
+def _put_label(source: Path, target: Path, numbering: Mapping[int, int]) -> None:
+    if is_consecutive(numbering) and is_plain_label(source):
+        target.symlink_to(source)
+    else:
+        write_label(source, target, numbering)
 
 
 def write_splits(dataset: RawDataset, folder: Path) -> None:
@@ -168,24 +182,34 @@ def write_splits(dataset: RawDataset, folder: Path) -> None:
 def link_images(case_id: str, images: Sequence[ImageFile], folder: Path, *, split: Path) -> list[Path]:
     """Links to a case's images, named as nnU-Net names them; to files in `split` where several share a file."""
     links = [folder / image_name(case_id, k) for k in range(len(images))]
-    for link, path in zip(links, _three_axes(images, split), strict=True):
-        link.symlink_to(path)
+    with _unreadable_as_data_error():
+        for link, path in zip(links, _three_axes(images, split), strict=True):
+            link.symlink_to(path)
     return links
 
 
 def _three_axes(images: Sequence[ImageFile], split: Path) -> list[Path]:
     """A file with three axes for each image; those that `split` does not have yet are written there."""
+    images = [
+        replace(image, index=0) if image.index is None and not is_plain_image(Path(image.path)) else image
+        for image in images
+    ]
     paths = [Path(image.path) if image.index is None else split / _split_name(image) for image in images]
     missing: dict[Path, dict[int, Path]] = {}
     for image, path in zip(images, paths, strict=True):
         if image.index is not None and not path.exists():
             missing.setdefault(Path(image.path), {})[image.index] = path
     for source, targets in missing.items():
-        try:
-            write_channels(source, targets)
-        except UnreadableError as error:
-            raise DataError(str(error)) from error
+        write_channels(source, targets)
     return paths
+
+
+@contextlib.contextmanager
+def _unreadable_as_data_error() -> Iterator[None]:
+    try:
+        yield
+    except UnreadableError as error:
+        raise DataError(str(error)) from error
 
 
 def _split_name(image: ImageFile) -> str:
@@ -196,14 +220,6 @@ def _split_name(image: ImageFile) -> str:
 
 def image_name(case_id: str, channel: int) -> str:
     return f"{case_id}_{channel:04d}{FILE_ENDING}"
-
-
-def _refuse_ending(case_id: str, path: Path) -> None:
-    if not path.name.endswith(FILE_ENDING):
-        remedy = f"Compress it: gzip {path}" if path.suffix == ".nii" else f"Convert it to {FILE_ENDING}"
-        raise DataError(
-            f"{case_id}: {path.name} does not end in {FILE_ENDING}, which all files must for nnU-Net. {remedy}."
-        )
 
 
 def _state(path: Path) -> list[str | int]:

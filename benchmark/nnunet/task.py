@@ -54,7 +54,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Prediction:
-    """`model` is the trained folder; the masks of `cases` go to `out`, with the seconds each took."""
+    """`model` is the trained folder; the masks of `cases` go to `out`, with the seconds each took.
+
+    `values`: what nnU-Net's classes are called in the masks; empty: the same.
+    """
 
     model: str
     checkpoint: Literal["last", "best"]
@@ -63,6 +66,7 @@ class Prediction:
     mirror_tta: bool
     device: str
     threads: int
+    values: tuple[int, ...] = ()
 
 
 def write_task(path: Path, task: Training | Prediction) -> None:
@@ -73,6 +77,7 @@ def read_task(path: Path) -> Training | Prediction:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if content.pop("kind") == "Prediction":
         content["cases"] = {case_id: _images(images) for case_id, images in content["cases"].items()}
+        content["values"] = tuple(content["values"])
         return Prediction(**content)
     raw, plan = content["dataset"], content["plan"]
     raw["cases"] = {k: CaseFiles(_images(v["images"]), v["label"]) for k, v in raw["cases"].items()}

@@ -45,6 +45,7 @@ def opened(path: Path) -> Volume:
         shape=without_ones(shape),
         affine=_affine(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection(), len(shape)),
         dtype=np.dtype(_DTYPES[kind]),
+        stored_axes=len(shape),
     )
 
 

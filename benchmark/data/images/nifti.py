@@ -63,6 +63,7 @@ def opened(path: Path) -> Volume:
         slope=float(proxy.slope),
         inter=float(proxy.inter),
         header=_placement(loaded.header, shape),
+        stored_axes=len(stored),
         remarks=tuple(_remarks(path, header, stored, shape, unit, to_mm)),
     )
 

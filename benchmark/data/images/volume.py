@@ -38,8 +38,9 @@ class Remark:
 class Volume:
     """What a header says.
 
-    `shape` is without axes of one voxel behind the third. `affine` goes from voxels to mm (right, anterior, superior),
-    whatever unit the file has. `dtype`, `slope` and `inter` say how values are stored; `offset` is where they begin.
+    `shape` is without axes of one voxel behind the third, which `stored_axes` counts. `affine` goes from voxels to mm
+    (right, anterior, superior), whatever unit the file has. `dtype`, `slope` and `inter` say how values are stored;
+    `offset` is where they begin.
     `header` is a NIfTI header that says of place and units what the file's says; empty for other formats.
     """
 
@@ -52,6 +53,7 @@ class Volume:
     inter: float = 0.0
     header: bytes = b""
     remarks: tuple[Remark, ...] = ()
+    stored_axes: int = 3
 
     @property
     def nbytes(self) -> int:
