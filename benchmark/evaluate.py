@@ -178,6 +178,10 @@ def _scores(
     prediction, reference = annotated_only(prediction, reference)
     for region in regions:
         masks = region_mask(prediction, region), region_mask(reference, region)
-        values = dict.fromkeys(METRICS, np.nan) if unknown else score_masks(*masks, spacing_mm=spacing)
+        values = (
+            dict.fromkeys(METRICS, np.nan)
+            if unknown
+            else score_masks(*masks, spacing_mm=spacing, perpendicular=case.geometry.perpendicular)
+        )
         for name, value in values.items():
             yield {"region": region.name, "metric": name, "unit": METRICS[name].unit, "value": value}

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmark.results import RunFolder
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """What decides a score besides configuration, weights and data: how metrics are defined (`metrics`, `mask_pair`), how
 windows are laid and stitched (`inference`, `stitching`), how label maps come onto the scored grid (`evaluate`,
 `Geometry`), and how cases are prepared (`prepare.FORMAT`).

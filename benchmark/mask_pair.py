@@ -37,11 +37,21 @@ class Components:
 class MaskPair:
     """Two masks, boolean or 0/1, of one shape `x y z`; `spacing_mm` is in the order of the axes.
 
+    `perpendicular` is the volume of a voxel as a part of the product of its edges, less than 1 where axes are oblique;
+    distances take them for perpendicular.
+
     `prediction` and `reference` are the masks inside the smallest box around both. Raises `BenchError` for
     what is no mask or no spacing; without a spacing only what needs none can be asked for.
     """
 
-    def __init__(self, prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing | None) -> None:
+    def __init__(
+        self,
+        prediction: ArrayLike,
+        reference: ArrayLike,
+        *,
+        spacing_mm: Spacing | None,
+        perpendicular: float = 1.0,
+    ) -> None:
         predicted = _boolean(np.asarray(prediction), role="prediction")
         true = _boolean(np.asarray(reference), role="reference")
         if predicted.shape != true.shape:
@@ -50,6 +60,7 @@ class MaskPair:
                 "Resample one onto the grid of the other before scoring."
             )
         self._spacing_mm = None if spacing_mm is None else _checked(spacing_mm)
+        self._perpendicular = perpendicular
         self._shape = true.shape
         box = _bounding_box(predicted | true)
         self.prediction: Mask = predicted[box]
@@ -64,7 +75,7 @@ class MaskPair:
 
     @property
     def voxel_ml(self) -> float:
-        return float(np.prod(self.edges_mm)) / 1000.0
+        return float(np.prod(self.edges_mm)) / 1000.0 * self._perpendicular
 
     @property
     def diagonal_mm(self) -> float:

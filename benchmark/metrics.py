@@ -76,13 +76,15 @@ def metric(
     return listed
 
 
-def score_masks(prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing) -> dict[str, float]:
+def score_masks(
+    prediction: ArrayLike, reference: ArrayLike, *, spacing_mm: Spacing, perpendicular: float = 1.0
+) -> dict[str, float]:
     """All metrics of one predicted and one reference mask, by name.
 
-    Both masks are boolean or 0/1, of one shape `x y z`; `spacing_mm` is in the order of the axes.
-    Raises `BenchError` for anything else.
+    Both masks are boolean or 0/1, of one shape `x y z`; `spacing_mm` is in the order of the axes, `perpendicular` as in
+    `MaskPair`. Raises `BenchError` for anything else.
     """
-    pair = MaskPair(prediction, reference, spacing_mm=spacing_mm)
+    pair = MaskPair(prediction, reference, spacing_mm=spacing_mm, perpendicular=perpendicular)
     return {name: entry.function(pair) for name, entry in METRICS.items()}
 
 

@@ -14,6 +14,7 @@ from benchmark.data.check import check_cases
 from benchmark.data.images import open_volume, same_place
 from benchmark.data.prepare import prepare_case
 from benchmark.data.readers.autopet import SPEC
+from benchmark.metrics import score_masks
 from benchmark.vocabulary import Case, DataError, Preparation
 
 AS_THEY_ARE = Preparation(spacing_mm=None, intensities={"CT": None, "PET": None})
@@ -144,7 +145,13 @@ def test_check_and_preparation_measure_one_volume_on_tilted_axes(tmp_path: Path)
     assert 100 * volume.voxel_ml == pytest.approx(1.2, rel=1e-6)
     prepared = prepare_case(case, SPEC, AS_THEY_ARE)
     assert prepared.lesion_ml == pytest.approx(1.2, rel=1e-6)
-    assert prepared.geometry.voxel_ml == pytest.approx(0.012, rel=1e-6)
+    # What is scored is as large: all is missed, or all invented.
+    spacing, part = prepared.geometry.spacing_mm, prepared.geometry.perpendicular
+    assert prepared.label is not None
+    missed = score_masks(prepared.label * 0, prepared.label, spacing_mm=spacing, perpendicular=part)
+    assert missed["fnv_ml"] == pytest.approx(1.2, rel=1e-6)
+    upright = prepare_case(write_case(tmp_path / "upright", np.eye(4), np.eye(4)), SPEC, AS_THEY_ARE)
+    assert upright.geometry.perpendicular == 1.0
     findings = check_cases([case], SPEC, thorough=False)
     assert not any(f.is_fault for f in findings)
     assert any("its voxels are 2% smaller than their edges say" in f.problem for f in findings)

@@ -65,8 +65,9 @@ def write_label(source: Path, target: Path, values: Mapping[int, int]) -> None:
         )
     voxels = read_voxels(image)
     if unknown := strange_values(voxels, frozenset(values)):
+        some = ", ".join(f"{value:g}" for value in unknown[:5])
         raise UnreadableError(
-            f"{source.name} holds the values {unknown[:5]}; known are {sorted(values)}",
+            f"{source.name} holds the values [{some}]; known are {sorted(values)}",
             "Map the labels to these.",
         )
     whole = whole_labels(voxels)

@@ -47,6 +47,10 @@ FORMAT = 3
 """Raised whenever the same files would be prepared to different arrays."""
 
 
+_ROUNDED = 1e-4
+"""So much of its volume may a voxel lose to the rounding of a header."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How the prepared grids lie on the original files.
@@ -65,17 +69,11 @@ class Geometry:
     native_header: bytes = b""
 
     @property
-    def native_voxel_ml(self) -> float:
-        """The volume of a voxel on disk."""
-        return voxel_ml(np.array(self.native_affine))
-
-    @property
-    def voxel_ml(self) -> float:
-        """The volume of a voxel of the full grid, whose axes are as oblique to each other as those on disk."""
-        perpendicular = float(np.prod(self.native_spacing_mm)) / 1000
-        oblique = self.native_voxel_ml / perpendicular
+    def perpendicular(self) -> float:
+        """The volume of a voxel as a part of the product of its edges: 1.0 unless the axes on disk are oblique."""
+        part = voxel_ml(np.array(self.native_affine)) * 1000 / float(np.prod(self.native_spacing_mm))
         # What rounding makes of perpendicular axes is not worth other numbers.
-        return float(np.prod(self.spacing_mm)) / 1000 * (1.0 if oblique > 1 - 1e-4 else oblique)
+        return 1.0 if part > 1 - _ROUNDED else part
 
     @property
     def native_spacing_mm(self) -> Spacing:
