@@ -94,7 +94,7 @@ def execute_run(order: RunOrder) -> RunRecord:
                 log.error("failed (%s)\n%s", failure, traceback.format_exc())
                 # What was learned on the way stands in the folder, so that nothing is lost here.
                 record = replace(folder.record(), state="failed", failure=failure, error=_one_line(error))
-        folder.write_record(record)
+            folder.write_record(record)
         folder.heartbeat_file.unlink(missing_ok=True)
         if record.state == "done":
             # The moments are of no use to a finished run, and twice as large as its weights.

@@ -109,6 +109,25 @@ def add(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+def add_or_die(asked: tuple[str, int, list[int]]) -> int:
+    """For calls whose worker is killed so many times before it answers; the deaths are counted in a file."""
+    file, deaths, numbers = asked
+    with Path(file).open("a+") as counted:
+        counted.seek(0)
+        if len(counted.read()) < deaths:
+            counted.write("x")
+            counted.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return sum(numbers)
+
+
+def note_and_wait(asked: tuple[str, int]) -> None:
+    """A worker that says who it is, and takes long."""
+    folder, number = asked
+    Path(folder, f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(60)
+
+
 def starts(order: RunOrder) -> int:
     """How often the run was begun, by whomever."""
     file = RunFolder(order.results, order.run_id).path / "starts.txt"
@@ -119,15 +138,14 @@ def main() -> None:
     """A launcher of its own: `python fake_runs.py RESULTS SECONDS COUNT JOBS`."""
     from benchmark.execution.devices import Slot
     from benchmark.execution.pool import Pool
+    from benchmark.execution.signals import answered
 
     results, seconds, count, jobs = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     sys.path.insert(0, str(Path(__file__).parent))
     import fake_runs
 
     orders = [fake_runs.order(results, "slow", number=n, seconds=seconds) for n in range(count)]
-    with Pool(target=fake_runs.execute, preload=("fake_runs",)) as pool:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: pool.request_stop())
+    with Pool(target=fake_runs.execute, preload=("fake_runs",)) as pool, answered(pool.request_stop):
         print(f"server {pool.warm_up().pid}", flush=True)
         pool.run(orders, [Slot("cpu", 1)] * jobs)
     sys.exit(130 if pool.stops else 0)

@@ -18,11 +18,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from benchmark.config import Resources
 from benchmark.execution.devices import Slot, oom_kills
 from benchmark.execution.order import RunOrder, has_all
-from benchmark.execution.server import Ended, ForkServer, ServerDiedError
+from benchmark.execution.server import Ended, ForkServer, ServerDiedError, WorkerKilledError
+from benchmark.execution.signals import ended_by
 from benchmark.execution.worker import PRELOAD, run_order
 from benchmark.files import written_whole
 from benchmark.results import FailureClass, RunFolder, RunRecord, state_of
@@ -123,9 +125,26 @@ class Pool:
 
     def warm_up(self) -> ForkServer:
         """The fork server, started if it is not there; it imports the libraries in the meantime."""
-        if self._server is None:
-            self._server = ForkServer(self._preload)
+        while self._server is None:
+            try:
+                self._server = ForkServer(self._preload)
+            except ServerDiedError as error:
+                self._count_server_death(error)
         return self._server
+
+    def call(self, target: Callable[[Any], object], payload: object) -> Any:
+        """What `target(payload)` returns in a worker; one that is killed is replaced, a few times.
+
+        Errors: the target's BenchError; else RuntimeError with the worker's output.
+        """
+        for _ in range(SERVER_DEATHS - 1):
+            try:
+                return self.warm_up().call(target, payload)
+            except ServerDiedError as error:
+                self._count_server_death(error)
+            except WorkerKilledError:
+                continue
+        return self.warm_up().call(target, payload)
 
     def request_stop(self) -> None:
         """Once: workers save their checkpoints and end. Twice: they are killed. Fit for signal handlers."""
@@ -175,8 +194,8 @@ class Pool:
             worker = _Worker(order, slot, _signature(folder), _size(folder.log_file), oom_kills())
             try:
                 job = self.warm_up().start(self._target, order, log=folder.log_file)
-            except ServerDiedError:
-                self._count_server_death()
+            except ServerDiedError as error:
+                self._count_server_death(error)
                 state.free.append(slot)
                 state.queue.appendleft(order)
                 return
@@ -221,8 +240,8 @@ class Pool:
         timeout = 0.1 if self.stops or state.workers else RECHECK_SECONDS / 2
         try:
             ended: list[Ended] = self.warm_up().ended(timeout)
-        except ServerDiedError:
-            self._count_server_death()
+        except ServerDiedError as error:
+            self._count_server_death(error)
             lost, state.workers = state.workers, {}
             for worker in lost.values():
                 yield worker, None
@@ -311,7 +330,7 @@ class Pool:
             return "interrupted", "The process that workers are forked from died, and the worker with it."
         if status >= 0:
             return "code", f"The worker ended with exit status {status}."
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        name = ended_by(status)
         if -status == signal.SIGKILL and oom_kills() > worker.oom_kills:
             return "memory", f"The system ran out of memory and killed the worker ({name}). Use fewer --jobs."
         if -status in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -351,14 +370,13 @@ class Pool:
                 for _ in self._ended(state):
                     pass
 
-    def _count_server_death(self) -> None:
+    def _count_server_death(self, error: ServerDiedError) -> None:
         server, self._server = self._server, None
         if server is not None:
-            words = server.last_words()
             server.close()
         self._server_deaths += 1
         if self._server_deaths >= SERVER_DEATHS:
-            raise BenchError(f"The process that workers are forked from died {SERVER_DEATHS} times. {words}")
+            raise BenchError(f"{SERVER_DEATHS} times: {error}") from error
 
 
 def check_writable(results: Path) -> None:
