@@ -333,7 +333,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Temporary files of a process that was killed while it wrote; only for who holds the claim."""
-        for path in self.path.glob(".*.tmp"):
+        for path in self.path.rglob(".*.tmp*"):
             path.unlink(missing_ok=True)
 
 

@@ -68,8 +68,9 @@ def _behave(order: RunOrder, folder: RunFolder, record: RunRecord) -> RunRecord:
         return replace(record, state="failed", failure="memory", error="CUDA out of memory")
     elif behaviour in ("data", "diverged", "code"):
         return replace(record, state="failed", failure=behaviour, error=f"it is {behaviour}")
-    elif behaviour == "disk":
-        return replace(record, state="failed", failure="data", error="OSError: No space left on device")
+    elif behaviour.startswith("disk"):
+        words = behaviour.partition(": ")[2] or "No space left on device"
+        return replace(record, state="failed", failure="data", error=f"OSError: {words}")
     elif behaviour == "slow":
         stop: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(1))

@@ -16,6 +16,7 @@ from benchmark.execution.devices import Slot, cpu_jobs, slots
 from benchmark.execution.order import RunOrder
 from benchmark.execution.pool import Observer, Pool, check_writable
 from benchmark.execution.server import ForkServer
+from benchmark.files import STORAGE_TROUBLE
 from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
@@ -215,6 +216,14 @@ def test_a_full_disk_stops_the_launcher_with_one_error_and_the_run_continues_lat
     order = fake_runs.order(tmp_path, "disk")
     with pytest.raises(BenchError, match=r"could not write: No space left on device\. .*free space"):
         pool.run([order, fake_runs.order(tmp_path)], ONE)
+    assert state_of(RunFolder(tmp_path, order.run_id)) == ("failed", "interrupted")
+
+
+@pytest.mark.parametrize("words", STORAGE_TROUBLE)
+def test_a_disk_that_fails_is_never_the_run_s_fault(pool: Pool, tmp_path: Path, words: str) -> None:
+    order = fake_runs.order(tmp_path, f"disk: {words}")
+    with pytest.raises(BenchError, match=rf"could not (read or )?write: {words}\."):
+        pool.run([order], ONE)
     assert state_of(RunFolder(tmp_path, order.run_id)) == ("failed", "interrupted")
 
 

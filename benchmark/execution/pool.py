@@ -26,9 +26,10 @@ from benchmark.execution.order import RunOrder, has_all
 from benchmark.execution.server import Ended, ForkServer, ServerDiedError, WorkerKilledError
 from benchmark.execution.signals import ended_by
 from benchmark.execution.worker import PRELOAD, run_order
-from benchmark.files import written_whole
-from benchmark.results import FailureClass, RunFolder, RunRecord, state_of
+from benchmark.files import NO_ROOM, STORAGE_TROUBLE, written_whole
+from benchmark.results import STALE_AFTER_SECONDS, FailureClass, RunFolder, RunRecord, State, state_of
 from benchmark.vocabulary import BenchError
+from benchmark.watch import Watch
 
 RETRIES = 1
 """How often a run is repeated in one launch when the cause of its failure may pass."""
@@ -39,8 +40,6 @@ VAIN_ATTEMPTS = 5
 LOG_TAIL_LINES = 20
 SERVER_DEATHS = 5
 SMALLEST_DISK = 50e6
-
-_DISK_TROUBLE = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 
 
 class Observer:
@@ -111,6 +110,7 @@ class Pool:
         self._stop_on_error = stop_on_error
         self._server: ForkServer | None = None
         self._server_deaths = 0
+        self._watch = Watch()
         self.stops = 0
         self.stopped_by_error = False
 
@@ -218,13 +218,26 @@ class Pool:
             else:
                 return None
             folder = _folder(order)
-            condition, failure = state_of(folder)
+            condition, failure = self._state_of(folder)
             if condition == "running":
                 state.waiting.append(_Waiting(order, now + RECHECK_SECONDS))
             elif has_all(order, condition) or self._ended_elsewhere(state, folder, condition, failure):
                 observer.ended(order, folder.record(), elsewhere=True)
             else:
                 return order
+
+    def _state_of(self, folder: RunFolder) -> tuple[State, FailureClass | None]:
+        """As `benchmark.results.state_of`, but a run that another machine has is not taken over because of a clock: its
+        heartbeat must have been seen standing still."""
+        condition, failure = state_of(folder)
+        record = folder.record()
+        if record.state != "running" or folder.is_claimed():
+            return condition, failure
+        beat = folder.heartbeat()
+        if beat is None or beat.host == os.uname().nodename:
+            return condition, failure
+        silent = self._watch.silent_for(folder.run_id, beat, told_at=beat.time)
+        return ("running", None) if silent < STALE_AFTER_SECONDS else ("failed", "interrupted")
 
     def _ended_elsewhere(
         self, state: _State, folder: RunFolder, condition: str, failure: FailureClass | None
@@ -278,7 +291,7 @@ class Pool:
                     state.waiting.append(_Waiting(order, 0.0))
                     return
                 record, crashed = written, status is None or status < 0
-        self._refuse_full_disk(folder, record)
+        self._refuse_broken_disk(folder, record)
         may_pass = crashed or record.failure in ("memory", "interrupted")
         if self.stops:
             observer.ended(order, record, elsewhere=False)
@@ -335,17 +348,24 @@ class Pool:
             return "memory", f"The system ran out of memory and killed the worker ({name}). Use fewer --jobs."
         if -status in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             return "interrupted", f"The worker was killed ({name})."
+        if -status == signal.SIGBUS:
+            # Arrays of the store are mapped into memory; what the disk does not give ends so.
+            return (
+                "interrupted",
+                f"The worker crashed ({name}): {os.strerror(errno.EIO)}, or a file was cut short.",
+            )
         return "code", f"The worker crashed ({name})."
 
-    def _refuse_full_disk(self, folder: RunFolder, record: RunRecord) -> None:
-        trouble = [text for text in _DISK_TROUBLE if text in (record.error or "")]
+    def _refuse_broken_disk(self, folder: RunFolder, record: RunRecord) -> None:
+        trouble = [text for text in STORAGE_TROUBLE if text in (record.error or "")]
         if trouble and record.failure != "interrupted":
             # The run is not to blame: the next start continues it.
             with contextlib.suppress(BenchError):
                 folder.write_record(replace(record, failure="interrupted"))
             raise BenchError(
-                f"Run {record.run_id} could not write: {trouble[0]}. All runs were stopped; free space, then "
-                "start again: what is done is kept and the rest continues."
+                f"Run {record.run_id} could not {'write' if trouble[0] in NO_ROOM else 'read or write'}: {trouble[0]}. "
+                "All runs were stopped; free space, or see to the disk, then start again: what is done is kept and the "
+                "rest continues."
             )
 
     def _stop_workers(self, state: _State, observer: Observer) -> None:

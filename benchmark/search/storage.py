@@ -168,7 +168,7 @@ class _ProcessLock(BaseJournalFileLock):
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        file = self._path.open("ab")
+        file = self._path.open("a+b")
         fcntl.flock(file, fcntl.LOCK_EX)
         self._file = file
         return True
