@@ -127,11 +127,11 @@ def _one_line(error: BaseException) -> str:
 
 
 def _threads(folder: RunFolder, order: RunOrder) -> int:
-    """A deterministic run keeps the number of threads it began with: sums depend on it in their last bits."""
+    """A deterministic run keeps the number of threads it began with; on the CPU its configuration says it."""
     earlier = folder.record().threads
     if order.config.training.deterministic and earlier:
         return earlier
-    return order.resources.threads
+    return order.config.threads if order.resources.device == "cpu" else order.resources.threads
 
 
 def _execute(

@@ -110,6 +110,11 @@ def add(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+def environment(_: object) -> dict[str, str]:
+    """What a worker is told of threads."""
+    return {name: value for name, value in os.environ.items() if "THREAD" in name or "DYNAMIC" in name}
+
+
 def add_or_die(asked: tuple[str, int, list[int]]) -> int:
     """For calls whose worker is killed so many times before it answers; the deaths are counted in a file."""
     file, deaths, numbers = asked

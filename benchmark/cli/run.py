@@ -214,7 +214,10 @@ def places_for(
         raise BenchError("--jobs-per-device is for GPUs; on the CPU say --jobs.")
     largest = max(run.config.training.batch_size * prod(run.config.training.patch_size) for run in planned)
     chosen = len({run.config.canonical_json() for run in planned if run.chosen})
-    return devices.slots(["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen))
+    threads = max(run.config.threads for run in planned)
+    return devices.slots(
+        ["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen, threads=threads), threads=threads
+    )
 
 
 def _execute(

@@ -27,7 +27,7 @@ def score_without(asked: tuple[Evaluation, Slot]) -> None:
     from benchmark.without import evaluate_without
 
     evaluation, slot = asked
-    run = reopen(evaluation.results, evaluation.run_id, device=slot.device, threads=slot.threads)
+    run = reopen(evaluation.results, evaluation.run_id, device=slot.device)
     evaluate_without(run, evaluation.modalities)
 
 
