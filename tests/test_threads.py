@@ -97,7 +97,7 @@ def test_one_run_at_a_time_or_two_the_scores_and_weights_are_the_same_byte_for_b
 
 
 def test_the_run_s_own_threads_compute_and_no_other_number(tmp_path: Path) -> None:
-    """On the CPU those of its configuration, on a GPU those of its place; a run that goes on has those it began with."""
+    """On the CPU those of its configuration, on a GPU those of its place; one that goes on has those it began with."""
     run = run_config({**BEFORE, "threads": 3}, source="test")
     order = fake_runs.order(tmp_path)
     order = replace(order, config=run, resources=Resources(threads=5))
