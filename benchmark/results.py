@@ -10,6 +10,7 @@
         projections.npz   where each test case is right and wrong, seen from the front (benchmark/projections.py)
         validation.parquet  the same of the validation part, where a search asked for it
         last.safetensors  weights;  checkpoint.pt  what a resume needs
+        attempts.json     the attempts: machine, start, end, how it ended (benchmark/attempts.py)
         log.txt           the log;  predictions/  NIfTI masks, when asked for
         without/          <modality>.parquet, <modality>.json: the scores with a modality missing
         panels/           <case_id>.npz, <case_id>.json: what every branch says of a case

@@ -13,7 +13,7 @@ from types import FrameType
 
 import torch
 
-from benchmark import environment
+from benchmark import attempts, environment
 from benchmark.config import RunConfig
 from benchmark.data.fold import open_fold
 from benchmark.data.patches import PatchSampler
@@ -80,6 +80,7 @@ def execute_run(order: RunOrder) -> RunRecord:
             threads=_threads(folder, order),
         )
         folder.remove_leftovers()
+        attempts.begin(folder)
         folder.write_config(order.config.model_dump(mode="json"))
         folder.write_data(DataPlaces(order.root, order.store, order.scored_on, order.splits))
         folder.write_record(record)
@@ -95,6 +96,7 @@ def execute_run(order: RunOrder) -> RunRecord:
                 # What was learned on the way stands in the folder, so that nothing is lost here.
                 record = replace(folder.record(), state="failed", failure=failure, error=_one_line(error))
             folder.write_record(record)
+            attempts.end(folder, record.failure or record.state)
         folder.heartbeat_file.unlink(missing_ok=True)
         if record.state == "done":
             # The moments are of no use to a finished run, and twice as large as its weights.

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet  # noqa: F401 (preloaded: pandas imports it late, and every worker would again)
 
+from benchmark import attempts
 from benchmark.config import Resources, run_config, run_id
 from benchmark.execution.order import RunOrder
 from benchmark.results import Heartbeat, RunFolder, RunRecord
@@ -36,16 +37,19 @@ def execute(order: RunOrder) -> None:
     with folder.claimed() as held:
         if not held or folder.record().state == "done":
             return
-        attempts = folder.record().attempts + 1
-        record = RunRecord(order.run_id, "running", attempts=attempts)
+        number = folder.record().attempts + 1
+        record = RunRecord(order.run_id, "running", attempts=number)
+        attempts.begin(folder)
         folder.write_record(record)
         folder.write_heartbeat(
             Heartbeat("train", 1, 2, 0.5, None, os.getpid(), os.uname().nodename, "cpu", time.time())
         )
         with (folder.path / "starts.txt").open("a") as starts:
             starts.write(f"{os.getpid()}\n")
-        print(f"attempt {attempts}")
-        folder.write_record(_behave(order, folder, record))
+        print(f"attempt {number}")
+        record = _behave(order, folder, record)
+        folder.write_record(record)
+        attempts.end(folder, record.failure or record.state)
 
 
 def _behave(order: RunOrder, folder: RunFolder, record: RunRecord) -> RunRecord:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmark import attempts
 from benchmark.config import Resources
 from benchmark.execution.devices import Slot, oom_kills
 from benchmark.execution.order import RunOrder, has_all
@@ -223,6 +224,8 @@ class Pool:
                 state.waiting.append(_Waiting(order, now + RECHECK_SECONDS))
             elif has_all(order, condition) or self._ended_elsewhere(state, folder, condition, failure):
                 observer.ended(order, folder.record(), elsewhere=True)
+            elif failure == "interrupted" and (record := _given_up(folder)) is not None:
+                observer.ended(order, record, elsewhere=False)
             else:
                 return order
 
@@ -333,6 +336,7 @@ class Pool:
                     if not folder.config_file.exists():
                         folder.write_config(worker.order.config.model_dump(mode="json"))
                     folder.write_record(record)
+                    attempts.end(folder, cause)
                     return record
             if time.monotonic() > deadline:
                 return None
@@ -422,6 +426,19 @@ def _make_folder(folder: RunFolder) -> None:
         raise BenchError(
             f"Cannot write {folder.path}: {error.strerror}. Free space or choose --results."
         ) from error
+
+
+def _given_up(folder: RunFolder) -> RunRecord | None:
+    """The record of a run that has taken its machine with it too often, now failed; None for any other."""
+    deadly = attempts.deadly(folder)
+    if len(deadly) < attempts.DEADLY_ATTEMPTS:
+        return None
+    with folder.claimed() as held:
+        if not held:
+            return None
+        record = replace(folder.record(), state="failed", failure="code", error=attempts.told(deadly))
+        folder.write_record(record)
+        return record
 
 
 def _resources(resources: Resources, slot: Slot) -> Resources:
