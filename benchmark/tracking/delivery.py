@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmark.manifests import GridManifest, one_a_run
 from benchmark.results import RunFolder
+from benchmark.tracking import bulk
 from benchmark.tracking.content import (
     GRID,
     KIND,
@@ -67,8 +68,7 @@ class Delivery:
                 continue
             if fault := self._attempt(partial(self.deliver_run, content)):
                 failures[run_id] = fault
-            if time.monotonic() - self.memory.saved > 2.0:
-                self.memory.save()
+            self.memory.save_now_and_then()
         for manifest in grids:
             if fault := self._attempt(partial(self.deliver_grid, manifest, active=active)):
                 failures[manifest.name] = fault
@@ -204,6 +204,7 @@ class Delivery:
 
         parent = self._parent_id(content.place, entry)
         tags = content.tags | self.origin | ({PARENT: parent} if parent else {})
+        new = entry is None
         if entry is None:
             entry = self._create(content.name, tags, content.start_ms)
             self.memory.runs[content.run_id] = entry
@@ -212,14 +213,30 @@ class Delivery:
             count = series.get(name, [0])[0]
             if len(points) > count:
                 metrics += [
-                    Metric(name, p.value, start_ms + round(1000 * p.seconds), p.step) for p in points[count:]
+                    (name, p.value, start_ms + round(1000 * p.seconds), p.step) for p in points[count:]
                 ]
                 series[name] = [len(points), digest(points)]
         tags[SERIES] = shortened(json.dumps(series, separators=(",", ":")), TAG_LENGTH)
-        params = [] if entry.params else [Param(name, value) for name, value in content.params.items()]
         news = _news(entry, tags)
-        # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
-        self.client.log_batch(entry.mlflow_id, metrics, params, [RunTag(k, v) for k, v in news.items()])
+        database = self.store.own_database if new else None
+        if database is not None and bulk.can_take(database, content.series):
+            bulk.write(
+                database,
+                entry.mlflow_id,
+                content.series,
+                start_ms=start_ms,
+                params=content.params,
+                tags=news,
+            )
+        else:
+            params = [] if entry.params else [Param(name, value) for name, value in content.params.items()]
+            # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
+            self.client.log_batch(
+                entry.mlflow_id,
+                [Metric(*m) for m in metrics],
+                params,
+                [RunTag(k, v) for k, v in news.items()],
+            )
         entry.series, entry.params, entry.parent = series, True, parent
         entry.tags |= news
         for file in content.artifacts:

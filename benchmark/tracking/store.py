@@ -98,6 +98,8 @@ class Store:
                     self.name, artifact_location=location
                 )
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.own_database = database if uri == default_uri(results) else None
+        """The database in the results folder, where that is the store."""
         self.experiment = self._experiment(location)
         if uri == default_uri(results) and self.experiment.artifact_location != artifacts:
             raise BenchError(
