@@ -249,7 +249,9 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """The run's configuration; BenchError where the file is damaged."""
         try:
-            content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            # In C where it was built with it: a report or a mirror reads thousands.
+            safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            content = yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=safe)  # noqa: S506
         except (UnicodeDecodeError, yaml.YAMLError):
             content = None
         if not isinstance(content, dict):

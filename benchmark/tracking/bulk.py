@@ -21,6 +21,7 @@ COLUMNS = {
     "params": {"key", "value", "run_uuid"},
     "tags": {"key", "value", "run_uuid"},
 }
+OF_RUNS = {"run_uuid", "status", "end_time"}
 BUSY_SECONDS = 30.0
 
 
@@ -29,7 +30,8 @@ def can_take(database: Path, series: Mapping[str, Sequence[Point]]) -> bool:
     if not all(math.isfinite(point.value) for points in series.values() for point in points):
         return False
     with contextlib.closing(_connected(database)) as connection:
-        return all(_columns(connection, table) == known for table, known in COLUMNS.items())
+        known = all(_columns(connection, table) == columns for table, columns in COLUMNS.items())
+        return known and _columns(connection, "runs") >= OF_RUNS
 
 
 def write(
@@ -40,6 +42,8 @@ def write(
     start_ms: int,
     params: Mapping[str, str],
     tags: Mapping[str, str],
+    status: str,
+    end_ms: int | None,
 ) -> None:
     """All of a run that MLflow knows nothing of yet but its name; the whole or nothing of it."""
     points, latest = [], []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from benchmark.manifests import GridManifest, one_a_run
 from benchmark.results import RunFolder
@@ -32,6 +35,9 @@ from benchmark.tracking.store import FOLDER, Store, folder_id, reason
 SERIES = "bench.delivered"
 """The tag that repeats `Delivered.series` in MLflow, for the day the file beside the results is lost."""
 
+GOING_ON = ("RUNNING", "SCHEDULED")
+"""States in MLflow of runs that have no end."""
+
 
 class Delivery:
     """One pass over a results folder. After an interrupted pass the next repeats nothing."""
@@ -47,6 +53,8 @@ class Delivery:
         self.problem: str | None = None
         """Why the store is not to be asked any more in this pass."""
         self._looked_up = False
+        self._folders: dict[str, Path] = {}
+        """Where the files of runs lie that were created in this pass, if they lie in the results folder."""
 
     def deliver_all(
         self,
@@ -55,8 +63,12 @@ class Delivery:
         *,
         active: bool,
         stop: Callable[[], bool],
+        delivered: Callable[[str], None] = lambda run_id: None,
     ) -> dict[str, str]:
-        """Runs, then their grids; returns what was not delivered and why. One fault stops no other run."""
+        """Runs, then their grids; returns what was not delivered and why. One fault stops no other run.
+
+        `delivered` is told every run as soon as it is.
+        """
         failures = {}
         for run_id, place in runs.items():
             if self.problem is None and stop():
@@ -68,6 +80,8 @@ class Delivery:
                 continue
             if fault := self._attempt(partial(self.deliver_run, content)):
                 failures[run_id] = fault
+            else:
+                delivered(run_id)
             self.memory.save_now_and_then()
         for manifest in grids:
             if fault := self._attempt(partial(self.deliver_grid, manifest, active=active)):
@@ -111,12 +125,24 @@ class Delivery:
     def _create(self, name: str, tags: Mapping[str, str], start_ms: int) -> Delivered:
         experiment = self.store.experiment.experiment_id
         run = self.client.create_run(experiment, start_time=start_ms, run_name=name, tags=dict(tags))
+        if self.store.own_database is not None:
+            self._folders[run.info.run_id] = Path(url2pathname(urlsplit(run.info.artifact_uri).path))
         return Delivered(run.info.run_id, tags.get(PARENT, ""), start_ms, tags=dict(tags))
+
+    def _send(self, file: Path, mlflow_id: str) -> None:
+        """Add a file to a run."""
+        folder = self._folders.get(mlflow_id)
+        if folder is None:
+            self.client.log_artifact(mlflow_id, str(file))
+        else:
+            # MLflow would read the run from the database to learn the folder, for every run.
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / file.name)
 
     def _set_status(self, entry: Delivered, status: str, end_ms: int) -> None:
         if status == entry.status:
             return
-        if status in ("RUNNING", "SCHEDULED"):
+        if status in GOING_ON:
             self.client.update_run(entry.mlflow_id, status=status)
         else:
             self.client.set_terminated(entry.mlflow_id, status, end_time=end_ms)
@@ -227,7 +253,10 @@ class Delivery:
                 start_ms=start_ms,
                 params=content.params,
                 tags=news,
+                status=content.status,
+                end_ms=None if content.status in GOING_ON else content.end_ms,
             )
+            entry.status = content.status
         else:
             params = [] if entry.params else [Param(name, value) for name, value in content.params.items()]
             # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
@@ -242,7 +271,7 @@ class Delivery:
         for file in content.artifacts:
             now = stamp(file)
             if now and entry.artifacts.get(file.name) != now:
-                self.client.log_artifact(entry.mlflow_id, str(file))
+                self._send(file, entry.mlflow_id)
                 entry.artifacts[file.name] = now
         self._set_status(entry, content.status, content.end_ms)
         entry.state, entry.signature = content.state, content.signature
