@@ -158,7 +158,8 @@ def _execute(
     run.note(facts=environment.facts(device, threads=threads) | made, steps=steps)
     run.beat.tell("train", 0, steps)
     method = planned_method(config, run.data.spec)
-    warnings = _warnings(method, run.data.train)
+    known = environment.library_warnings(device, training.precision)
+    warnings = (*_warnings(method, run.data.train), *known)
     for warning in warnings:
         log.warning(warning)
     told = {"tasks": list(method.tasks), "fusion": method.fusion, "remarks": list(method.remarks)}

@@ -19,7 +19,7 @@ from test_tracking import client, curve, mlflow_runs, write_grid, write_run
 from test_tracking import database as database
 
 from benchmark import tracking
-from benchmark.tracking import bulk, deadline, memory
+from benchmark.tracking import bulk, deadline, delivery, memory
 from benchmark.tracking.deadline import Deadline
 from benchmark.tracking.links import run_link
 from benchmark.tracking.memory import Delivered, Memory
@@ -155,6 +155,8 @@ def dripping() -> Iterator[str]:
     listening.close()
 
 
+OWN_TO_A_RUN = ("run_id", "run_uuid", "run_name", "artifact_uri", "start_time", "end_time")
+
 COMMAND = """
 import sys
 from pathlib import Path
@@ -233,7 +235,7 @@ def test_points_written_at_once_are_what_mlflow_would_have_made_of_them(
         folder.write_history([*rows, {"step": 1, "seconds": 9.0, "seg": 7.0}])
         with monkeypatch.context() as patch:
             if side == "by MLflow":
-                patch.setattr(bulk, "can_take", lambda *_: False)
+                patch.setattr(bulk, "has_known_tables", lambda _: False)
             assert tracking.sync(tmp_path).delivered == 1
     sides: dict[str, dict[str, Any]] = {}
     for side, run in mlflow_runs(tmp_path).items():
@@ -242,12 +244,42 @@ def test_points_written_at_once_are_what_mlflow_would_have_made_of_them(
             "params": run.data.params,
             "tags": {k: v for k, v in run.data.tags.items() if k not in ("bench.run_id", "mlflow.runName")},
             "curves": {name: curve(tmp_path, run, name) for name in run.data.metrics},
-            "status": run.info.status,
+            "info": {
+                k: v
+                for k, v in dict(run.info).items()
+                if k not in ("run_id", "run_uuid", "artifact_uri", "start_time", "end_time")
+            },
+            "ended": run.info.end_time is not None,
             "files": sorted(f.path for f in client(tmp_path).list_artifacts(run.info.run_id)),
         }
     assert sides["at once"] == sides["by MLflow"]
     assert len(sides["at once"]["curves"]["train/seg"]) == 4  # The doubled points are one.
     assert sides["at once"]["files"] == ["config.yaml", "log.txt", "run.json", "scores.parquet"]
+
+
+@pytest.mark.usefixtures("own_store")
+def test_many_new_runs_are_delivered_together_and_one_that_is_odd_holds_none_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TOGETHER", 3)
+    written: list[int] = []
+    write = bulk.write
+    monkeypatch.setattr(bulk, "write", lambda *asked: (written.append(len(asked[2])), write(*asked)))
+    for number in range(7):
+        folder = write_run(tmp_path, f"r{number}", state="running" if number == 6 else "done")
+        if number == 4:
+            folder.write_history([{"step": 1, "seconds": 1.0, "seg": float("inf")}])
+    write_grid(tmp_path, *(f"r{number}" for number in range(7)))
+    report = tracking.sync(tmp_path)
+    assert (report.delivered, dict(report.undelivered)) == (7, {})
+    assert written == [3, 1]  # The second three were told one by one, for one of them is infinite.
+    runs = mlflow_runs(tmp_path)
+    assert len(runs) == 8
+    assert runs["r0"].info.status == "FINISHED"
+    assert {
+        run.data.tags.get("mlflow.parentRunId") for name, run in runs.items() if name.startswith("r")
+    } == {runs["table2-k1"].info.run_id}
+    assert tracking.sync(tmp_path).delivered == 0
 
 
 @pytest.mark.usefixtures("own_store")
@@ -259,7 +291,7 @@ def test_values_or_tables_that_are_not_as_known_are_left_to_mlflow(tmp_path: Pat
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         connection.execute("ALTER TABLE metrics ADD COLUMN more TEXT")
     connection.close()
-    assert not bulk.can_take(tmp_path / "mlflow.db", {})
+    assert not bulk.has_known_tables(tmp_path / "mlflow.db")
     write_run(tmp_path, "r2")
     assert tracking.sync(tmp_path).delivered == 1
 

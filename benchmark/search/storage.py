@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -139,8 +139,8 @@ class _JournalFile(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         self._journal = path
         super().__init__(str(path), lock_obj=_ProcessLock(path))
-        # Of the last line a writer may have written half so far; whoever writes the next sees to it.
-        if _is_damaged(path.read_bytes().splitlines(keepends=True)[:-1]):
+        # A line without its end may be growing; whoever writes the next sees to it.
+        if _is_damaged(line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")):
             with get_lock_file(self._lock):
                 mend(path)
 
@@ -184,7 +184,7 @@ def mend(path: Path) -> None:
     log.warning("%s was damaged in %d lines, which are kept in %s", path, len(damage), beside)
 
 
-def _is_damaged(lines: Sequence[bytes]) -> bool:
+def _is_damaged(lines: Iterable[bytes]) -> bool:
     return any(_entry_in(line) != line for line in lines)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -35,6 +38,8 @@ from benchmark.tracking.store import FOLDER, Store, folder_id, reason
 SERIES = "bench.delivered"
 """The tag that repeats `Delivered.series` in MLflow, for the day the file beside the results is lost."""
 
+TOGETHER = 50
+"""So many new runs are written at once."""
 GOING_ON = ("RUNNING", "SCHEDULED")
 """States in MLflow of runs that have no end."""
 
@@ -53,8 +58,9 @@ class Delivery:
         self.problem: str | None = None
         """Why the store is not to be asked any more in this pass."""
         self._looked_up = False
-        self._folders: dict[str, Path] = {}
-        """Where the files of runs lie that were created in this pass, if they lie in the results folder."""
+        own = self.store.own_database
+        self._database = own if own is not None and bulk.has_known_tables(own) else None
+        """That takes many new runs at once."""
 
     def deliver_all(
         self,
@@ -69,24 +75,96 @@ class Delivery:
 
         `delivered` is told every run as soon as it is.
         """
-        failures = {}
+        failures: dict[str, str] = {}
+        together: list[RunContent] = []
+
+        def deliver(contents: list[RunContent]) -> None:
+            faults = self._deliver_runs(contents)
+            failures.update(faults)
+            for content in contents:
+                if content.run_id not in faults:
+                    delivered(content.run_id)
+            contents.clear()
+            self.memory.save_now_and_then()
+
         for run_id, place in runs.items():
             if self.problem is None and stop():
+                deliver(together)
                 self.problem = "stopped before the end"
             try:
                 content = read_run(RunFolder(self.results, run_id), place)
             except Exception as error:
                 failures[run_id] = reason(error, self.uri)
                 continue
-            if fault := self._attempt(partial(self.deliver_run, content)):
-                failures[run_id] = fault
-            else:
-                delivered(run_id)
-            self.memory.save_now_and_then()
+            if not self._is_new(content):
+                deliver([content])
+                continue
+            together.append(content)
+            if len(together) >= TOGETHER:
+                deliver(together)
+        deliver(together)
         for manifest in grids:
             if fault := self._attempt(partial(self.deliver_grid, manifest, active=active)):
                 failures[manifest.name] = fault
         return failures
+
+    def _is_new(self, content: RunContent) -> bool:
+        """Whether MLflow knows nothing of the run, and it can be told together with others."""
+        if self._database is None or self.problem is not None or content.run_id in self.memory.runs:
+            return False
+        return not self._attempt(self._look_up) and content.run_id not in self.memory.runs
+
+    def _deliver_runs(self, contents: Sequence[RunContent]) -> dict[str, str]:
+        """What was not delivered and why."""
+        if self._database is not None and self.problem is None and all(map(self._is_new, contents)):
+            # Whatever is wrong with one of them, or with the database, MLflow itself says it better.
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._deliver_together(self._database, contents)
+                return {}
+        faults = {c.run_id: self._attempt(partial(self.deliver_run, c)) for c in contents}
+        return {run_id: fault for run_id, fault in faults.items() if fault}
+
+    def _deliver_together(self, database: Path, contents: Sequence[RunContent]) -> None:
+        entries, runs = {}, []
+        for content in contents:
+            parent = self._parent_id(content.place, None)
+            series = {name: [len(points), digest(points)] for name, points in content.series.items()}
+            tags = content.tags | self.origin | ({PARENT: parent} if parent else {})
+            tags[SERIES] = _series_tag(series)
+            entry = Delivered(
+                uuid.uuid4().hex,
+                parent,
+                content.start_ms,
+                content.status,
+                content.state,
+                content.signature,
+                params=True,
+                series=series,
+                tags=tags,
+            )
+            run = bulk.NewRun(
+                entry.mlflow_id,
+                content.name,
+                f"{self.store.experiment.artifact_location}/{entry.mlflow_id}/artifacts",
+                content.status,
+                content.start_ms,
+                None if content.status in GOING_ON else content.end_ms,
+                content.series,
+                content.params,
+                tags,
+            )
+            if not run.is_plain:
+                raise sqlite3.DataError("a value that is not finite")
+            folder = Path(url2pathname(urlsplit(run.artifact_uri).path))
+            for file in content.artifacts:
+                if now := stamp(file):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, folder / file.name)
+                    entry.artifacts[file.name] = now
+            entries[content.run_id] = entry
+            runs.append(run)
+        bulk.write(database, self.store.experiment.experiment_id, runs)
+        self.memory.runs.update(entries)
 
     def _attempt(self, deliver: Callable[[], None]) -> str | None:
         """The fault, if any. A store that turns out to be away is not asked again in this pass."""
@@ -125,19 +203,7 @@ class Delivery:
     def _create(self, name: str, tags: Mapping[str, str], start_ms: int) -> Delivered:
         experiment = self.store.experiment.experiment_id
         run = self.client.create_run(experiment, start_time=start_ms, run_name=name, tags=dict(tags))
-        if self.store.own_database is not None:
-            self._folders[run.info.run_id] = Path(url2pathname(urlsplit(run.info.artifact_uri).path))
         return Delivered(run.info.run_id, tags.get(PARENT, ""), start_ms, tags=dict(tags))
-
-    def _send(self, file: Path, mlflow_id: str) -> None:
-        """Add a file to a run."""
-        folder = self._folders.get(mlflow_id)
-        if folder is None:
-            self.client.log_artifact(mlflow_id, str(file))
-        else:
-            # MLflow would read the run from the database to learn the folder, for every run.
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / file.name)
 
     def _set_status(self, entry: Delivered, status: str, end_ms: int) -> None:
         if status == entry.status:
@@ -230,7 +296,6 @@ class Delivery:
 
         parent = self._parent_id(content.place, entry)
         tags = content.tags | self.origin | ({PARENT: parent} if parent else {})
-        new = entry is None
         if entry is None:
             entry = self._create(content.name, tags, content.start_ms)
             self.memory.runs[content.run_id] = entry
@@ -239,42 +304,27 @@ class Delivery:
             count = series.get(name, [0])[0]
             if len(points) > count:
                 metrics += [
-                    (name, p.value, start_ms + round(1000 * p.seconds), p.step) for p in points[count:]
+                    Metric(name, p.value, start_ms + round(1000 * p.seconds), p.step) for p in points[count:]
                 ]
                 series[name] = [len(points), digest(points)]
-        tags[SERIES] = shortened(json.dumps(series, separators=(",", ":")), TAG_LENGTH)
+        tags[SERIES] = _series_tag(series)
+        params = [] if entry.params else [Param(name, value) for name, value in content.params.items()]
         news = _news(entry, tags)
-        database = self.store.own_database if new else None
-        if database is not None and bulk.can_take(database, content.series):
-            bulk.write(
-                database,
-                entry.mlflow_id,
-                content.series,
-                start_ms=start_ms,
-                params=content.params,
-                tags=news,
-                status=content.status,
-                end_ms=None if content.status in GOING_ON else content.end_ms,
-            )
-            entry.status = content.status
-        else:
-            params = [] if entry.params else [Param(name, value) for name, value in content.params.items()]
-            # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
-            self.client.log_batch(
-                entry.mlflow_id,
-                [Metric(*m) for m in metrics],
-                params,
-                [RunTag(k, v) for k, v in news.items()],
-            )
+        # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
+        self.client.log_batch(entry.mlflow_id, metrics, params, [RunTag(k, v) for k, v in news.items()])
         entry.series, entry.params, entry.parent = series, True, parent
         entry.tags |= news
         for file in content.artifacts:
             now = stamp(file)
             if now and entry.artifacts.get(file.name) != now:
-                self._send(file, entry.mlflow_id)
+                self.client.log_artifact(entry.mlflow_id, str(file))
                 entry.artifacts[file.name] = now
         self._set_status(entry, content.status, content.end_ms)
         entry.state, entry.signature = content.state, content.signature
+
+
+def _series_tag(series: Mapping[str, list[Any]]) -> str:
+    return shortened(json.dumps(series, separators=(",", ":")), TAG_LENGTH)
 
 
 def _news(entry: Delivered, tags: Mapping[str, str]) -> dict[str, str]:
