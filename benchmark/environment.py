@@ -57,13 +57,13 @@ def library_warnings(
     release = [int(number) for number in re.findall(r"\d+", torch_version)[:3]]
     if release[:2] == [2, 9] and (release == [2, 9, 0] or cudnn < 91500):
         return (
-            f"torch {torch_version} with cuDNN {named} computes 3-D convolutions in {precision} without cuDNN: about four "
-            "times slower, and with several times the memory. Install torch 2.10 or newer, or 2.8.",
+            f"torch {torch_version} with cuDNN {named} computes 3-D convolutions in {precision} without cuDNN: about "
+            "four times slower, and with several times the memory. Install torch 2.10 or newer.",
         )
     if precision == "bfloat16" and 90800 <= cudnn < 91300 and release < [2, 9]:
         return (
-            f"cuDNN {named} computes wrong 3-D convolutions in bfloat16 where shapes are large, without a word. Install "
-            "cuDNN 9.15 or newer, or set precision: float32.",
+            f"cuDNN {named} computes wrong 3-D convolutions in bfloat16 where shapes are large, without a word. "
+            "Install torch 2.10 or newer, or set precision: float32.",
         )
     return ()
 
