@@ -7,7 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.vocabulary import BenchError
 
@@ -16,6 +25,9 @@ Millimetres = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
 ]
 Precision = Literal["float32", "bfloat16", "float16"]
+
+USUAL_THREADS = 1
+"""With several runs at a time a thread for each wastes nothing."""
 
 
 class _Strict(BaseModel):
@@ -89,6 +101,9 @@ class RunConfig(_Strict):
     loss_weights: dict[str, float]
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
+    threads: int = Field(USUAL_THREADS, gt=0)
+    """Of a run on the CPU: how many add up a sum decides its last bits, and a training makes other scores of them.
+    Beside a GPU they only move data."""
 
     @field_validator("loss_weights")
     @classmethod
@@ -98,16 +113,25 @@ class RunConfig(_Strict):
             raise ValueError(f"loss weights must be finite and not negative: {bad}")
         return weights
 
+    @model_serializer(mode="wrap")
+    def _usual_threads_unsaid(self, content_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs of before threads were named keep their names."""
+        content: dict[str, Any] = content_of(self)
+        if self.threads == USUAL_THREADS:
+            content.pop("threads", None)
+        return content
+
     def canonical_json(self) -> str:
         """Equal configurations give equal strings."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
 class Resources(_Strict):
-    """How a run is executed. Not part of its identity: at most the last bits of a score depend on it."""
+    """How a run is executed. Not part of its identity: on one machine's CPU no bit of a score depends on it."""
 
     device: str = "cpu"
     threads: int = Field(1, gt=0)
+    """Of the host of a GPU; on the CPU a run has those of its configuration."""
     loader_threads: int = Field(2, gt=0)
     checkpoint_seconds: float = Field(120.0, gt=0)
     save_predictions: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,36 @@ def facts(device: torch.device, *, threads: int) -> dict[str, Any]:
         content["cuda"] = torch.version.cuda
         content["cudnn"] = torch.backends.cudnn.version()
     return content
+
+
+def library_warnings(
+    device: torch.device,
+    precision: str,
+    *,
+    torch_version: str = torch.__version__,
+    cudnn_version: int | None = None,
+) -> tuple[str, ...]:
+    """What is known to be wrong with the installed libraries, as far as it concerns runs on this device.
+
+    `cudnn_version` as torch tells it, e.g. 91002 for 9.10.2; None: that of the installed torch. Sources: the issues
+    166122, 166643 and 163539 of PyTorch.
+    """
+    if device.type != "cuda" or precision == "float32":
+        return ()
+    cudnn = torch.backends.cudnn.version() or 0 if cudnn_version is None else cudnn_version
+    named = ".".join(map(str, (cudnn // 10000, cudnn // 100 % 100, cudnn % 100)))
+    release = [int(number) for number in re.findall(r"\d+", torch_version)[:3]]
+    if release[:2] == [2, 9] and (release == [2, 9, 0] or cudnn < 91500):
+        return (
+            f"torch {torch_version} with cuDNN {named} computes 3-D convolutions in {precision} without cuDNN: about "
+            "four times slower, and with several times the memory. Install torch 2.10 or newer.",
+        )
+    if precision == "bfloat16" and 90800 <= cudnn < 91300 and release < [2, 9]:
+        return (
+            f"cuDNN {named} computes wrong 3-D convolutions in bfloat16 where shapes are large, without a word. "
+            "Install torch 2.10 or newer, or set precision: float32.",
+        )
+    return ()
 
 
 def _version(name: str) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import glob
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmark.vocabulary import BenchError
+
+LEFT_BEHIND_SECONDS = 3600.0
+"""No file takes so long to write; an older temporary one belongs to nobody."""
 
 
 @contextlib.contextmanager
@@ -19,6 +25,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -32,14 +39,41 @@ def written_whole(path: Path) -> Iterator[Path]:
         # mkstemp makes files private; results are shared as the user's umask says.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        _keep_names(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _sweep(path: Path) -> None:
+    """Remove what writers of the file left that were killed long ago."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > LEFT_BEHIND_SECONDS:
+                leftover.unlink()
+
+
+def _keep_names(folder: Path) -> None:
+    """Let a rename in the folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot wait for a folder; others tell here that the disk is broken.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
 class StorageError(BenchError):
     """The disk is full, read-only or gone."""
+
+
+NO_ROOM = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
+STORAGE_TROUBLE = (*NO_ROOM, *map(os.strerror, (errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ENOTCONN)))
+"""The system's words for a disk that is full, limited or read-only, and for one that is broken or out of reach."""
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
@@ -77,11 +111,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[bool]:
     """An advisory lock on a file, between processes; yields whether it was obtained.
 
-    `shared` locks exclude exclusive ones, but not one another.
+    `shared` locks exclude exclusive ones, but not one another; of a file that exists they can be had without the right
+    to write.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        if shared and path.exists():
+            file = path.open("rb")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Networked file systems ask for a file that can be written, for a shared lock for one that can be read.
+            file = path.open("a+b")
     except OSError as error:
         raise _cannot_write(path, error) from error
     with file:

@@ -21,6 +21,7 @@ class Beat:
     def __init__(self, folder: RunFolder, device: torch.device) -> None:
         self.folder = folder
         self._beat = Heartbeat("train", 0, 0, pid=os.getpid(), host=os.uname().nodename, device=str(device))
+        self._last = -math.inf
 
     def tell(
         self, phase: str, done: int | None = None, total: int | None = None, **numbers: float | None
@@ -29,6 +30,8 @@ class Beat:
         told: dict[str, Any] = {"phase": phase} | ({} if done is None else {"done": done, "total": total})
         told |= {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
         self._beat = replace(self._beat, **told)
-        if time.time() - self._beat.time >= HEARTBEAT_SECONDS:
+        # The time of day may be set back at any moment; the pace must not follow it.
+        if time.monotonic() - self._last >= HEARTBEAT_SECONDS:
+            self._last = time.monotonic()
             self._beat = replace(self._beat, time=time.time())
             self.folder.write_heartbeat(self._beat)

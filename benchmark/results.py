@@ -10,6 +10,7 @@
         projections.npz   where each test case is right and wrong, seen from the front (benchmark/projections.py)
         validation.parquet  the same of the validation part, where a search asked for it
         last.safetensors  weights;  checkpoint.pt  what a resume needs
+        attempts.json     the attempts: machine, start, end, how it ended (benchmark/attempts.py)
         log.txt           the log;  predictions/  NIfTI masks, when asked for
         without/          <modality>.parquet, <modality>.json: the scores with a modality missing
         panels/           <case_id>.npz, <case_id>.json: what every branch says of a case
@@ -248,7 +249,9 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """The run's configuration; BenchError where the file is damaged."""
         try:
-            content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            # In C where it was built with it: a report or a mirror reads thousands.
+            safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            content = yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=safe)  # noqa: S506
         except (UnicodeDecodeError, yaml.YAMLError):
             content = None
         if not isinstance(content, dict):
@@ -333,7 +336,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Temporary files of a process that was killed while it wrote; only for who holds the claim."""
-        for path in self.path.glob(".*.tmp"):
+        for path in self.path.rglob(".*.tmp*"):
             path.unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 import torch
 
-from benchmark import environment
+from benchmark import attempts, environment
 from benchmark.config import RunConfig
 from benchmark.data.fold import open_fold
 from benchmark.data.patches import PatchSampler
@@ -80,6 +80,7 @@ def execute_run(order: RunOrder) -> RunRecord:
             threads=_threads(folder, order),
         )
         folder.remove_leftovers()
+        attempts.begin(folder)
         folder.write_config(order.config.model_dump(mode="json"))
         folder.write_data(DataPlaces(order.root, order.store, order.scored_on, order.splits))
         folder.write_record(record)
@@ -94,7 +95,8 @@ def execute_run(order: RunOrder) -> RunRecord:
                 log.error("failed (%s)\n%s", failure, traceback.format_exc())
                 # What was learned on the way stands in the folder, so that nothing is lost here.
                 record = replace(folder.record(), state="failed", failure=failure, error=_one_line(error))
-        folder.write_record(record)
+            folder.write_record(record)
+            attempts.end(folder, record.failure or record.state)
         folder.heartbeat_file.unlink(missing_ok=True)
         if record.state == "done":
             # The moments are of no use to a finished run, and twice as large as its weights.
@@ -127,11 +129,11 @@ def _one_line(error: BaseException) -> str:
 
 
 def _threads(folder: RunFolder, order: RunOrder) -> int:
-    """A deterministic run keeps the number of threads it began with: sums depend on it in their last bits."""
+    """A deterministic run keeps the number of threads it began with; on the CPU its configuration says it."""
     earlier = folder.record().threads
     if order.config.training.deterministic and earlier:
         return earlier
-    return order.resources.threads
+    return order.config.threads if order.resources.device == "cpu" else order.resources.threads
 
 
 def _execute(
@@ -156,7 +158,8 @@ def _execute(
     run.note(facts=environment.facts(device, threads=threads) | made, steps=steps)
     run.beat.tell("train", 0, steps)
     method = planned_method(config, run.data.spec)
-    warnings = _warnings(method, run.data.train)
+    known = environment.library_warnings(device, training.precision)
+    warnings = (*_warnings(method, run.data.train), *known)
     for warning in warnings:
         log.warning(warning)
     told = {"tasks": list(method.tasks), "fusion": method.fusion, "remarks": list(method.remarks)}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet  # noqa: F401 (preloaded: pandas imports it late, and every worker would again)
 
+from benchmark import attempts
 from benchmark.config import Resources, run_config, run_id
 from benchmark.execution.order import RunOrder
 from benchmark.results import Heartbeat, RunFolder, RunRecord
@@ -36,16 +37,19 @@ def execute(order: RunOrder) -> None:
     with folder.claimed() as held:
         if not held or folder.record().state == "done":
             return
-        attempts = folder.record().attempts + 1
-        record = RunRecord(order.run_id, "running", attempts=attempts)
+        number = folder.record().attempts + 1
+        record = RunRecord(order.run_id, "running", attempts=number)
+        attempts.begin(folder)
         folder.write_record(record)
         folder.write_heartbeat(
             Heartbeat("train", 1, 2, 0.5, None, os.getpid(), os.uname().nodename, "cpu", time.time())
         )
         with (folder.path / "starts.txt").open("a") as starts:
             starts.write(f"{os.getpid()}\n")
-        print(f"attempt {attempts}")
-        folder.write_record(_behave(order, folder, record))
+        print(f"attempt {number}")
+        record = _behave(order, folder, record)
+        folder.write_record(record)
+        attempts.end(folder, record.failure or record.state)
 
 
 def _behave(order: RunOrder, folder: RunFolder, record: RunRecord) -> RunRecord:
@@ -68,8 +72,9 @@ def _behave(order: RunOrder, folder: RunFolder, record: RunRecord) -> RunRecord:
         return replace(record, state="failed", failure="memory", error="CUDA out of memory")
     elif behaviour in ("data", "diverged", "code"):
         return replace(record, state="failed", failure=behaviour, error=f"it is {behaviour}")
-    elif behaviour == "disk":
-        return replace(record, state="failed", failure="data", error="OSError: No space left on device")
+    elif behaviour.startswith("disk"):
+        words = behaviour.partition(": ")[2] or "No space left on device"
+        return replace(record, state="failed", failure="data", error=f"OSError: {words}")
     elif behaviour == "slow":
         stop: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
@@ -109,6 +114,30 @@ def add(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+def environment(_: object) -> dict[str, str]:
+    """What a worker is told of threads."""
+    return {name: value for name, value in os.environ.items() if "THREAD" in name or "DYNAMIC" in name}
+
+
+def add_or_die(asked: tuple[str, int, list[int]]) -> int:
+    """For calls whose worker is killed so many times before it answers; the deaths are counted in a file."""
+    file, deaths, numbers = asked
+    with Path(file).open("a+") as counted:
+        counted.seek(0)
+        if len(counted.read()) < deaths:
+            counted.write("x")
+            counted.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return sum(numbers)
+
+
+def note_and_wait(asked: tuple[str, int]) -> None:
+    """A worker that says who it is, and takes long."""
+    folder, number = asked
+    Path(folder, f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(60)
+
+
 def starts(order: RunOrder) -> int:
     """How often the run was begun, by whomever."""
     file = RunFolder(order.results, order.run_id).path / "starts.txt"
@@ -119,15 +148,14 @@ def main() -> None:
     """A launcher of its own: `python fake_runs.py RESULTS SECONDS COUNT JOBS`."""
     from benchmark.execution.devices import Slot
     from benchmark.execution.pool import Pool
+    from benchmark.execution.signals import answered
 
     results, seconds, count, jobs = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     sys.path.insert(0, str(Path(__file__).parent))
     import fake_runs
 
     orders = [fake_runs.order(results, "slow", number=n, seconds=seconds) for n in range(count)]
-    with Pool(target=fake_runs.execute, preload=("fake_runs",)) as pool:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: pool.request_stop())
+    with Pool(target=fake_runs.execute, preload=("fake_runs",)) as pool, answered(pool.request_stop):
         print(f"server {pool.warm_up().pid}", flush=True)
         pool.run(orders, [Slot("cpu", 1)] * jobs)
     sys.exit(130 if pool.stops else 0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -8,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import fake_runs
+import fake_bench
 import pytest
 
 from benchmark.cli import main, planning
@@ -21,17 +20,6 @@ from benchmark.manifests import manifests
 from benchmark.results import RunFolder, state_of
 from studies.grid import PROFILES, STUDIES, available, load_profile, load_study
 from studies.launch import plan
-
-BEHAVIOURS = """
-name: fakes
-dataset: autopet
-blocks:
-  - set: {{method: fake, loss_weights: {{}}}}
-    over:
-      behaviour: {{path: method_args.behaviour, values: {behaviours}}}
-      number: {{path: method_args.number, values: [1, 2]}}
-      seconds: {{path: method_args.seconds, values: [{seconds}]}}
-"""
 
 
 class Bench:
@@ -47,7 +35,7 @@ class Bench:
 
     def study(self, *behaviours: str, seconds: float = 0.0) -> str:
         path = self.folder / "fakes.yaml"
-        path.write_text(BEHAVIOURS.format(behaviours=list(behaviours), seconds=seconds))
+        path.write_text(fake_bench.BEHAVIOURS.format(behaviours=list(behaviours), seconds=seconds))
         return str(path)
 
     def __call__(self, *arguments: str) -> int:
@@ -76,23 +64,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    from benchmark.cli import planning
-    from benchmark.data import pipeline
-    from benchmark.execution import pool
-    from studies.launch import PlannedRun
-
-    def ready(name: str, root: Path, *, n_folds: int, **_: object) -> pipeline.ReadyData:
-        return pipeline.ReadyData(root / "store", root / "splits.json", "fingerprint", (), 10, n_folds, {})
-
-    fakes = functools.partial(pool.Pool, target=fake_runs.execute, preload=("fake_runs",))
-
-    def inspect(_: object, planned: Sequence[PlannedRun], *__: object) -> list[planning.Need]:
-        return [planning.Need(run, None) for run in planned]
-
-    monkeypatch.setattr(planning, "ready_data", ready)
-    monkeypatch.setattr(planning, "inspect", inspect)
-    monkeypatch.setattr(pool, "Pool", fakes)
-    monkeypatch.setattr("benchmark.registry.method_digest", lambda _: None)
+    fake_bench.patch(monkeypatch.setattr)
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path, capsys)
 

@@ -15,8 +15,8 @@ from finished import finished, split_evenly
 from benchmark.cli import main
 from benchmark.execution import server as server_module
 from benchmark.execution.devices import Slot
-from benchmark.execution.evaluating import in_workers
 from benchmark.execution.server import ForkServer
+from benchmark.execution.side_by_side import in_workers
 from benchmark.execution.worker import PRELOAD
 from benchmark.manifests import CellRun, GridManifest, write_manifest
 from benchmark.registry import METHOD_FILES

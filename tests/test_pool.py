@@ -12,10 +12,11 @@ from pathlib import Path
 import fake_runs
 import pytest
 
-from benchmark.execution.devices import Slot, cpu_jobs, slots
+from benchmark.execution.devices import Slot
 from benchmark.execution.order import RunOrder
 from benchmark.execution.pool import Observer, Pool, check_writable
 from benchmark.execution.server import ForkServer
+from benchmark.files import STORAGE_TROUBLE
 from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
@@ -218,6 +219,14 @@ def test_a_full_disk_stops_the_launcher_with_one_error_and_the_run_continues_lat
     assert state_of(RunFolder(tmp_path, order.run_id)) == ("failed", "interrupted")
 
 
+@pytest.mark.parametrize("words", STORAGE_TROUBLE)
+def test_a_disk_that_fails_is_never_the_run_s_fault(pool: Pool, tmp_path: Path, words: str) -> None:
+    order = fake_runs.order(tmp_path, f"disk: {words}")
+    with pytest.raises(BenchError, match=rf"could not (read or )?write: {words}\."):
+        pool.run([order], ONE)
+    assert state_of(RunFolder(tmp_path, order.run_id)) == ("failed", "interrupted")
+
+
 def test_results_that_cannot_be_written_are_noticed_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BenchError, match="Cannot write"):
@@ -343,27 +352,3 @@ def test_a_call_to_the_fork_server_returns_the_answer_or_raises_with_the_traceba
             server.call(fake_runs.add, ["x"])
     finally:
         server.close()
-
-
-def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 16)
-    assert slots(["cpu"], per_device=3) == [Slot("cpu", 5)] * 3
-    assert slots(["cuda:0", "cuda:1"], per_device=2) == [
-        Slot("cuda:0", 4),
-        Slot("cuda:1", 4),
-        Slot("cuda:0", 4),
-        Slot("cuda:1", 4),
-    ]
-    assert slots(["cpu"], per_device=99)[0].threads == 1
-
-
-def test_small_patches_take_a_core_a_run_and_memory_bounds_the_number(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 16)
-    monkeypatch.setattr("benchmark.execution.devices.free_memory", lambda: 10**12)
-    assert cpu_jobs(4 * 32**3, runs=105) == 16
-    assert cpu_jobs(4 * 32**3, runs=2) == 2
-    assert cpu_jobs(4 * 96**3, runs=105) == 4
-    monkeypatch.setattr("benchmark.execution.devices.free_memory", lambda: 5e9)
-    assert cpu_jobs(4 * 96**3, runs=105) == 1

@@ -22,6 +22,7 @@ from orders import order_of
 
 import benchmark.run as run_module
 from baselines.mirror_unet import MirrorUNet
+from benchmark.attempts import attempts
 from benchmark.config import RunConfig, run_config
 from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.readers.autopet import SPEC
@@ -131,6 +132,7 @@ def test_a_run_that_is_stopped_and_continued_has_the_scores_of_an_undisturbed_on
     assert (record.state, record.failure) == ("failed", "interrupted")
     assert folder.checkpoint_file.exists()
     assert execute_run(disturbed).state == "done"
+    assert [attempt.cause for attempt in attempts(folder)] == ["interrupted", "done"]
     pairs = [RunFolder(tmp_path / x, disturbed.run_id) for x in "ab"]
     assert pairs[0].weights_file.read_bytes() == pairs[1].weights_file.read_bytes()
     assert pairs[0].scores().equals(pairs[1].scores())

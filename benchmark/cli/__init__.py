@@ -1,18 +1,23 @@
 """The command line: parse, call, return an exit code.
 
 0: all is well. 1: it worked, and found failed runs or faulty cases. 2: an error the user can act on, in one
-line on stderr. 130: stopped by Ctrl-C; the same command continues. Imports at the top of every file here must stay
-light: `bench --help` reads them all.
+line on stderr. 3: an error that nobody foresaw, in one line on stderr and with its traceback in a log. 130: stopped by
+Ctrl-C; the same command continues. Imports at the top of every file here must stay light: `bench --help` reads them
+all.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import re
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
 
-from benchmark.cli import data, evaluate, merge, methods, panels, predict, results, run, search, why
+from benchmark.cli import data, evaluate, merge, methods, panels, predict, results, run, search, streams, why
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -39,9 +44,43 @@ app.add_typer(data.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `bench`."""
+    """The command `bench`. Always ends with SystemExit."""
+    streams.open_standard_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with streams.sturdy(words) as output:
+        code = _run(words)
+        output.flush()
+        # A reader that has seen enough closes its end, which is no trouble of anybody's.
+        if (failure := output.failure) and failure.errno != errno.EPIPE and not streams.lasts(words):
+            print(f"bench: the output could not be printed: {streams.reason(failure)}.", file=sys.stderr)
+            code = code or 2
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """The one place where errors end: the exit code."""
     try:
-        app(args=None if arguments is None else list(arguments))
+        app(args=words)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+    except Exception as error:
+        log = streams.new_log(streams.results_named(words), "error")
+        with contextlib.suppress(OSError):
+            log.write_text(_without_secrets(traceback.format_exc()), encoding="utf-8")
+        said = _without_secrets(f"{type(error).__name__}: {error}").strip().splitlines()[0].rstrip(".")
+        command = " ".join(["bench", *words[:1]])
+        print(
+            f"bench: {command} ended with an error that nobody foresaw: {said}. Its traceback is in {log}; "
+            "what is done is kept.",
+            file=sys.stderr,
+        )
+        return 3
+    return 0
+
+
+def _without_secrets(text: str) -> str:
+    """Addresses in a text without what is said before their host."""
+    return re.sub(r"(\w://)[^\s/@'\"]*@", r"\1***@", text)

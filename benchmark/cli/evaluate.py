@@ -77,8 +77,8 @@ class _Where:
         self, target: Callable[[tuple[Evaluation, Slot]], object], due: Mapping[str, Evaluation]
     ) -> Iterator[tuple[str, Any]]:
         """What `target` returns for every run, or its BenchError, in worker processes; none are started for none."""
-        from benchmark.execution.evaluating import in_workers
         from benchmark.execution.server import ForkServer
+        from benchmark.execution.side_by_side import in_workers
         from benchmark.execution.worker import PRELOAD
 
         if not due:

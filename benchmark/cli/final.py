@@ -11,11 +11,12 @@ from typing import Any
 
 from benchmark import tracking
 from benchmark.cli import planning
-from benchmark.cli.run import monitor_for, stop_signals
+from benchmark.cli.run import monitor_for
 from benchmark.cli.searching import Searching, best_of
 from benchmark.execution.devices import Slot
 from benchmark.execution.order import RunOrder
 from benchmark.execution.overview import label
+from benchmark.execution.signals import answered
 from benchmark.files import exclusive, read_json, write_json
 from benchmark.manifests import CellRun, write_manifest
 from benchmark.results import RunFolder
@@ -61,7 +62,7 @@ def look_at_the_test_part(
             if mlflow:
                 around.enter_context(tracking.Mirror(results, manifest.name))
             around.enter_context(monitor)
-            around.enter_context(stop_signals(searching.pool))
+            around.enter_context(answered(searching.pool.request_stop))
             searching.pool.run([by_run[cell.run_id] for cell in due], places, observer=monitor)
 
     standings = launch(results, cells, retry_failed=True, execute=execute)

@@ -77,7 +77,7 @@ def study_on(
 ) -> Study:
     """The study on these data sets, with a cell for each of the user's own methods; without a study, those alone."""
     name, root = next(iter(roots.items()))
-    cells = pool.warm_up().call(default_cells, (list(own_methods), name, root)) if own_methods else {}
+    cells = pool.call(default_cells, (list(own_methods), name, root)) if own_methods else {}
     if asked is None:
         return study_of_methods(cells, dataset=name)
     modalities = {reader_of(each).spec_of(folder).modalities for each, folder in roots.items()}
@@ -116,7 +116,7 @@ def inspect(
         key: (_question(run.config).model_dump(mode="json"), roots[run.config.dataset])
         for key, run in zip(keys, planned, strict=True)
     }
-    answers = pool.warm_up().call(inspect_runs, list(questions.values()))
+    answers = pool.call(inspect_runs, list(questions.values()))
     inspected: dict[str, Inspected] = dict(zip(questions, answers, strict=True))
     faults = list(dict.fromkeys(answer.fault for answer in answers if answer.fault))
     needs = []

@@ -37,7 +37,7 @@ def predict(
     again: Annotated[bool, typer.Option("--again", help="Also the masks that are there.")] = False,
     method_file: MethodFiles = None,
     device: Device = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: all cores.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: those of the run.")] = None,
     results: Results = Path("results"),
 ) -> None:
     """Write a finished run's masks of unlabelled cases (imagesTs).
@@ -73,7 +73,7 @@ def predict(
 def opened_run(
     results: Path, run: str, method_file: list[Path] | None, device: str | None, jobs: int | None
 ) -> ReopenedRun:
-    from benchmark.execution.devices import cores, cuda_is_likely
+    from benchmark.execution.devices import cuda_is_likely
     from benchmark.execution.overview import find_run
     from benchmark.execution.worker import cuda_devices
     from benchmark.registry import use_method_files
@@ -83,7 +83,7 @@ def opened_run(
         use_method_files(method_file)
     if device is None:
         device = next((str(d["name"]) for d in cuda_devices()), "cpu") if cuda_is_likely() else "cpu"
-    return reopen(results, find_run(results, run).run_id, device=device, threads=jobs or cores())
+    return reopen(results, find_run(results, run).run_id, device=device, threads=jobs)
 
 
 def _warnings(run: ReopenedRun, labelled: Sequence[str]) -> Iterator[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -189,7 +188,7 @@ def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[lis
         raise BenchError("--jobs is for the CPU: add --devices cpu, or say --jobs-per-device for the GPUs.")
     if names == ["cpu"] or (not names and not devices.cuda_is_likely()):
         return ["cpu"], devices.cpu_has_bfloat16()
-    found = {device["name"]: bool(device["bfloat16"]) for device in pool.warm_up().call(cuda_devices, None)}
+    found = {device["name"]: bool(device["bfloat16"]) for device in pool.call(cuda_devices, None)}
     if not names:
         names = list(found) or ["cpu"]
     if unknown := [name for name in names if name not in found and name != "cpu"]:
@@ -215,7 +214,10 @@ def places_for(
         raise BenchError("--jobs-per-device is for GPUs; on the CPU say --jobs.")
     largest = max(run.config.training.batch_size * prod(run.config.training.patch_size) for run in planned)
     chosen = len({run.config.canonical_json() for run in planned if run.chosen})
-    return devices.slots(["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen))
+    threads = max(run.config.threads for run in planned)
+    return devices.slots(
+        ["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen, threads=threads), threads=threads
+    )
 
 
 def _execute(
@@ -236,6 +238,7 @@ def _execute(
 
     from benchmark import tracking
     from benchmark.execution.overview import labels_of, print_summary
+    from benchmark.execution.signals import answered
     from studies.launch import counts, launch
 
     cells = [cell for part in work for cell in part.chosen]
@@ -256,7 +259,7 @@ def _execute(
             for name in names if mlflow else ():
                 around.enter_context(tracking.Mirror(results, name))
             around.enter_context(monitor)
-            around.enter_context(stop_signals(pool))
+            around.enter_context(answered(pool.request_stop))
             pool.run([orders[cell.run_id] for cell in due], places, observer=monitor)
 
     standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
@@ -291,15 +294,3 @@ def monitor_for(
     if screen.is_terminal:
         return LiveMonitor(labels, total=total, finished=total - due, title=title, console=screen)
     return PlainMonitor(labels, total=total, finished=total - due)
-
-
-@contextlib.contextmanager
-def stop_signals(pool: Pool) -> Iterator[None]:
-    """Ctrl-C and its like ask the pool to stop instead of ending the launcher."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: pool.request_stop()) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -195,8 +195,9 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     from optuna.exceptions import StorageInternalError
 
     from benchmark import tracking
-    from benchmark.cli.run import monitor_for, stop_signals
+    from benchmark.cli.run import monitor_for
     from benchmark.cli.searching import counted, refer
+    from benchmark.execution.signals import answered
     from benchmark.search.storage import without_password
     from benchmark.search.trials import counts
 
@@ -218,7 +219,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
         if mlflow:
             around.enter_context(tracking.Mirror(searching.how.results, searching.manifest.name))
         around.enter_context(monitor)
-        around.enter_context(stop_signals(pool))
+        around.enter_context(answered(pool.request_stop))
         try:
             _until_enough(searching, places, refer=lambda: refer(searching))
         except StorageInternalError as error:

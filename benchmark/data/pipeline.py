@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from benchmark.data.check import checked_cases
@@ -30,6 +27,7 @@ from benchmark.data.store import (
     why_stale,
 )
 from benchmark.data.voxel_checks import same_images
+from benchmark.execution.side_by_side import side_by_side
 from benchmark.files import exclusive, write_json
 from benchmark.registry import dataset
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation
@@ -229,20 +227,13 @@ def _prepare(
         if reason is not None:
             stale[case.case_id] = reason
         progress("look at the store", done + 1, len(cases))
-    todo = [case for case in cases if case.case_id in stale]
+    todo = {case.case_id: case for case in cases if case.case_id in stale}
     prepare = partial(_store_or_fault, folder=folder / "cases", spec=spec, preparation=preparation)
-    failed = {}
-    with contextlib.ExitStack() as stack:
-        if min(jobs, len(todo)) <= 1:
-            outcomes: Iterable[str | None] = map(prepare, todo)
-        else:
-            pool = stack.enter_context(ProcessPoolExecutor(min(jobs, len(todo)), get_context("forkserver")))
-            stack.callback(pool.shutdown, cancel_futures=True)
-            outcomes = pool.map(prepare, todo)
-        for done, (case, fault) in enumerate(zip(todo, outcomes, strict=True)):
-            if fault is not None:
-                failed[case.case_id] = fault
-            progress("prepare", done + 1, len(todo))
+    faults: dict[str, str | None] = {}
+    for case_id, fault in side_by_side(prepare, todo, jobs=jobs):
+        faults[case_id] = fault
+        progress("prepare", len(faults), len(todo))
+    failed = {case_id: fault for case_id in todo if (fault := faults[case_id]) is not None}
     return {case_id: reason for case_id, reason in stale.items() if case_id not in failed}, failed
 
 

@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one run at a time."""
+    """Room for one run at a time. `threads`: on the CPU those that compute, beside a GPU those that feed it."""
 
     device: str
     threads: int
 
 
 def cores() -> int:
-    """The cores this process may use: its affinity, cut to the container's quota."""
+    """The cores this process may use: its affinity, cut to SLURM's share for the task and the cgroups' quotas."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.floor(min([affinity, *_of_the_task(), *_quotas()])))
+
+
+def _of_the_task() -> Iterator[int]:
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if given.isdecimal() and int(given) > 0:
+        yield int(given)
+
+
+def _quotas() -> Iterator[float]:
+    """Cores that this process's cgroup, and each it lies in, may use; of either version of cgroups."""
+    for folder in _own_cgroups("cpu"):
+        words = [*_words(folder / "cpu.max"), *_words(folder / "cpu.cfs_quota_us")]
+        words += _words(folder / "cpu.cfs_period_us") if len(words) == 1 else []
+        # Without a quota there is `max` (version 2) or -1 (version 1).
+        if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]) > 0:
+            yield int(words[0]) / int(words[1])
+
+
+def _own_cgroups(controller: str) -> Iterator[Path]:
+    """The folders of this process's cgroup and of all it lies in; empty where there are none."""
+    for line in _lines(PROC / "self" / "cgroup"):
+        _, controllers, place = [*line.split(":", 2), "", ""][:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        mounts = (controllers, controller) if controllers else ("unified", "")
+        root = next((CGROUPS / name for name in mounts if (CGROUPS / name).is_dir()), CGROUPS)
+        folder = root / place.lstrip("/")
+        # A container may see its own cgroup as the root, whatever the path says.
+        yield from (f for f in (folder, *folder.parents) if f.is_relative_to(root) and f.is_dir())
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(affinity, int(quota) // int(period)))
+        return path.read_text().splitlines()
     except (OSError, ValueError):
-        return affinity
+        return []
+
+
+def _words(path: Path) -> list[str]:
+    return " ".join(_lines(path)).split()
 
 
 def cuda_is_likely() -> bool:
@@ -32,55 +72,62 @@ def cuda_is_likely() -> bool:
 
 def cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies in bfloat16 (AVX-512 BF16, AMX, or Arm's BF16)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
     flags = next(
-        (set(line.split(":", 1)[1].split()) for line in lines if line.startswith(("flags", "Features"))),
+        (
+            set(line.split(":", 1)[1].split())
+            for line in _lines(PROC / "cpuinfo")
+            if line.startswith(("flags", "Features"))
+        ),
         set(),
     )
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def free_memory() -> int:
-    """Bytes that new processes may use, as the system estimates; the container's limit counts."""
+    """Bytes that new processes may use, as the system estimates; the limits of the process's cgroups count."""
     import psutil
 
-    available = psutil.virtual_memory().available
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        return max(0, min(available, limit - used))
-    except (OSError, ValueError):
-        return available
+    return max(0, min([psutil.virtual_memory().available, *_memory_left()]))
+
+
+def _memory_left() -> Iterator[int]:
+    for folder in _own_cgroups("memory"):
+        for limit, used in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            numbers = [*_words(folder / limit), *_words(folder / used)]
+            if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+                yield int(numbers[0]) - int(numbers[1])
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory, on this machine, since it started."""
-    for path in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
-        try:
-            for line in Path(path).read_text().splitlines():
-                key, _, value = line.partition(" ")
-                if key == "oom_kill":
-                    return int(value)
-        except (OSError, ValueError):
-            continue
+    """How many processes the kernel has killed for want of memory, in this process's cgroup or on this machine."""
+    names = ("memory.events", "memory.oom_control")
+    events = [folder / name for folder in _own_cgroups("memory") for name in names]
+    for path in (*events, PROC / "vmstat"):
+        for line in _lines(path):
+            key, _, value = line.partition(" ")
+            if key == "oom_kill" and value.isdecimal():
+                return int(value)
     return 0
 
 
-def cpu_jobs(step_voxels: int, runs: int) -> int:
-    """How many runs to execute at once on the CPU. `step_voxels`: voxels of one batch of patches.
+def cpu_jobs(step_voxels: int, runs: int, *, threads: int = 1) -> int:
+    """How many runs to execute at once on the CPU, of which each computes with so many threads.
 
-    One core a run while the patches are small, since a single thread wastes nothing; four for large ones,
-    which scale well. A v3 step at 4 x 96^3 takes 3 GB; the rest is the libraries and the patch queue.
+    `step_voxels`: voxels of one batch of patches. A v3 step at 4 x 96^3 takes 3 GB; the rest is the libraries and the
+    patch queue.
     """
     bytes_per_run = 0.5e9 + 900 * step_voxels
-    cores_per_run = 1 if step_voxels <= 4 * 48**3 else 4
-    return max(1, min(runs, cores() // cores_per_run, int(0.8 * free_memory() / bytes_per_run)))
+    return max(1, min(runs, cores() // threads, int(0.8 * free_memory() / bytes_per_run)))
 
 
-def slots(devices: list[str], *, per_device: int) -> list[Slot]:
-    """`per_device` places on each device, with an equal share of the cores each; devices take turns."""
+def slots(devices: list[str], *, per_device: int, threads: int = 1) -> list[Slot]:
+    """`per_device` places on each device; devices take turns.
+
+    On the CPU each has its run's `threads`, however many places there are; beside a GPU an equal share of the cores.
+    """
     places = [device for _ in range(per_device) for device in devices]
-    return [Slot(device, max(1, cores() // len(places))) for device in places]
+    share = max(1, cores() // len(places))
+    return [Slot(device, threads if device == "cpu" else share) for device in places]

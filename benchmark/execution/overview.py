@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.attempts import Attempt, attempts
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
 from benchmark.manifests import CellRun, GridManifest, manifests, one_a_run
 from benchmark.results import RunFolder, load_scores, state_of
@@ -290,6 +291,7 @@ def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
         "record": {
             key: value for key, value in asdict(record).items() if key not in ("run_id", "state", "failure")
         },
+        "attempts": [asdict(attempt) for attempt in attempts(folder)],
         "config": folder.config() if folder.config_file.exists() else {},
         "history": _plain(folder.history().tail(5)),
         "scores": [] if scores is None else _plain(mean_scores(scores)),
@@ -329,12 +331,24 @@ def print_run(console: Console, results: Path, folder: RunFolder) -> None:
     elif error:
         console.print(Text(f"\n{facts['failure'] or 'error'}: {error}", style="red"), soft_wrap=True)
     _print_block(console, "Facts", {k: v for k, v in record.items() if v not in (None, "", [], ())})
+    _print_rows(console, "Attempts", [_attempt_row(attempt) for attempt in attempts(folder)])
     _print_block(console, "Configuration", facts["config"])
     _print_rows(console, "History, last rows", facts["history"])
     _print_rows(console, "Scores, means over cases (n: cases that define the value)", facts["scores"])
     console.print(Text("\nFiles", style="bold"))
     for path in facts["files"]:
         console.print(Text(f"  {path}"), soft_wrap=True)
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, str]:
+    begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.start))
+    lasted = "" if attempt.end is None else duration(attempt.end - attempt.start)
+    return {
+        "machine": attempt.node,
+        "start": begun,
+        "lasted": lasted,
+        "end": first_line(attempt.cause or "nobody saw it end"),
+    }
 
 
 def _print_block(console: Console, title: str, content: Mapping[str, Any]) -> None:

@@ -18,15 +18,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from benchmark import attempts
 from benchmark.config import Resources
 from benchmark.execution.devices import Slot, oom_kills
 from benchmark.execution.order import RunOrder, has_all
-from benchmark.execution.server import Ended, ForkServer, ServerDiedError
+from benchmark.execution.server import Ended, ForkServer, ServerDiedError, WorkerKilledError
+from benchmark.execution.signals import ended_by
 from benchmark.execution.worker import PRELOAD, run_order
-from benchmark.files import written_whole
-from benchmark.results import FailureClass, RunFolder, RunRecord, state_of
+from benchmark.files import NO_ROOM, STORAGE_TROUBLE, written_whole
+from benchmark.results import STALE_AFTER_SECONDS, FailureClass, RunFolder, RunRecord, State, state_of
 from benchmark.vocabulary import BenchError
+from benchmark.watch import Watch
 
 RETRIES = 1
 """How often a run is repeated in one launch when the cause of its failure may pass."""
@@ -37,8 +41,6 @@ VAIN_ATTEMPTS = 5
 LOG_TAIL_LINES = 20
 SERVER_DEATHS = 5
 SMALLEST_DISK = 50e6
-
-_DISK_TROUBLE = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 
 
 class Observer:
@@ -109,6 +111,7 @@ class Pool:
         self._stop_on_error = stop_on_error
         self._server: ForkServer | None = None
         self._server_deaths = 0
+        self._watch = Watch()
         self.stops = 0
         self.stopped_by_error = False
 
@@ -123,9 +126,26 @@ class Pool:
 
     def warm_up(self) -> ForkServer:
         """The fork server, started if it is not there; it imports the libraries in the meantime."""
-        if self._server is None:
-            self._server = ForkServer(self._preload)
+        while self._server is None:
+            try:
+                self._server = ForkServer(self._preload)
+            except ServerDiedError as error:
+                self._count_server_death(error)
         return self._server
+
+    def call(self, target: Callable[[Any], object], payload: object) -> Any:
+        """What `target(payload)` returns in a worker; one that is killed is replaced, a few times.
+
+        Errors: the target's BenchError; else RuntimeError with the worker's output.
+        """
+        for _ in range(SERVER_DEATHS - 1):
+            try:
+                return self.warm_up().call(target, payload)
+            except ServerDiedError as error:
+                self._count_server_death(error)
+            except WorkerKilledError:
+                continue
+        return self.warm_up().call(target, payload)
 
     def request_stop(self) -> None:
         """Once: workers save their checkpoints and end. Twice: they are killed. Fit for signal handlers."""
@@ -175,8 +195,8 @@ class Pool:
             worker = _Worker(order, slot, _signature(folder), _size(folder.log_file), oom_kills())
             try:
                 job = self.warm_up().start(self._target, order, log=folder.log_file)
-            except ServerDiedError:
-                self._count_server_death()
+            except ServerDiedError as error:
+                self._count_server_death(error)
                 state.free.append(slot)
                 state.queue.appendleft(order)
                 return
@@ -199,13 +219,28 @@ class Pool:
             else:
                 return None
             folder = _folder(order)
-            condition, failure = state_of(folder)
+            condition, failure = self._state_of(folder)
             if condition == "running":
                 state.waiting.append(_Waiting(order, now + RECHECK_SECONDS))
             elif has_all(order, condition) or self._ended_elsewhere(state, folder, condition, failure):
                 observer.ended(order, folder.record(), elsewhere=True)
+            elif failure == "interrupted" and (record := _given_up(folder)) is not None:
+                observer.ended(order, record, elsewhere=False)
             else:
                 return order
+
+    def _state_of(self, folder: RunFolder) -> tuple[State, FailureClass | None]:
+        """As `benchmark.results.state_of`, but a run that another machine has is not taken over because of a clock: its
+        heartbeat must have been seen standing still."""
+        condition, failure = state_of(folder)
+        record = folder.record()
+        if record.state != "running" or folder.is_claimed():
+            return condition, failure
+        beat = folder.heartbeat()
+        if beat is None or beat.host == os.uname().nodename:
+            return condition, failure
+        silent = self._watch.silent_for(folder.run_id, beat, told_at=beat.time)
+        return ("running", None) if silent < STALE_AFTER_SECONDS else ("failed", "interrupted")
 
     def _ended_elsewhere(
         self, state: _State, folder: RunFolder, condition: str, failure: FailureClass | None
@@ -221,8 +256,8 @@ class Pool:
         timeout = 0.1 if self.stops or state.workers else RECHECK_SECONDS / 2
         try:
             ended: list[Ended] = self.warm_up().ended(timeout)
-        except ServerDiedError:
-            self._count_server_death()
+        except ServerDiedError as error:
+            self._count_server_death(error)
             lost, state.workers = state.workers, {}
             for worker in lost.values():
                 yield worker, None
@@ -259,7 +294,7 @@ class Pool:
                     state.waiting.append(_Waiting(order, 0.0))
                     return
                 record, crashed = written, status is None or status < 0
-        self._refuse_full_disk(folder, record)
+        self._refuse_broken_disk(folder, record)
         may_pass = crashed or record.failure in ("memory", "interrupted")
         if self.stops:
             observer.ended(order, record, elsewhere=False)
@@ -301,6 +336,7 @@ class Pool:
                     if not folder.config_file.exists():
                         folder.write_config(worker.order.config.model_dump(mode="json"))
                     folder.write_record(record)
+                    attempts.end(folder, cause)
                     return record
             if time.monotonic() > deadline:
                 return None
@@ -311,22 +347,29 @@ class Pool:
             return "interrupted", "The process that workers are forked from died, and the worker with it."
         if status >= 0:
             return "code", f"The worker ended with exit status {status}."
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        name = ended_by(status)
         if -status == signal.SIGKILL and oom_kills() > worker.oom_kills:
             return "memory", f"The system ran out of memory and killed the worker ({name}). Use fewer --jobs."
         if -status in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             return "interrupted", f"The worker was killed ({name})."
+        if -status == signal.SIGBUS:
+            # Arrays of the store are mapped into memory; what the disk does not give ends so.
+            return (
+                "interrupted",
+                f"The worker crashed ({name}): {os.strerror(errno.EIO)}, or a file was cut short.",
+            )
         return "code", f"The worker crashed ({name})."
 
-    def _refuse_full_disk(self, folder: RunFolder, record: RunRecord) -> None:
-        trouble = [text for text in _DISK_TROUBLE if text in (record.error or "")]
+    def _refuse_broken_disk(self, folder: RunFolder, record: RunRecord) -> None:
+        trouble = [text for text in STORAGE_TROUBLE if text in (record.error or "")]
         if trouble and record.failure != "interrupted":
             # The run is not to blame: the next start continues it.
             with contextlib.suppress(BenchError):
                 folder.write_record(replace(record, failure="interrupted"))
             raise BenchError(
-                f"Run {record.run_id} could not write: {trouble[0]}. All runs were stopped; free space, then "
-                "start again: what is done is kept and the rest continues."
+                f"Run {record.run_id} could not {'write' if trouble[0] in NO_ROOM else 'read or write'}: {trouble[0]}. "
+                "All runs were stopped; free space, or see to the disk, then start again: what is done is kept and the "
+                "rest continues."
             )
 
     def _stop_workers(self, state: _State, observer: Observer) -> None:
@@ -351,14 +394,13 @@ class Pool:
                 for _ in self._ended(state):
                     pass
 
-    def _count_server_death(self) -> None:
+    def _count_server_death(self, error: ServerDiedError) -> None:
         server, self._server = self._server, None
         if server is not None:
-            words = server.last_words()
             server.close()
         self._server_deaths += 1
         if self._server_deaths >= SERVER_DEATHS:
-            raise BenchError(f"The process that workers are forked from died {SERVER_DEATHS} times. {words}")
+            raise BenchError(f"{SERVER_DEATHS} times: {error}") from error
 
 
 def check_writable(results: Path) -> None:
@@ -384,6 +426,19 @@ def _make_folder(folder: RunFolder) -> None:
         raise BenchError(
             f"Cannot write {folder.path}: {error.strerror}. Free space or choose --results."
         ) from error
+
+
+def _given_up(folder: RunFolder) -> RunRecord | None:
+    """The record of a run that has taken its machine with it too often, now failed; None for any other."""
+    deadly = attempts.deadly(folder)
+    if len(deadly) < attempts.DEADLY_ATTEMPTS:
+        return None
+    with folder.claimed() as held:
+        if not held:
+            return None
+        record = replace(folder.record(), state="failed", failure="code", error=attempts.told(deadly))
+        folder.write_record(record)
+        return record
 
 
 def _resources(resources: Resources, slot: Slot) -> Resources:

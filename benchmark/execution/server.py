@@ -2,7 +2,8 @@
 
 `ForkServer` is the launcher's side. Server and workers live in a session of their own, so that Ctrl-C in a
 terminal reaches the launcher alone, and they end with the launcher, however it ends: the server notices the
-closed connection, and the kernel (or a watching thread) ends the workers with the server.
+closed connection, and the kernel (or a watching thread) ends the workers with the server. No other signal than KILL
+ends the server, so that workers outlive a scheduler's SIGTERM to all of a job until they have saved what they have.
 """
 
 from __future__ import annotations
@@ -28,13 +29,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmark.execution import signals
 from benchmark.vocabulary import BenchError
 
 PR_SET_PDEATHSIG = 1
 
 
-class ServerDiedError(Exception):
+class ServerDiedError(BenchError):
     """The fork server is gone, and its workers with it."""
+
+
+class WorkerKilledError(BenchError):
+    """A worker was killed while it had a question to answer."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class ForkServer:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
         self._jobs = 0
         self._ended: list[Ended] = []
-        with theirs:
+        with theirs, signals.held_back():
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "benchmark.execution.server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -89,13 +95,20 @@ class ForkServer:
         return ended
 
     def call(self, target: Callable[[Any], object], payload: object) -> Any:
-        """What `target(payload)` returns. Errors: its BenchError; else RuntimeError with the worker's output."""
+        """What `target(payload)` returns.
+
+        Errors: its BenchError; WorkerKilledError; else RuntimeError with the worker's output.
+        """
         with tempfile.TemporaryDirectory() as folder:
             answer, log = Path(folder) / "answer", Path(folder) / "log.txt"
             job = self.start(_answer, (target, payload, str(answer)), log=log)
             while not (own := [end for end in self._ended if end.job == job]):
                 self._receive(1.0)
             self._ended.remove(own[0])
+            if own[0].status < 0:
+                raise WorkerKilledError(
+                    f"A worker was killed ({signals.ended_by(own[0].status)}) before it could answer. Start again."
+                )
             if own[0].status != 0:
                 raise RuntimeError(f"A worker failed ({own[0].status}):\n{log.read_text(errors='replace')}")
             told = pickle.loads(answer.read_bytes())  # noqa: S301 (from our own worker, in a folder of our own)
@@ -117,7 +130,7 @@ class ForkServer:
         try:
             self._connection.send(message)
         except OSError as error:
-            raise ServerDiedError(self.last_words()) from error
+            raise self._death() from error
 
     def _receive(self, timeout: float) -> None:
         try:
@@ -128,24 +141,35 @@ class ForkServer:
                 self._ended.append(Ended(message[1], message[2]))
                 timeout = 0.0
         except (EOFError, OSError) as error:
-            raise ServerDiedError(self.last_words()) from error
+            raise self._death() from error
 
-    def last_words(self) -> str:
-        """The end of what the server printed."""
+    def _death(self) -> ServerDiedError:
         self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")[-2000:]
+        words = self._errors.read().decode(errors="replace")[-2000:].strip()
+        said = f" It said: {words}" if words else ""
+        return ServerDiedError(f"The process that workers are forked from died. Start again.{said}")
 
 
 def _environment() -> dict[str, str]:
-    """The server's environment: it finds the same modules as the launcher, and stays fit for forking."""
+    """The server's environment: it finds the same modules as the launcher, and stays fit for forking.
+
+    How many threads add up a sum decides its last bits. Torch is told by every run; what a shell or a scheduler says of
+    threads reaches no worker.
+    """
     return {
-        # One BLAS pool of all cores for each of several workers only costs memory.
-        "OPENBLAS_NUM_THREADS": "1",
         # A library that asks for GPUs when imported must not touch the driver: forks do not survive that.
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "OMP_THREAD_LIMIT"},
+        **_ONE_THREAD,
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
+
+
+_ONE_THREAD = {
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS")},
+    "OMP_DYNAMIC": "false",
+    "MKL_DYNAMIC": "false",
+}
 
 
 def _answer(order: tuple[Callable[[Any], object], object, str]) -> None:
@@ -159,6 +183,8 @@ def _answer(order: tuple[Callable[[Any], object], object, str]) -> None:
 
 def serve(descriptor: int) -> None:
     """The server's life: import, then fork a worker for every order until the launcher hangs up."""
+    signals.ignore()
+    signals.let_in()
     launcher = Connection(descriptor)
     _, preload = launcher.recv()
     try:
@@ -188,12 +214,13 @@ def serve(descriptor: int) -> None:
             if order[0] == "start":
                 _, job, call, log = order
                 parent = os.getpid()
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    bell.close()
-                    launcher.close()
-                    _work(call, log, parent=parent, libc=libc)
+                with signals.held_back():
+                    pid = os.fork()
+                    if pid == 0:
+                        signal.set_wakeup_fd(-1)
+                        bell.close()
+                        launcher.close()
+                        _work(call, log, parent=parent, libc=libc)
                 workers[pid] = job
             else:
                 _, job, number = order
@@ -230,7 +257,9 @@ def _work(call: bytes, log: str, *, parent: int, libc: ctypes.CDLL) -> NoReturn:
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Until its run takes the signal to save a checkpoint, a worker has nothing to save.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signals.let_in()
         _die_with(parent, libc)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.dup2(output, 1)

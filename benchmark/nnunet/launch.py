@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchmark.execution.devices import oom_kills
+from benchmark.execution.signals import held_back
 from benchmark.nnunet.lifeline import STOP
 from benchmark.nnunet.task import STOPPED, Prediction, Training, write_task
 from benchmark.protocols import ExternalJob
@@ -38,7 +39,7 @@ def run_process(
     write_task(task_file, task)
     environment = {**os.environ, **settings, **_visible_device(job.device)}
     kills_before = oom_kills()
-    with log_file.open("ab") as log_stream:
+    with log_file.open("ab") as log_stream, held_back():
         started_at = log_stream.tell()
         process = subprocess.Popen(
             [*COMMAND, str(task_file)],
@@ -54,7 +55,8 @@ def run_process(
         status, failure = _attend(process, job)
     if status == 0:
         return
-    if status == STOPPED or failure.get("stopped"):
+    # Of the processes that a scheduler tells to stop, one that nnU-Net waits for may be the first to end.
+    if status == STOPPED or failure.get("stopped") or job.asked_to_stop():
         raise InterruptedError("Stopped; the same command continues nnU-Net.")
     kind = failure.get("failed", "code")
     if kind == "code" and (status == -signal.SIGKILL or oom_kills() > kills_before):

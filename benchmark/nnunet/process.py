@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from benchmark.execution import signals
 from benchmark.files import write_json
 from benchmark.nnunet.lifeline import watch_parent
 from benchmark.nnunet.task import (
@@ -71,6 +73,9 @@ class Channel:
 def main() -> int:
     channel = Channel.take_stdout()
     stop = threading.Event()
+    # A scheduler tells every process of a job, not its launcher alone. Augmenting processes inherit this, and last.
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signals.let_in()
     watch_parent(stop)
     try:
         task = read_task(Path(sys.argv[1]))

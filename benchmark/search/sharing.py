@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from benchmark.files import exclusive
 from benchmark.search.attributes import BEAT, FOLDER, LAUNCHER
 from benchmark.tracking.store import folder_id
+from benchmark.watch import Watch
 
 STALE_SECONDS = 600.0
 """A trial on another machine that gave no sign of life for so long is given back."""
@@ -33,6 +34,7 @@ class Launcher:
         self.folder = folder_id(results)
         self._alive = results / "searches" / ".launchers"
         self._held = ExitStack()
+        self._watch = Watch()
 
     def __enter__(self) -> Launcher:
         self._held.enter_context(exclusive(self._alive / self.name, wait=True))
@@ -58,7 +60,7 @@ class Launcher:
         """
         attributes = trial.user_attrs
         if LAUNCHER not in attributes:
-            return one_machine or _age(trial) > ASKING_SECONDS
+            return one_machine or self._silence(trial) > ASKING_SECONDS
         return attributes[FOLDER] == self.folder and not self._lives(attributes[LAUNCHER])
 
     def is_lost(self, trial: FrozenTrial) -> bool:
@@ -66,7 +68,13 @@ class Launcher:
         attributes = trial.user_attrs
         # Attributes are written one after the other: a trial may have a folder and no sign of life yet.
         elsewhere = attributes.get(FOLDER, self.folder) != self.folder and BEAT in attributes
-        return elsewhere and time.time() - float(attributes[BEAT]) > STALE_SECONDS
+        return elsewhere and self._silence(trial) > STALE_SECONDS
+
+    def _silence(self, trial: FrozenTrial) -> float:
+        """For how many seconds a trial has told nothing new, as seen from here."""
+        begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        beat = trial.user_attrs.get(BEAT)
+        return self._watch.silent_for(trial.number, beat, told_at=begun if beat is None else float(beat))
 
     def _lives(self, name: str) -> bool:
         file = self._alive / name
@@ -78,7 +86,3 @@ class Launcher:
             if free:
                 file.unlink(missing_ok=True)
             return not free
-
-
-def _age(trial: FrozenTrial) -> float:
-    return time.time() - trial.datetime_start.timestamp() if trial.datetime_start else float("inf")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +18,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
+from benchmark.files import written_whole
 from benchmark.vocabulary import BenchError, MissingPackageError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -121,7 +126,7 @@ def _journal(path: Path) -> BaseStorage:
         return JournalStorage(_JournalFile(path))
     except OSError as error:
         raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another --storage.") from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, LookupError, TypeError, AssertionError) as error:
         raise BenchError(
             f"{path} is no journal of a search, or damaged ({_first_line(error)}) Move it away and start again: "
             "configurations that were trained are taken over."
@@ -129,32 +134,96 @@ def _journal(path: Path) -> BaseStorage:
 
 
 class _JournalFile(JournalFileBackend):
-    """Optuna's journal, whose lock ends with its process, and which mends what a killed writer left half written."""
+    """Optuna's journal, whose lock ends with its process, and which mends what killed writers and power cuts left."""
 
     def __init__(self, path: Path) -> None:
         self._journal = path
         super().__init__(str(path), lock_obj=_ProcessLock(path))
+        # A line without its end may be growing; whoever writes the next sees to it.
+        if _is_damaged(line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")):
+            with get_lock_file(self._lock):
+                mend(path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with get_lock_file(self._lock), self._journal.open("r+b") as file:
-            _cut_torn_end(file)
-            file.seek(0, 2)
-            file.write(lines.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
+        with get_lock_file(self._lock):
+            if not _ends_whole(self._journal):
+                mend(self._journal)
+            with self._journal.open("r+b") as file:
+                file.seek(0, 2)
+                file.write(lines.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
 
 
-def _cut_torn_end(file: IO[bytes]) -> None:
-    """Remove what follows the last line's end: without it Optuna refuses the whole file after the next line."""
-    size = file.seek(0, 2)
-    if size == 0:
+def mend(path: Path) -> None:
+    """Take out what is no entry, and keep it beside, in a file that is named so.
+
+    A writer whose line is not whole was never told that it was written: without the line the journal is as it was when
+    the writer died. Of a half line that another writer's whole one was joined to, that one stays. Only for who holds
+    the journal's lock. ValueError where the file has no entry at all.
+    """
+    content = path.read_bytes()
+    kept, damage, number = [], [], 0
+    for number, line in enumerate(content.splitlines(keepends=True), 1):
+        whole = _entry_in(line)
+        if whole != line:
+            damage.append(f"line {number}: ".encode() + line.removesuffix(b"\n") + b"\n")
+        if whole is not None:
+            kept.append(whole)
+    if not damage:
         return
-    file.seek(size - 1)
-    if file.read(1) == b"\n":
-        return
-    file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
+    if number > 1 and not kept:
+        raise ValueError("no line of it is an entry")
+    beside = path.with_name(f"{path.name}.damaged")
+    earlier = beside.read_bytes() if beside.exists() else b""
+    with written_whole(beside) as temporary:
+        temporary.write_bytes(earlier + b"".join(damage))
+    with written_whole(path) as temporary:
+        temporary.write_bytes(b"".join(kept))
+    log.warning("%s was damaged in %d lines, which are kept in %s", path, len(damage), beside)
+
+
+def _is_damaged(lines: Iterable[bytes]) -> bool:
+    return any(_entry_in(line) != line for line in lines)
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last line is an entry; only the end of a long file is read."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        length = 4096
+        while True:
+            file.seek(max(0, size - length))
+            end = file.read()
+            if length >= size or end.count(b"\n") > 1:
+                break
+            length *= 4
+    lines = end.splitlines(keepends=True)
+    return not lines or _entry_in(lines[-1]) == lines[-1]
+
+
+def _entry_in(line: bytes) -> bytes | None:
+    """The line, where it is an entry; else the entry at its end, where there is one."""
+    if not line.endswith(b"\n"):
+        return None
+    start = 0
+    while start >= 0:
+        if _is_entry(line[start:]):
+            return line[start:]
+        start = line.find(_BEGINNING, start + 1)
+    return None
+
+
+_BEGINNING = b'{"op_code":'
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and isinstance(entry.get("op_code"), int)
 
 
 class _ProcessLock(BaseJournalFileLock):
@@ -168,7 +237,7 @@ class _ProcessLock(BaseJournalFileLock):
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        file = self._path.open("ab")
+        file = self._path.open("a+b")
         fcntl.flock(file, fcntl.LOCK_EX)
         self._file = file
         return True

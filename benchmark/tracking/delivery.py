@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from benchmark.manifests import GridManifest, one_a_run
 from benchmark.results import RunFolder
+from benchmark.tracking import bulk
 from benchmark.tracking.content import (
     GRID,
     KIND,
@@ -31,6 +38,11 @@ from benchmark.tracking.store import FOLDER, Store, folder_id, reason
 SERIES = "bench.delivered"
 """The tag that repeats `Delivered.series` in MLflow, for the day the file beside the results is lost."""
 
+TOGETHER = 50
+"""So many new runs are written at once."""
+GOING_ON = ("RUNNING", "SCHEDULED")
+"""States in MLflow of runs that have no end."""
+
 
 class Delivery:
     """One pass over a results folder. After an interrupted pass the next repeats nothing."""
@@ -46,6 +58,9 @@ class Delivery:
         self.problem: str | None = None
         """Why the store is not to be asked any more in this pass."""
         self._looked_up = False
+        own = self.store.own_database
+        self._database = own if own is not None and bulk.has_known_tables(own) else None
+        """That takes many new runs at once."""
 
     def deliver_all(
         self,
@@ -54,25 +69,102 @@ class Delivery:
         *,
         active: bool,
         stop: Callable[[], bool],
+        delivered: Callable[[str], None] = lambda run_id: None,
     ) -> dict[str, str]:
-        """Runs, then their grids; returns what was not delivered and why. One fault stops no other run."""
-        failures = {}
+        """Runs, then their grids; returns what was not delivered and why. One fault stops no other run.
+
+        `delivered` is told every run as soon as it is.
+        """
+        failures: dict[str, str] = {}
+        together: list[RunContent] = []
+
+        def deliver(contents: list[RunContent]) -> None:
+            faults = self._deliver_runs(contents)
+            failures.update(faults)
+            for content in contents:
+                if content.run_id not in faults:
+                    delivered(content.run_id)
+            contents.clear()
+            self.memory.save_now_and_then()
+
         for run_id, place in runs.items():
             if self.problem is None and stop():
+                deliver(together)
                 self.problem = "stopped before the end"
             try:
                 content = read_run(RunFolder(self.results, run_id), place)
             except Exception as error:
                 failures[run_id] = reason(error, self.uri)
                 continue
-            if fault := self._attempt(partial(self.deliver_run, content)):
-                failures[run_id] = fault
-            if time.monotonic() - self.memory.saved > 2.0:
-                self.memory.save()
+            if not self._is_new(content):
+                deliver([content])
+                continue
+            together.append(content)
+            if len(together) >= TOGETHER:
+                deliver(together)
+        deliver(together)
         for manifest in grids:
             if fault := self._attempt(partial(self.deliver_grid, manifest, active=active)):
                 failures[manifest.name] = fault
         return failures
+
+    def _is_new(self, content: RunContent) -> bool:
+        """Whether MLflow knows nothing of the run, and it can be told together with others."""
+        if self._database is None or self.problem is not None or content.run_id in self.memory.runs:
+            return False
+        return not self._attempt(self._look_up) and content.run_id not in self.memory.runs
+
+    def _deliver_runs(self, contents: Sequence[RunContent]) -> dict[str, str]:
+        """What was not delivered and why."""
+        if self._database is not None and self.problem is None and all(map(self._is_new, contents)):
+            # Whatever is wrong with one of them, or with the database, MLflow itself says it better.
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._deliver_together(self._database, contents)
+                return {}
+        faults = {c.run_id: self._attempt(partial(self.deliver_run, c)) for c in contents}
+        return {run_id: fault for run_id, fault in faults.items() if fault}
+
+    def _deliver_together(self, database: Path, contents: Sequence[RunContent]) -> None:
+        entries, runs = {}, []
+        for content in contents:
+            parent = self._parent_id(content.place, None)
+            series = {name: [len(points), digest(points)] for name, points in content.series.items()}
+            tags = content.tags | self.origin | ({PARENT: parent} if parent else {})
+            tags[SERIES] = _series_tag(series)
+            entry = Delivered(
+                uuid.uuid4().hex,
+                parent,
+                content.start_ms,
+                content.status,
+                content.state,
+                content.signature,
+                params=True,
+                series=series,
+                tags=tags,
+            )
+            run = bulk.NewRun(
+                entry.mlflow_id,
+                content.name,
+                f"{self.store.experiment.artifact_location}/{entry.mlflow_id}/artifacts",
+                content.status,
+                content.start_ms,
+                None if content.status in GOING_ON else content.end_ms,
+                content.series,
+                content.params,
+                tags,
+            )
+            if not run.is_plain:
+                raise sqlite3.DataError("a value that is not finite")
+            folder = Path(url2pathname(urlsplit(run.artifact_uri).path))
+            for file in content.artifacts:
+                if now := stamp(file):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, folder / file.name)
+                    entry.artifacts[file.name] = now
+            entries[content.run_id] = entry
+            runs.append(run)
+        bulk.write(database, self.store.experiment.experiment_id, runs)
+        self.memory.runs.update(entries)
 
     def _attempt(self, deliver: Callable[[], None]) -> str | None:
         """The fault, if any. A store that turns out to be away is not asked again in this pass."""
@@ -116,7 +208,7 @@ class Delivery:
     def _set_status(self, entry: Delivered, status: str, end_ms: int) -> None:
         if status == entry.status:
             return
-        if status in ("RUNNING", "SCHEDULED"):
+        if status in GOING_ON:
             self.client.update_run(entry.mlflow_id, status=status)
         else:
             self.client.set_terminated(entry.mlflow_id, status, end_time=end_ms)
@@ -215,7 +307,7 @@ class Delivery:
                     Metric(name, p.value, start_ms + round(1000 * p.seconds), p.step) for p in points[count:]
                 ]
                 series[name] = [len(points), digest(points)]
-        tags[SERIES] = shortened(json.dumps(series, separators=(",", ":")), TAG_LENGTH)
+        tags[SERIES] = _series_tag(series)
         params = [] if entry.params else [Param(name, value) for name, value in content.params.items()]
         news = _news(entry, tags)
         # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
@@ -229,6 +321,10 @@ class Delivery:
                 entry.artifacts[file.name] = now
         self._set_status(entry, content.status, content.end_ms)
         entry.state, entry.signature = content.state, content.signature
+
+
+def _series_tag(series: Mapping[str, list[Any]]) -> str:
+    return shortened(json.dumps(series, separators=(",", ":")), TAG_LENGTH)
 
 
 def _news(entry: Delivered, tags: Mapping[str, str]) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.tracking.memory import Memory
-from benchmark.tracking.store import default_uri, store_uri, without_password
+from benchmark.tracking.store import default_uri, needs_escaping, store_uri, without_password
 
 LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens when nobody says otherwise."""
@@ -34,7 +35,11 @@ def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> 
     page = f"#/experiments/{experiment}/runs/{entry.mlflow_id}"
     if uri.startswith(("http:", "https:")):
         return Link(f"{shown.rstrip('/')}/{page}", "")
-    start = f"mlflow ui --backend-store-uri {shown}"
+    start = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    if uri == default_uri(results) and needs_escaping(results.resolve()):
+        start = (
+            f"cd {shlex.quote(str(results.resolve()))} && mlflow ui --backend-store-uri sqlite:///mlflow.db"
+        )
     if uri == default_uri(results) and not (results / "mlflow.db").exists():
         return Link("", f"{shown} is gone; `bench sync` builds it anew.")
     return Link(f"{LOCAL}/{page}", f"after `{start}`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from benchmark.files import write_json
 from benchmark.results import RunFolder, state_of
 from benchmark.tracking.content import Place, Point, digest, signature_of
 from benchmark.tracking.store import without_password
+
+SAVE_SECONDS = 2.0
+SAVING_SHARE = 0.02
 
 
 @dataclass
@@ -54,7 +57,7 @@ class Memory:
         self.runs: dict[str, Delivered] = {}
         self.grids: dict[str, Delivered] = {}
         self.other_stores: dict[str, Any] = {}
-        self.saved = time.monotonic()
+        self._next_save = 0.0
         try:
             content = json.loads(self.file.read_text(encoding="utf-8"))
             mine = content.pop(self.uri, {})
@@ -87,11 +90,21 @@ class Memory:
             # A damaged folder can raise anything; whoever reads it for delivery reports it.
             return False
 
+    def save_now_and_then(self) -> None:
+        """Save, but spend no more than a small part of the time with it, however much there is to save.
+
+        What a killed process had not saved is looked up in MLflow.
+        """
+        if time.monotonic() >= self._next_save:
+            began = time.monotonic()
+            self.save()
+            now = time.monotonic()
+            self._next_save = now + max(SAVE_SECONDS, (now - began) / SAVING_SHARE)
+
     def save(self) -> None:
         mine = {
             "store": self.store,
-            "runs": {run_id: asdict(entry) for run_id, entry in self.runs.items()},
-            "grids": {name: asdict(entry) for name, entry in self.grids.items()},
+            "runs": {run_id: vars(entry) for run_id, entry in self.runs.items()},
+            "grids": {name: vars(entry) for name, entry in self.grids.items()},
         }
         write_json(self.file, {**self.other_stores, self.uri: mine})
-        self.saved = time.monotonic()

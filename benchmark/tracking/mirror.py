@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from benchmark.execution import signals
 from benchmark.tracking.syncing import sync_once, undelivered
 from benchmark.vocabulary import BenchError
 
@@ -108,7 +108,7 @@ class _Orders:
 
 def mirror(results: Path, grid_name: str, *, interval_seconds: float, launcher: int) -> None:
     """The life of the mirror process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.ignore()
     os.nice(10)
     orders = _Orders(launcher)
     pause, said = interval_seconds, ""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import sqlite3
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from benchmark.files import exclusive, write_text, written_whole
 from benchmark.tracking.content import shortened
@@ -20,12 +22,32 @@ FOLDER = "bench.folder"
 
 
 def default_uri(results: Path) -> str:
-    return f"sqlite:///{results.resolve() / 'mlflow.db'}"
+    return sqlite_uri(results.resolve() / "mlflow.db")
+
+
+def needs_escaping(file: Path) -> bool:
+    """Whether a file's name means something else in an address."""
+    return not re.fullmatch(r"[^?#%\ud800-\udfff]*", str(file))
+
+
+def sqlite_uri(file: Path) -> str:
+    """The address of a database file, whatever it and its folders are called."""
+    if not needs_escaping(file):
+        return f"sqlite:///{file}"
+    # SQLite's own form, in which every character can be written; without slashes, since MLflow makes folders of what
+    # is before the last. How it is written into an address depends on SQLAlchemy's version.
+    from sqlalchemy.engine import URL
+
+    path = quote(os.fsencode(file), safe="")
+    return URL.create("sqlite", database=f"file:{path}", query={"uri": "true"}).render_as_string()
 
 
 def store_uri(results: Path) -> str:
     """Where runs are mirrored to: MLFLOW_TRACKING_URI, or an SQLite file in the results folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(results)
+
+
+MOVE_AWAY = "Move it away; `bench sync` then delivers everything anew."
 
 
 def lock_file(results: Path) -> Path:
@@ -52,7 +74,9 @@ def without_password(uri: str) -> str:
 def reason(error: BaseException, uri: str) -> str:
     """The first line of an error, without the address's user and password."""
     text = str(error).strip() or type(error).__name__
-    return shortened(text.splitlines()[0].replace(_credentials(uri), ""), 1000)
+    first = shortened(text.splitlines()[0].replace(_credentials(uri), ""), 1000)
+    broken = any(words in text for words in ("malformed", "not a database"))
+    return f"{first} The database is damaged. {MOVE_AWAY}" if broken and MOVE_AWAY not in first else first
 
 
 def _credentials(uri: str) -> str:
@@ -79,6 +103,25 @@ def _quiet_mlflow() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+def _is_missing(database: Path) -> bool:
+    return not database.exists() or (database.is_file() and database.stat().st_size == 0)
+
+
+def _check_database(database: Path) -> None:
+    """BenchError for a file that is no database of MLflow's."""
+    try:
+        # As an address: to open a file that is not there would create it.
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
+            tables = {
+                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+        fault = "" if {"alembic_version", "experiments", "runs"} <= tables else "it has not MLflow's tables"
+    except sqlite3.Error as error:
+        fault = str(error)
+    if fault:
+        raise BenchError(f"{database} is damaged, or no database of MLflow's ({fault}). {MOVE_AWAY}")
+
+
 class Store:
     """An experiment of a tracking store, created if need be. Raises whatever MLflow raises."""
 
@@ -91,13 +134,21 @@ class Store:
         artifacts = (results.resolve() / "mlflow_artifacts").as_uri()
         location = None if uri.startswith(("http:", "https:", "databricks")) else artifacts
         database = results.resolve() / "mlflow.db"
-        if uri == default_uri(results) and not database.exists():
-            # Built aside: MLflow cannot go on from a database whose first migration was cut short.
-            with written_whole(database) as temporary:
-                MlflowClient(f"sqlite:///{temporary}").create_experiment(
-                    self.name, artifact_location=location
-                )
+        if uri == default_uri(results):
+            if _is_missing(database):
+                # Of a database that was moved away these would be played back into the new one.
+                for rest in ("-journal", "-wal", "-shm"):
+                    database.with_name(f"{database.name}{rest}").unlink(missing_ok=True)
+                # Built aside: MLflow cannot go on from a database whose first migration was cut short.
+                with written_whole(database) as temporary:
+                    MlflowClient(sqlite_uri(temporary)).create_experiment(
+                        self.name, artifact_location=location
+                    )
+            # MLflow would try again and again for minutes.
+            _check_database(database)
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.own_database = database if uri == default_uri(results) else None
+        """The database in the results folder, where that is the store."""
         self.experiment = self._experiment(location)
         if uri == default_uri(results) and self.experiment.artifact_location != artifacts:
             raise BenchError(

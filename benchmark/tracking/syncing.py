@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.files import exclusive
-from benchmark.tracking.content import survey
+from benchmark.tracking.content import Place, Survey, survey
+from benchmark.tracking.deadline import Deadline
 from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory
 from benchmark.tracking.store import lock_file, reason, store_uri, without_password
@@ -52,7 +53,7 @@ def sync(results: Path, *, grids: Sequence[str] | None = None, tracking_uri: str
     `grids` are names of grids (`table2`) or of manifests (`table2-1f3a`); None: every run there is. Raises
     BenchError for an unknown grid or a folder that cannot be written; everything else is in the report.
     """
-    return sync_once(results, grids=grids, tracking_uri=tracking_uri)
+    return sync_once(results, grids=grids, tracking_uri=tracking_uri, deadline=Deadline())
 
 
 def sync_once(
@@ -62,8 +63,12 @@ def sync_once(
     tracking_uri: str | None = None,
     active: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    deadline: Deadline | None = None,
 ) -> SyncReport:
-    """`sync` for the mirror: a launcher is at work (`active`); `stop` may end the pass between two runs."""
+    """`sync` for the mirror: a launcher is at work (`active`); `stop` may end the pass between two runs.
+
+    With a `deadline` the pass ends by then, also in the middle of a request.
+    """
     began = time.monotonic()
     uri = tracking_uri or store_uri(results)
     found = survey(results, grids)
@@ -74,20 +79,35 @@ def sync_once(
             # Of a mirror that was killed while it wrote; the lock says that nobody is writing now.
             leftover.unlink(missing_ok=True)
         memory = Memory(results, uri)
+        todo: dict[str, Place] = {}
         failures = dict(found.damaged)
-        problem: str | None
-        try:
+        delivered: set[str] = set()
+
+        def note(run_id: str) -> None:
+            delivered.add(run_id)
+            if deadline is not None:
+                deadline.step()
+
+        def deliver() -> str | None:
             delivery = Delivery(results, uri, memory)
+            # Only now is it clear whether the memory is of this store.
+            todo.clear()
+            todo.update(_to_do(results, found, memory))
+            if deadline is not None:
+                deadline.extend(len(todo) + len(found.selected))
+            failures.update(
+                delivery.deliver_all(todo, found.selected, active=active, stop=stop, delivered=note)
+            )
+            memory.save()
+            return delivery.problem
+
+        try:
+            problem = deliver() if deadline is None else deadline.keep(deliver)
         except Exception as error:
             # Whatever a database or a network can raise; a later sync delivers.
             problem = reason(error, uri)
-            todo = {r: p for r, p in found.places.items() if not memory.is_current(results, r, p)}
-            failures |= dict.fromkeys(todo, problem)
-        else:
-            todo = {r: p for r, p in found.places.items() if not memory.is_current(results, r, p)}
-            failures |= delivery.deliver_all(todo, found.selected, active=active, stop=stop)
-            problem = delivery.problem
-            memory.save()
+            todo = dict(todo) or _to_do(results, found, memory)
+            failures |= dict.fromkeys(todo.keys() - delivered - failures.keys(), problem)
     return SyncReport(
         uri=without_password(uri),
         delivered=len(todo.keys() - failures.keys()),
@@ -96,6 +116,14 @@ def sync_once(
         problem=problem,
         seconds=time.monotonic() - began,
     )
+
+
+def _to_do(results: Path, found: Survey, memory: Memory) -> dict[str, Place]:
+    return {
+        run_id: place
+        for run_id, place in found.places.items()
+        if not memory.is_current(results, run_id, place)
+    }
 
 
 def undelivered(
@@ -116,34 +144,43 @@ def log_report(
     Raises BenchError if MLflow cannot be reached; the files themselves are never touched.
     """
 
-    def send(client: Any, run: str) -> None:
+    def send(client: Any, run: str, deadline: Deadline) -> None:
         for file in files:
             place = PurePosixPath(name) / (
                 "" if folder is None else file.parent.relative_to(folder).as_posix()
             )
             client.log_artifact(run, str(file), str(place))
+            deadline.step()
 
-    _log(results, grid_name, send)
+    _log(results, grid_name, send, pieces=len(files))
 
 
 def log_folder(results: Path, grid_name: str, folder: Path) -> None:
     """Add a folder with all that is in it to the parent run of a grid, under its name; else as `log_report`."""
-    _log(results, grid_name, lambda client, run: client.log_artifacts(run, str(folder), folder.name))
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    log_report(results, grid_name, files, folder=folder, name=folder.name)
 
 
-def _log(results: Path, grid_name: str, send: Callable[[Any, str], None]) -> None:
-    """`send` is called with MLflow's client and the id of the parent run."""
+def _log(results: Path, grid_name: str, send: Callable[[Any, str, Deadline], None], *, pieces: int) -> None:
+    """`send` is called with MLflow's client, the id of the parent run, and the deadline, whose steps it tells."""
     uri = store_uri(results)
     selected = survey(results, [grid_name]).selected
     if not selected:
         raise BenchError(f"The manifest of {grid_name!r} in {results} is damaged. Run the grid again.")
-    with exclusive(lock_file(results), wait=True):
-        try:
+    deadline = Deadline(pieces)
+
+    def log() -> None:
+        with exclusive(lock_file(results), wait=True):
             delivery = Delivery(results, uri, Memory(results, uri))
-            send(delivery.client, delivery.parent_of(selected[-1]).mlflow_id)
+            run = delivery.parent_of(selected[-1]).mlflow_id
+            deadline.step()
+            send(delivery.client, run, deadline)
             delivery.memory.save()
-        except BenchError:
-            raise
-        except Exception as error:
-            where, why = without_password(uri), reason(error, uri)
-            raise BenchError(f"The report was not added to MLflow at {where}: {why}") from error
+
+    try:
+        deadline.keep(log)
+    except BenchError:
+        raise
+    except Exception as error:
+        where, why = without_password(uri), reason(error, uri)
+        raise BenchError(f"The report was not added to MLflow at {where}: {why}") from error

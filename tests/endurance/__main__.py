@@ -2,25 +2,30 @@
 
 Runs some cells of Table 2 on phantoms twice: once undisturbed, once with `kill -9` at random moments (in turn
 the launcher, and one of its processes), started again each time. Then compares all scores and weights, byte for
-byte. The exit code is 1 if they differ. Then the same with a search, see `search.py` here.
+byte. The exit code is 1 if they differ. Then a kill in every phase by every signal, and disks that fail, see
+`faults.py`; then the same with a search, see `search.py` here. The undisturbed grid has one run at a time, the others
+two: that must not matter either.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
 from benchmark.manifests import manifests
 from benchmark.results import RunFolder, state_of
-from tests.endurance import search
+from tests.endurance import faults, search
 
 PROFILE = """
 config:
@@ -47,7 +52,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-endurance-") as temporary:
         folder = chosen.folder or Path(temporary)
         grid = endure(folder, chosen.kills, random.Random(chosen.seed))
-        return grid or search.endure(folder, chosen.kills, random.Random(chosen.seed))
+        faulty = grid or endure_faults(folder / "faults", random.Random(chosen.seed), undisturbed=folder)
+        return faulty or search.endure(folder, chosen.kills, random.Random(chosen.seed))
 
 
 def endure(folder: Path, kills: int, chance: random.Random) -> int:
@@ -85,7 +91,22 @@ def endure(folder: Path, kills: int, chance: random.Random) -> int:
     return compare(folder)
 
 
-def launch(folder: Path, results: str) -> subprocess.Popen[bytes]:
+def endure_faults(folder: Path, chance: random.Random, *, undisturbed: Path) -> int:
+    """1 if anything was left behind, shown or changed by the faults, else 0."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "profile.yaml").write_text(PROFILE, encoding="utf-8")
+    wrong = faults.endure(folder, launch, chance, disturbed="disturbed")
+    code = launch(folder, "disturbed").wait()
+    print(f"the last start ended with {code}; {states(folder / 'disturbed')}", flush=True)
+    print("\n".join(wrong) or "nothing was left behind, and no traceback shown")
+    # The results of one grid beside those of the other.
+    (folder / "undisturbed").symlink_to((undisturbed / "undisturbed").resolve())
+    return compare(folder) or int(bool(wrong))
+
+
+def launch(
+    folder: Path, results: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen[bytes]:
     command = [
         "run",
         "--grid",
@@ -96,14 +117,16 @@ def launch(folder: Path, results: str) -> subprocess.Popen[bytes]:
         "profile.yaml",
         *CELLS,
         "--jobs",
-        "2",
+        "1" if results == "undisturbed" else "2",
     ]
-    options = ["--results", results, "--checkpoint-seconds", "1", "--no-mlflow"]
+    # A run that is killed three times with nothing done is tried again, too.
+    options = ["--results", results, "--checkpoint-seconds", "1", "--no-mlflow", "--retry-failed"]
     return subprocess.Popen(
         [sys.executable, "-m", "benchmark.cli", *command, *options],
         cwd=folder,
         stdout=(folder / f"{results}.log").open("ab"),
         stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
     )
 
 

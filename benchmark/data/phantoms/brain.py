@@ -76,7 +76,7 @@ def write_brain_phantoms(
         done = len(planned) - len(missing)
         if progress:
             progress(done, len(planned))
-        for _ in all_written(out, missing, partial(_write, out, seed=seed, spacing_mm=spacing_mm), jobs=jobs):
+        for _ in all_written(missing, partial(_write, out, seed=seed, spacing_mm=spacing_mm), jobs=jobs):
             done += 1
             if progress:
                 progress(done, len(planned))

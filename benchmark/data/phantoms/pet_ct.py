@@ -107,7 +107,7 @@ def write_phantoms(
         if progress:
             progress(done, cases)
         write_study = partial(_write_study, out, seed=seed, spacing_mm=spacing_mm)
-        for _ in all_written(out, missing, write_study, jobs=jobs):
+        for _ in all_written(missing, write_study, jobs=jobs):
             done += 1
             if progress:
                 progress(done, cases)

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +14,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.execution.side_by_side import side_by_side
 from benchmark.files import exclusive, write_json, written_whole
 from benchmark.vocabulary import BenchError, Spacing
 
@@ -107,34 +105,13 @@ def _note(out: Path, parameters: dict[str, Any]) -> None:
         write_json(file, parameters)
 
 
-def all_written(
-    out: Path, missing: Sequence[Item], write: Callable[[Item], None], *, jobs: int
-) -> Iterator[None]:
+def all_written(missing: Sequence[Item], write: Callable[[Item], None], *, jobs: int) -> Iterator[None]:
     """Call `write` for every missing item, in any order; yields when the files of one are there.
 
     With several jobs `write` and the items must be picklable. Raises BenchError when a worker dies.
     """
-    if jobs == 1 or len(missing) < 2:
-        for item in missing:
-            write(item)
-            yield
-        return
-    # Not plain fork: the caller may have threads.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as pool:
-        tasks = [pool.submit(write, item) for item in missing]
-        try:
-            for task in as_completed(tasks):
-                task.result()
-                yield
-        except BrokenProcessPool as error:
-            raise BenchError(
-                f"A worker that wrote phantoms to {out} died, perhaps for want of memory. Start again with "
-                "fewer --jobs or a larger --spacing; finished studies are kept."
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    for _ in side_by_side(write, dict(enumerate(missing)), jobs=jobs):
+        yield
 
 
 def write_nifti(path: Path, values: NDArray[Any], affine: NDArray[np.float64]) -> None:

@@ -1,0 +1,54 @@
+"""Signals that ask a process to stop, and who answers them.
+
+A scheduler that ends a job sends SIGTERM to all of its processes at once, a closed terminal SIGHUP. The launcher and
+the workers answer for themselves; what is between them (the fork server, the mirror) stays until the launcher is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def answered(answer: Callable[[], object]) -> Iterator[None]:
+    """Within the block the signals call `answer`, but for those that were ignored before: `nohup` and a shell's `&`
+    ask for that."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    heard = [number for number in STOPPING if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, lambda *_: answer())
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def ignore() -> None:
+    """From now on whoever started this process decides when it ends."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Within the block, and in processes that it starts, the signals wait until somebody calls `let_in`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_in() -> None:
+    """Take the signals that were held back, and those to come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def ended_by(status: int) -> str:
+    """The name of the signal in a negative exit status."""
+    return signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"

@@ -1,0 +1,139 @@
+"""A grid that is killed in every phase, by every signal, and whose disk fails; run by `python -m tests.endurance`.
+
+After each fault: no process of the launch is left, and its output has no traceback. In the end, after a start that
+nothing disturbs, all scores and weights must be those of a grid that nothing disturbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+INJECTED = Path(__file__).parent / "injected"
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+DISKS = ("EIO", "ENOSPC", "torn", "lost")
+PHASES: dict[str, Callable[[Path, Path], bool]] = {
+    "start-up": lambda folder, results: True,
+    "phantoms": lambda folder, results: any((folder / "data").glob("*/*/*/CTres.nii.gz")),
+    "preparing": lambda folder, results: any(results.glob("stores/*/cases/*/image.npy")),
+    "first workers": lambda folder, results: any(results.glob("runs/*/attempts.json")),
+    "training": lambda folder, results: any(results.glob("runs/*/checkpoint.pt")),
+    "scoring": lambda folder, results: any(results.glob("runs/*/last.safetensors")),
+}
+"""When a phase has begun, by what is on disk."""
+PATIENCE_SECONDS = 300.0
+
+Launch = Callable[[Path, str, dict[str, str]], "subprocess.Popen[bytes]"]
+"""Starts the grid in a folder, with results of that name and that much more of an environment."""
+
+
+def endure(folder: Path, launch: Launch, chance: random.Random, *, disturbed: str) -> list[str]:
+    """Meet every fault once; returns what was wrong. What the grid has in the end is for the caller to compare."""
+    wrong: list[str] = []
+    results = folder / disturbed
+    for phase, has_begun in PHASES.items():
+        for number in SIGNALS:
+            with fresh_phantoms(folder, results, phase):
+                wrong += one_kill(
+                    folder, results, launch, phase, has_begun, number, pause=chance.uniform(0.0, 1.5)
+                )
+    for kind in DISKS:
+        wrong += one_disk(folder, results, launch, f"{kind}:0.02:{chance.randrange(1000)}")
+    return wrong
+
+
+@contextlib.contextmanager
+def fresh_phantoms(folder: Path, results: Path, phase: str) -> Iterator[None]:
+    """Phantoms and prepared data are made once; for their phases a part of them is made again."""
+    parts = {
+        "phantoms": folder.glob("data/*/*/*/CTres.nii.gz"),
+        "preparing": results.glob("stores/*/cases/*/image.npy"),
+    }
+    for path in sorted(parts.get(phase, ()))[1:]:
+        path.unlink()
+    yield
+
+
+def one_kill(
+    folder: Path,
+    results: Path,
+    launch: Launch,
+    phase: str,
+    has_begun: Callable[[Path, Path], bool],
+    number: signal.Signals,
+    *,
+    pause: float,
+) -> list[str]:
+    """Send the launcher a signal soon after a phase began."""
+    name = f"{number.name} while {phase}"
+    log = folder / f"{results.name}.log"
+    said = log.stat().st_size if log.exists() else 0
+    process = launch(folder, results.name, {})
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not has_begun(folder, results) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(pause)
+    family = relatives(process.pid)
+    process.send_signal(number)
+    code = process.wait(60)
+    wrong = [f"{name}: {text}" for text in [*left_alive(family), *tracebacks(log, said)]]
+    print(f"{name}: ended with {code}{''.join(f'; {text}' for text in wrong)}", flush=True)
+    return wrong
+
+
+def one_disk(folder: Path, results: Path, launch: Launch, fault: str) -> list[str]:
+    """Run with a disk that fails now and then, up to three times."""
+    log = folder / f"{results.name}.log"
+    wrong: list[str] = []
+    for _ in range(3):
+        said = log.stat().st_size if log.exists() else 0
+        process = launch(folder, results.name, {"BENCH_FAULT": fault, "PYTHONPATH": path_with(INJECTED)})
+        while process.poll() is None:
+            family = relatives(process.pid)
+            time.sleep(0.5)
+        wrong += [f"{fault}: {text}" for text in [*left_alive(family), *tracebacks(log, said)]]
+        print(f"disk {fault}: ended with {process.returncode}", flush=True)
+        if process.returncode == 0:
+            break
+    return wrong
+
+
+def path_with(folder: Path) -> str:
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def relatives(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def left_alive(family: Sequence[psutil.Process], *, seconds: float = 15.0) -> list[str]:
+    """Processes that did not end with their launcher."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        alive = [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        if not alive:
+            return []
+        time.sleep(0.1)
+    return [f"{len(alive)} processes are left: {' '.join(map(str, (p.pid for p in alive)))}"]
+
+
+def tracebacks(log: Path, start: int) -> list[str]:
+    """Whether a launch showed one."""
+    text = log.read_bytes()[start:].decode(errors="replace")
+    return ["it showed a traceback"] if "Traceback (most recent call last)" in text else []
+
+
+if __name__ == "__main__":
+    sys.exit("python -m tests.endurance runs this")
