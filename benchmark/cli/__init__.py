@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from benchmark.cli import data, evaluate, merge, methods, panels, predict, results, run, search, why
+from benchmark.terminal import complain
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -43,5 +44,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments))
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        complain(error)
         sys.exit(2)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.common import AsJson, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -72,7 +73,7 @@ def data_check(
         faults = check_cases(
             cases, spec, thorough=not cheap, jobs=jobs or cores(), progress=shown.named("check")
         )
-    print(faults_json(faults) if as_json else report_faults(faults, cases=len(cases)))
+    say(faults_json(faults) if as_json else report_faults(faults, cases=len(cases)))
     raise typer.Exit(1 if faults else 0)
 
 
@@ -112,7 +113,7 @@ def data_prepare(
             progress=shown.show,
         )
     if ready.excluded_cases:
-        print(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
+        say(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
     print(f"{ready.n_cases} cases in {ready.store}, {len(ready.rebuilt)} of them prepared now")
     print(f"{ready.n_folds} folds in {ready.splits}")
 
