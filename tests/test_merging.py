@@ -18,6 +18,7 @@ from written_runs import NAN, write_run
 from benchmark.cli import main
 from benchmark.evidence import scores_facts
 from benchmark.files import write_text
+from benchmark.foreign import tables
 from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
 from benchmark.merging import carry_out, planned, writing
 from benchmark.results import DataPlaces, Heartbeat, RunFolder, RunRecord

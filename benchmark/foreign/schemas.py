@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -93,9 +92,14 @@ def checked(kind: type[T], content: object, *, source: str) -> T:
     return found
 
 
-@lru_cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+"""A kind's own, built once: it takes longer than reading a thousand files."""
 
 
 def _faults(error: ValidationError) -> str:
