@@ -93,7 +93,9 @@ def _secrets(address: str) -> Iterator[str]:
         return
     rest = address.partition("://")[2]
     parts = _parts(rest)
-    found = [] if parts is None else [parts[0].partition(":")[2]]
+    user, _, password = ("", "", "") if parts is None else parts[0].partition(":")
+    # Of a web server it may be a token.
+    found = [password, *([user] if address.lower().startswith("http") else [])]
     for pair in re.split(r"[?&;#]", rest)[1:]:
         name, _, value = pair.partition("=")
         if _SECRET_NAME.search(unquote(name)):

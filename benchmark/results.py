@@ -344,6 +344,8 @@ class RunFolder:
             record = self.record()
             if record.state != "done":
                 self.refuse_links()
+            if record.state == "running":
+                self.heartbeat()
         except DamagedFileError as error:
             notice(str(error))
             return damaged(self.run_id, error)
@@ -353,10 +355,11 @@ class RunFolder:
         write_json(self.heartbeat_file, asdict(beat))
 
     def heartbeat(self) -> Heartbeat | None:
-        """The last sign of life; None where there is none, or none that can be read: the next is soon written."""
-        with contextlib.suppress(DamagedFileError):
+        """The last sign of life; None where there is none."""
+        if not is_there(self.heartbeat_file):
+            return None
+        with self._named(f"Remove {self.heartbeat_file}; who has the run writes it again."):
             return read_as(Heartbeat, self.heartbeat_file, below=self._root)
-        return None
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """All rows so far; columns are the union of the rows' keys, in order of appearance."""

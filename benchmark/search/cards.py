@@ -74,11 +74,14 @@ def clean_card(path: Path) -> None:
 
 def is_elsewhere(results: Path, card: SearchCard) -> bool:
     """Whether its trials are where no report looks by itself."""
-    try:
-        place_of_trials(results, card, None)
-    except BenchError:
+    if card.has_password or (is_address(card.storage) and not card.storage.startswith("sqlite")):
         return True
-    return False
+    return not _file_of(results, card).resolve().is_relative_to(results.resolve())
+
+
+def _file_of(results: Path, card: SearchCard) -> Path:
+    path = Path(card.storage.partition(":///")[2] if is_address(card.storage) else card.storage)
+    return path if path.is_absolute() else results / "searches" / path
 
 
 def place_of_trials(results: Path, card: SearchCard, given: str | None) -> str:
@@ -88,23 +91,15 @@ def place_of_trials(results: Path, card: SearchCard, given: str | None) -> str:
     """
     if given is not None:
         return given if is_address(given) else str(Path(given).resolve())
-    if card.has_password or (is_address(card.storage) and not card.storage.startswith("sqlite")):
+    if is_elsewhere(results, card):
         raise BenchError(
-            f"The trials of {card.study} lie in {card.storage}, which no report opens by itself: if you trust the "
-            "address, give it with --storage."
+            f"The trials of {card.study} lie in {card.storage}, outside of {results}, where no report looks by itself: "
+            "if you trust the address, give it with --storage."
         )
-    path = Path(card.storage.partition(":///")[2] if is_address(card.storage) else card.storage)
-    folder = results / "searches"
-    path = path if path.is_absolute() else folder / path
-    inside = path.resolve().is_relative_to(results.resolve())
-    if not is_regular(path) and inside:
+    path = _file_of(results, card)
+    if not is_regular(path):
         raise BenchError(
             f"The trials of {card.study} lay in {path}, which is gone; say where, with --storage."
-        )
-    if not inside:
-        raise BenchError(
-            f"The trials of {card.study} lie in {path}, outside of {results}, where no report looks by itself: if it "
-            "is yours, give it with --storage."
         )
     refuse_links(path, below=results if path.is_relative_to(results) else results.resolve())
     return f"sqlite:///{path.resolve()}" if is_address(card.storage) else str(path)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.credentials import without_secrets
-from benchmark.foreign.places import is_name, is_regular, is_there
+from benchmark.foreign.places import DamagedFileError, is_name, is_regular, is_there
 from benchmark.manifests import GridManifest, readable_manifests
 from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
@@ -214,6 +214,8 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
     # Before the reading: what changes meanwhile is noticed by the next pass.
     signature = signature_of(folder, place)
     state, failure = state_of(folder)
+    if failure == "damaged":
+        raise DamagedFileError(str(folder.seen().error))
     record, config = folder.record(), folder.config()
     series = curves(folder.history())
     if state in ("done", "trained"):

@@ -95,7 +95,8 @@ class Memory:
             return True
         try:
             # A run that dies, or is taken up again, may leave its files as they are; only its lock tells.
-            return state_of(folder)[0] == entry.state
+            state, failure = state_of(folder)
+            return state == entry.state and failure != "damaged"
         except Exception:
             # A damaged folder can raise anything; whoever reads it for delivery reports it.
             return False

@@ -166,6 +166,8 @@ def _write_best(
 ) -> tuple[Path, str] | None:
     """The trial's run as a grid, and the command that scores it; None where its folder is on another machine."""
     trial = trials[trials["trial"] == number].iloc[0]
+    if not trial["run"]:
+        return None
     folder = RunFolder(results, str(trial["run"]))
     if not folder.config_file.exists():
         return None
@@ -195,7 +197,7 @@ def _compared(
     found: dict[str, Compared] = {}
     if best is not None:
         own = trials[(trials["reference_for"] == best["trial"]) & (trials["state"] == "complete")]
-        folders = [RunFolder(results, str(run)) for run in (best["run"], *own["run"][:1])]
+        folders = [RunFolder(results, str(run)) for run in (best["run"], *own["run"][:1]) if run]
         if len(folders) == 2 and all(folder.validation_file.exists() for folder in folders):
             best_scores, reference_scores = (folder.validation() for folder in folders)
             if (pair := paired([best_scores], [reference_scores])) is not None:
