@@ -96,10 +96,11 @@ def read_bytes(path: Path, *, below: Path | None = None, most: int = MOST_BYTES)
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read ({_words(error)})") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise DamagedFileError(f"{path} is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, no file")
     with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedFileError(f"{path} is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, no file")
         if status.st_size > most:
             raise DamagedFileError(
                 f"{path} has {status.st_size:,} bytes, more than the {most:,} that are read of such a file"

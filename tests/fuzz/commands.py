@@ -33,7 +33,7 @@ READ = {
     "why": ("why", "mine:A"),
     "why other": ("why", "mine:B"),
     "why rows": ("why", f"run:{GOOD}/without CT"),
-    "report": ("report", "--grid", "more", "--no-mlflow"),
+    "report": ("report", "--grid", "mine", "--no-mlflow"),
     "html": ("report", "--html", "--no-mlflow"),
     "all": ("report", "--all", "--no-mlflow"),
     "claims": ("report", "--claims", "--no-mlflow"),
