@@ -13,9 +13,11 @@ Needs no torch: reports read it. In `facts` of run.json:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.foreign.places import inside
 from benchmark.results import RunFolder
 
 PROTOCOL_VERSION = 2
@@ -46,6 +48,13 @@ def weights_facts(folder: RunFolder, weights: Path | None) -> dict[str, Any]:
     inside = weights.resolve().is_relative_to(folder.path.resolve())
     name = weights.resolve().relative_to(folder.path.resolve()) if inside else weights.absolute()
     return {"weights_file": str(name), "weights_sha256": sha256_of(weights)}
+
+
+def weights_named(folder: RunFolder, facts: Mapping[str, Any]) -> Path | None:
+    """The file of weights that a run's facts name; None where they name none. DamagedFileError where it is not in the
+    run's folder: the facts may be a stranger's, and lead anywhere."""
+    name = facts.get("weights_file")
+    return inside(folder.path, str(name)) if name else None
 
 
 def scores_facts(folder: RunFolder) -> dict[str, Any]:

@@ -14,15 +14,47 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark.foreign.places import DamagedFileError, refuse_links
+from benchmark.foreign.schemas import read_mapping
 from benchmark.vocabulary import BenchError
 
 LEFT_BEHIND_SECONDS = 3600.0
 """No file takes so long to write; an older temporary one belongs to nobody."""
+_guarded: set[Path] = set()
+"""Results folders in which this process writes through no link."""
+
+
+def guard(results: Path) -> None:
+    """From now on nothing of the suite is written through a link that lies in this folder.
+
+    What lies directly in it may be a link; `foreign.places.check_layout` asks whether the user allows it.
+    """
+    if results not in _guarded:
+        _guarded.update((results, results.absolute(), results.resolve()))
+
+
+def _refuse_detour(path: Path) -> None:
+    """StorageError where a link below a guarded folder would lead the writer elsewhere."""
+    place = path.absolute()
+    for root in place.parents:
+        if root in _guarded:
+            first, *_ = place.relative_to(root).parts
+            if place.parent != root:
+                try:
+                    refuse_links(place.parent, below=root / first)
+                except DamagedFileError as error:
+                    raise StorageError(
+                        f"{path} is not written: {error}. Remove the link, or name another folder with --out."
+                    ) from error
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when not."""
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when not.
+
+    A link at `path` is replaced, not followed.
+    """
+    _refuse_detour(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
@@ -67,6 +99,10 @@ def _keep_names(folder: Path) -> None:
         os.close(descriptor)
 
 
+_NO_DETOUR = os.O_NOFOLLOW | os.O_NONBLOCK
+"""For files that are locked: never by way of a link, never waiting for a pipe."""
+
+
 class StorageError(BenchError):
     """The disk is full, read-only or gone."""
 
@@ -97,14 +133,12 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, below: Path | None = None) -> dict[str, Any]:
+    """The mapping in a JSON file, bounded in size and depth; `below`: the folder under which nothing may be a link."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BenchError(f"{path} is damaged ({error}). Remove it and start again.") from error
-    if not isinstance(content, dict):
-        raise BenchError(f"{path} is not what this suite writes. Remove it and start again.")
-    return content
+        return read_mapping(path, below=below)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}. Remove it and start again.") from error
 
 
 @contextlib.contextmanager
@@ -114,13 +148,15 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
     `shared` locks exclude exclusive ones, but not one another; of a file that exists they can be had without the right
     to write.
     """
+    _refuse_detour(path)
     try:
         if shared and path.exists():
-            file = path.open("rb")
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_DETOUR), "rb")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Networked file systems ask for a file that can be written, for a shared lock for one that can be read.
-            file = path.open("a+b")
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NO_DETOUR
+            file = os.fdopen(os.open(path, flags, 0o666), "r+b")  # type: ignore[assignment]
     except OSError as error:
         raise _cannot_write(path, error) from error
     with file:
@@ -135,3 +171,20 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
                 f"{path}: this file system has no locks ({error.strerror}); use another folder."
             ) from error
         yield True
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock exclusively. The file is only read: the disk may be read-only."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_DETOUR), "rb")
+    except OSError:
+        return False
+    with file:
+        try:
+            # A shared lock: those who only look do not see one another.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from benchmark.files import exclusive, read_json, write_json
+from pydantic import Field
+
+from benchmark.files import exclusive, write_json
+from benchmark.foreign.notices import notice
+from benchmark.foreign.places import DamagedFileError, Name, regular_files
+from benchmark.foreign.schemas import STRICT, Amount, Text, Whole, checked, read_as
 from benchmark.vocabulary import BenchError
+
+MOST_CELLS = 200_000
 
 
 @dataclass(frozen=True)
@@ -19,12 +27,14 @@ class CellRun:
     prepared data the run sees.
     """
 
-    factors: Mapping[str, str]
-    fold: int
-    seed: int
-    run_id: str
-    reading: str = ""
-    data_fingerprint: str = ""
+    __pydantic_config__ = STRICT
+
+    factors: Annotated[Mapping[Text, Text], Field(max_length=100)]
+    fold: Whole
+    seed: Whole
+    run_id: Name
+    reading: Text = ""
+    data_fingerprint: Text = ""
 
 
 def one_a_run(cells: Iterable[CellRun]) -> list[CellRun]:
@@ -42,15 +52,17 @@ class GridManifest:
     `data_fingerprint` stands for all prepared copies of the data set that the runs see.
     """
 
-    grid: str
-    key: str
-    profile: str
-    dataset: str
-    data_root: str
-    data_fingerprint: str
-    created: float
-    cells: tuple[CellRun, ...]
-    excluded_cases: tuple[str, ...] = ()
+    __pydantic_config__ = STRICT
+
+    grid: Name
+    key: Name
+    profile: Text
+    dataset: Text
+    data_root: Text
+    data_fingerprint: Text
+    created: Annotated[Amount, Field(le=1e11)]
+    cells: Annotated[tuple[CellRun, ...], Field(max_length=MOST_CELLS)]
+    excluded_cases: tuple[Text, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,6 +76,7 @@ def manifest_file(results: Path, name: str) -> Path:
 def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
     """Store the manifest; cells of earlier launches of the same grid (other folds, other seeds) are kept."""
     path = manifest_file(results, manifest.name)
+    checked(GridManifest, asdict(manifest), source=f"The manifest of {manifest.grid!r}")
     with exclusive(path.with_suffix(".lock"), wait=True):
         if path.exists():
             earlier = read_manifest(path)
@@ -75,18 +88,33 @@ def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
 
 
 def read_manifest(path: Path) -> GridManifest:
-    content = read_json(path)
+    """BenchError for what is not a manifest, not in its place, or not of names that stay in the results folder."""
     try:
-        cells = tuple(CellRun(**cell) for cell in content.pop("cells"))
-        excluded = tuple(content.pop("excluded_cases", ()))
-        return GridManifest(cells=cells, excluded_cases=excluded, **content)
-    except (KeyError, TypeError) as error:
-        raise BenchError(
-            f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew."
+        manifest = read_as(GridManifest, path, below=path.parent)
+        if manifest.name != path.stem:
+            raise DamagedFileError(f"{path} is that of another launch, {manifest.name}")
+    except DamagedFileError as error:
+        raise DamagedFileError(
+            f"{error}; it is no grid's manifest. Run the grid again to write it anew, or remove it."
         ) from error
+    return manifest
+
+
+def readable_manifests(results: Path) -> tuple[list[GridManifest], dict[str, str]]:
+    """The launches of a results folder, and, by file name, why others cannot be read."""
+    found: list[GridManifest] = []
+    damaged: dict[str, str] = {}
+    for path in regular_files(results / "grids", "*.json", below=results / "grids"):
+        try:
+            found.append(read_manifest(path))
+        except BenchError as error:
+            damaged[path.name] = str(error)
+    return found, damaged
 
 
 def manifests(results: Path, grid: str | None = None) -> list[GridManifest]:
-    """All grids of a results folder, the newest first."""
-    found = [read_manifest(path) for path in (results / "grids").glob("*.json")]
+    """All grids of a results folder, the newest first; of those that cannot be read it is said why."""
+    found, damaged = readable_manifests(results)
+    for words in damaged.values():
+        notice(words)
     return sorted((m for m in found if grid in (None, m.grid)), key=lambda m: m.created, reverse=True)

@@ -22,11 +22,15 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from benchmark.files import written_whole
+from benchmark.foreign.arrays import Archive
+from benchmark.foreign.places import DamagedFileError, is_there
 from benchmark.vocabulary import BenchError, Region
 
 HIT, MISS, FALSE = 1, 2, 3
 HIDING = (FALSE, MISS, HIT)
 """Each hides those before it."""
+MOST_BYTES = 16 * 2**20
+"""Of one picture; of 400 x 400 x 326 voxels it is 130 kB."""
 FRONT = 1
 """The axis along which the patient is seen."""
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -96,43 +100,45 @@ class Projections:
 class ProjectionReader:
     """The pictures of a run; each is decompressed when it is asked for."""
 
-    def __init__(self, archive: np.lib.npyio.NpzFile, path: Path) -> None:
-        self._archive, self._path, self._names = archive, path, frozenset(archive.files)
+    def __init__(self, archive: Archive) -> None:
+        self._archive, self._names = archive, frozenset(archive.names)
         self.modality = str(self._array("modality"))
         self.regions = tuple(map(str, self._array("regions")))
 
     def codes(self, reading: str, case_id: str, region: str) -> Codes | None:
         """The picture of a case; None where the run has none of it, or the method does not tell the region."""
         name = _member(reading, case_id, region)
-        return self._array(name) if name in self._names else None
+        if name not in self._names:
+            return None
+        codes = self._array(name)
+        if codes.dtype != np.uint8 or codes.ndim != 2 or not codes.size:
+            raise _damaged(self._archive.path, f"{name} is {codes.dtype} of {codes.shape}")
+        return codes
 
     def cases(self, reading: str) -> list[str]:
         """The cases that there are pictures of, in the order in which they were scored."""
-        parts = [name.split("/") for name in self._archive.files if name.count("/") == 2]
+        parts = [name.split("/") for name in self._archive.names if name.count("/") == 2]
         return list(dict.fromkeys(unquote(case) for of, case, _ in parts if of == _part(reading)))
 
     def _array(self, name: str) -> np.ndarray:
         try:
-            array: np.ndarray = self._archive[name]
-        except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-            raise _damaged(self._path, error) from error
-        return array
+            return self._archive.array(name)
+        except DamagedFileError as error:
+            raise _damaged(self._archive.path, error) from error
 
 
 @contextmanager
 def open_projections(path: Path) -> Iterator[ProjectionReader | None]:
     """The pictures in a run's `projections.npz`; None where there are none. BenchError for a damaged file."""
-    if not path.exists():
+    if not is_there(path):
         yield None
         return
     try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        archive = Archive(path, most=MOST_BYTES, below=path.parent)
+    except DamagedFileError as error:
         raise _damaged(path, error) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise _damaged(path, ValueError("a single array"))
     with archive:
-        yield ProjectionReader(archive, path)
+        yield ProjectionReader(archive)
 
 
 def _member(reading: str, case_id: str, region: str) -> str:
@@ -144,7 +150,6 @@ def _part(name: str) -> str:
     return quote(name, safe="") or "%"
 
 
-def _damaged(path: Path, error: Exception) -> BenchError:
-    return BenchError(
-        f"{path} is damaged ({error}). Remove it; `bench evaluate {path.parent.name}` writes it again."
-    )
+def _damaged(path: Path, error: object) -> BenchError:
+    words = str(error) if str(path) in str(error) else f"{path} is damaged ({error})"
+    return BenchError(f"{words}. Remove it; `bench evaluate {path.parent.name}` writes it again.")

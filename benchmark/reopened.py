@@ -95,6 +95,8 @@ def reopen(results: Path, run_id: str, *, device: str = "cpu", threads: int | No
     """
     folder = RunFolder(results, run_id)
     state, failure = state_of(folder)
+    if failure == "damaged":
+        raise BenchError(str(folder.seen().error))
     if state != "done":
         word = failure if failure in ("interrupted", "unsupported") else state
         raise BenchError(

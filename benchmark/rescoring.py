@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.evaluate import new_projections, score_cases
-from benchmark.evidence import scores_facts, weights_facts
+from benchmark.evidence import scores_facts, weights_facts, weights_named
 from benchmark.in_loop import evaluated_weights
 from benchmark.protocols import Method
 from benchmark.reopened import ReopenedRun
@@ -77,8 +77,8 @@ def _confirm(run: ReopenedRun) -> None:
     weights: Path | None = None
     if isinstance(run.method, Method):
         weights = evaluated_weights(run.folder, run.config)
-    elif name := run.record.facts.get("weights_file"):
-        weights = run.folder.path / name
+    else:
+        weights = weights_named(run.folder, run.record.facts)
     seen = {"precision": run.config.training.precision, "data": dict(run.data.fingerprints)}
     confirmed = seen | weights_facts(run.folder, weights) | scores_facts(run.folder)
     with run.folder.claimed() as held:

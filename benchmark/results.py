@@ -25,22 +25,43 @@ import csv
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import yaml
+from pydantic import AfterValidator, Field
 
+from benchmark.credentials import without_secrets
 from benchmark.data.naming import case_id_from
-from benchmark.files import exclusive, read_json, write_json, write_text, written_whole
+from benchmark.files import exclusive, guard, is_held, write_json, write_text, written_whole
+from benchmark.foreign import tables
+from benchmark.foreign.notices import notice
+from benchmark.foreign.places import DamagedFileError, is_name, is_there, regular_files
+from benchmark.foreign.schemas import (
+    STRICT,
+    UNDEFINED,
+    Amount,
+    Positive,
+    Settings,
+    Text,
+    Whole,
+    checked,
+    plausible_costs,
+    plausible_facts,
+    read_as,
+    refuse_odd,
+)
+from benchmark.strict_yaml import read_yaml
 from benchmark.vocabulary import BenchError
 
 State = Literal["pending", "running", "done", "failed", "trained", "pruned"]
 """`trained`: a search trained it and scored its validation part, the test part is closed; `pruned`: a search stopped it
 early. Neither is done: a grid that has such a run continues it."""
-FailureClass = Literal["data", "memory", "diverged", "interrupted", "unsupported", "code"]
-"""`unsupported`: the method cannot serve the data set, or its package is not installed; the error says which."""
+FailureClass = Literal["data", "memory", "diverged", "interrupted", "unsupported", "code", "damaged"]
+"""`unsupported`: the method cannot serve the data set, or its package is not installed; the error says which.
+`damaged`: files of the run cannot be read or believed; it is said by who looks, and never written."""
 STALE_AFTER_SECONDS = 60.0
 """A running run whose heartbeat is older than this, and whose lock is free, was interrupted."""
 
@@ -74,29 +95,35 @@ class RunRecord:
     `patch_size`, `inference_seconds_per_case`, and over how many cases that was timed (`timed_cases`).
     """
 
+    __pydantic_config__ = STRICT
+
     run_id: str
     state: State = "pending"
     failure: FailureClass | None = None
-    error: str | None = None
-    attempts: int = 0
-    threads: int | None = None
-    data_fingerprint: str = ""
-    parameters: int | None = None
-    steps: int | None = None
-    train_seconds: float | None = None
-    inference_seconds_per_case: float | None = None
-    peak_memory_mb: float | None = None
-    costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    accumulation: int = 1
-    excluded_cases: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: Text | None = None
+    attempts: Whole = 0
+    threads: Positive | None = None
+    data_fingerprint: Text = ""
+    parameters: Whole | None = None
+    steps: Whole | None = None
+    train_seconds: Amount | None = None
+    inference_seconds_per_case: Amount | None = None
+    peak_memory_mb: Amount | None = None
+    costs: Annotated[Mapping[Text, Mapping[str, Any]], AfterValidator(plausible_costs)] = field(
+        default_factory=dict
+    )
+    accumulation: Positive = 1
+    excluded_cases: tuple[Text, ...] = ()
+    warnings: tuple[Text, ...] = ()
+    facts: Annotated[Mapping[str, Any], AfterValidator(plausible_facts)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DataPlaces:
     """Where a run's data lie, as absolute paths: the data set's files, the store, the store that is scored on, the
     folds."""
+
+    __pydantic_config__ = STRICT
 
     root: Path
     store: Path
@@ -112,9 +139,11 @@ class WithoutFacts:
     the label map are not as in the prediction from all modalities.
     """
 
-    modality: str
+    __pydantic_config__ = STRICT
+
+    modality: Text
     manner: Literal["own answer", "zeros"]
-    changed_voxels: Mapping[str, Mapping[str, int]]
+    changed_voxels: Annotated[Mapping[Text, Mapping[Text, Whole]], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -123,23 +152,30 @@ class Heartbeat:
     prepare for methods that train themselves.
     """
 
-    phase: str
-    done: int
-    total: int
+    __pydantic_config__ = UNDEFINED
+
+    phase: Text
+    done: Whole
+    total: Whole
     loss: float | None = None
     val_dice: float | None = None
-    pid: int = 0
-    host: str = ""
-    device: str = ""
-    time: float = 0.0
+    pid: Whole = 0
+    host: Text = ""
+    device: Text = ""
+    time: Amount = 0.0
 
 
 class RunFolder:
-    """One run on disk."""
+    """One run on disk. What is read of it may be somebody else's: DamagedFileError, a BenchError, names the run, the
+    file and what to do. A name that leads out of the results folder is refused at once."""
 
     def __init__(self, results: Path, run_id: str) -> None:
+        if not is_name(run_id):
+            raise DamagedFileError(f"{run_id!r} is no name of a run; it could lead out of {results}.")
+        guard(results)
         self.run_id = run_id
-        self.path = results / "runs" / run_id
+        self._root = results / "runs"
+        self.path = self._root / run_id
 
     @property
     def config_file(self) -> Path:
@@ -197,23 +233,44 @@ class RunFolder:
     def panels(self) -> Path:
         return self.path / "panels"
 
+    @property
+    def delivered_files(self) -> tuple[Path, ...]:
+        """What a mirror of an ended run gets as it is."""
+        return self.config_file, self.record_file, self.scores_file, self.log_file
+
     def write_data(self, places: DataPlaces) -> None:
         write_json(self.data_file, {name: str(path.absolute()) for name, path in vars(places).items()})
 
     def data(self) -> DataPlaces:
         """Where the run's data lie; BenchError where it was made by a version that did not write it down."""
-        if not self.data_file.exists():
+        if not is_there(self.data_file):
             raise BenchError(
                 f"Run {self.run_id} was made by an earlier version of the suite, which did not note where its data "
                 f"lie ({self.data_file} is missing). Remove {self.path} and start its grid again."
             )
-        content = read_json(self.data_file)
+        with self._named():
+            return read_as(DataPlaces, self.data_file, below=self._root)
+
+    @contextlib.contextmanager
+    def _named(self, remedy: str = "") -> Iterator[None]:
+        """Whatever file of the run cannot be believed: the error names the run and the remedy."""
         try:
-            return DataPlaces(**{name: Path(text) for name, text in content.items()})
-        except TypeError as error:
-            raise BenchError(
-                f"{self.data_file} is damaged ({error}). Remove {self.path}; start again."
+            yield
+        except DamagedFileError as error:
+            words = str(error).rstrip(".")
+            raise DamagedFileError(
+                f"Run {self.run_id}: {words}. {remedy or f'Remove {self.path} and start its grid again.'}"
             ) from error
+
+    def refuse_links(self) -> None:
+        """DamagedFileError where the folder holds a link: who goes on with the run would write where it leads."""
+        with self._named():
+            for folder, folders, files in os.walk(self.path):
+                for name in (*folders, *files):
+                    if (Path(folder) / name).is_symlink():
+                        raise DamagedFileError(f"{Path(folder) / name} is a link, and none is followed")
+                # Where nnU-Net predicts, in folders that its next start removes, images are links.
+                folders[:] = [name for name in folders if not name.startswith(".")]
 
     def write_without(self, scores: pd.DataFrame, facts: WithoutFacts) -> None:
         """The scores with a modality missing; the facts are written last, and say that the scores are there."""
@@ -226,18 +283,24 @@ class RunFolder:
     def without(self, modality: str) -> tuple[pd.DataFrame, WithoutFacts] | None:
         """The scores with a modality missing, and how they came about; None where it was not evaluated."""
         parquet, json_file = self._without_files(modality)
-        if not json_file.exists():
+        if not is_there(json_file):
             return None
-        content = read_json(json_file)
-        try:
-            facts = WithoutFacts(**content)
-        except TypeError as error:
-            raise BenchError(f"{json_file} is damaged ({error}). Evaluate again with --again.") from error
-        return check_scores(pd.read_parquet(parquet), source=str(parquet)), facts
+        with self._named(f"Evaluate again: bench evaluate {self.run_id} --again --without {modality}"):
+            facts = read_as(WithoutFacts, json_file, below=self._root)
+            return tables.read_scores(parquet, SCORE_COLUMNS, below=self._root), facts
 
     def evaluated_without(self) -> list[str]:
-        """The modalities whose absence was evaluated."""
-        return sorted(read_json(path)["modality"] for path in (self.path / "without").glob("*.json"))
+        """The modalities whose absence was evaluated, without those of which nothing can be read."""
+        found = []
+        for path in regular_files(self.path / "without", "*.json", below=self._root):
+            try:
+                modality = read_as(WithoutFacts, path, below=self._root).modality
+                if self._without_files(modality)[1] != path:
+                    raise DamagedFileError(f"{path} is that of another modality, {modality}")
+                found.append(modality)
+            except DamagedFileError as error:
+                notice(f"Run {self.run_id}: {error}. It is left out; remove it, and evaluate again.")
+        return sorted(found)
 
     def _without_files(self, modality: str) -> tuple[Path, Path]:
         stem = case_id_from(modality)
@@ -249,39 +312,55 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """The run's configuration; BenchError where the file is damaged."""
         try:
-            # In C where it was built with it: a report or a mirror reads thousands.
-            safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            content = yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=safe)  # noqa: S506
-        except (UnicodeDecodeError, yaml.YAMLError):
-            content = None
-        if not isinstance(content, dict):
-            raise BenchError(
-                f"{self.config_file} is not a run's configuration; remove the folder {self.path}."
-            )
-        return content
+            content = read_yaml(self.config_file, below=self._root)
+            refuse_odd(content, source=self.config_file)
+            checked(Settings, content, source=str(self.config_file))
+            return content
+        except BenchError as error:
+            words = str(error).rstrip(".")
+            raise DamagedFileError(
+                f"{self.config_file} is not a run's configuration ({words}); remove the folder {self.path}."
+            ) from error
 
     def write_record(self, record: RunRecord) -> None:
-        write_json(self.record_file, asdict(record))
+        """As it is, but for passwords that an error quotes."""
+        error = None if record.error is None else without_secrets(record.error)
+        told = replace(record, error=error, warnings=tuple(map(without_secrets, record.warnings)))
+        write_json(self.record_file, asdict(told))
 
     def record(self) -> RunRecord:
         """The record; a run that was never started is pending."""
-        if not self.record_file.exists():
+        if not is_there(self.record_file):
             return RunRecord(self.run_id)
-        content = read_json(self.record_file)
-        known = {f.name for f in fields(RunRecord)}
-        # JSON has no tuples.
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known
-        }
-        return RunRecord(**plain)
+        with self._named():
+            record = read_as(RunRecord, self.record_file, below=self._root)
+            if record.run_id != self.run_id:
+                raise DamagedFileError(f"{self.record_file} is that of another run, {record.run_id!r}")
+        return record
+
+    def seen(self) -> RunRecord:
+        """The record for who only looks: of a run that cannot be read, or must not be gone on with, it says so, as
+        of a failed one. Never raises: one broken run stops nobody who looks at others."""
+        try:
+            record = self.record()
+            if record.state != "done":
+                self.refuse_links()
+            if record.state == "running":
+                self.heartbeat()
+        except DamagedFileError as error:
+            notice(str(error))
+            return damaged(self.run_id, error)
+        return record
 
     def write_heartbeat(self, beat: Heartbeat) -> None:
         write_json(self.heartbeat_file, asdict(beat))
 
     def heartbeat(self) -> Heartbeat | None:
-        if not self.heartbeat_file.exists():
+        """The last sign of life; None where there is none."""
+        if not is_there(self.heartbeat_file):
             return None
-        return Heartbeat(**read_json(self.heartbeat_file))
+        with self._named(f"Remove {self.heartbeat_file}; who has the run writes it again."):
+            return read_as(Heartbeat, self.heartbeat_file, below=self._root)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """All rows so far; columns are the union of the rows' keys, in order of appearance."""
@@ -295,14 +374,28 @@ class RunFolder:
             writer.writerows(rows)
 
     def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.history_file) if self.history_file.exists() else pd.DataFrame()
+        """Numbers by column; empty where there are none."""
+        if not is_there(self.history_file):
+            return pd.DataFrame()
+        with self._named():
+            return tables.read_history(self.history_file, below=self._root)
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         with written_whole(self.scores_file) as temporary:
             check_scores(scores, source=str(self.scores_file)).to_parquet(temporary, index=False)
 
     def scores(self) -> pd.DataFrame:
-        return check_scores(pd.read_parquet(self.scores_file), source=str(self.scores_file))
+        """All rows; BenchError where the file is not what the suite writes, or its values are of no metric."""
+        return self._scores(self.scores_file)
+
+    def check(self) -> None:
+        """BenchError where the scores could not be read: quicker than reading them."""
+        with self._named():
+            tables.check_file(self.scores_file, SCORE_COLUMNS, below=self._root)
+
+    def _scores(self, path: Path) -> pd.DataFrame:
+        with self._named():
+            return tables.read_scores(path, SCORE_COLUMNS, below=self._root)
 
     def write_validation(self, scores: pd.DataFrame) -> None:
         with written_whole(self.validation_file) as temporary:
@@ -310,7 +403,7 @@ class RunFolder:
 
     def validation(self) -> pd.DataFrame:
         """The scores of the validation part."""
-        return check_scores(pd.read_parquet(self.validation_file), source=str(self.validation_file))
+        return self._scores(self.validation_file)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[bool]:
@@ -328,16 +421,17 @@ class RunFolder:
 
     def is_claimed(self) -> bool:
         """Whether some process works on this run right now."""
-        if not (self.path / ".lock").exists():
-            return False
-        # A shared lock: those who only look do not see one another.
-        with exclusive(self.path / ".lock", shared=True) as held:
-            return not held
+        return is_held(self.path / ".lock")
 
     def remove_leftovers(self) -> None:
         """Temporary files of a process that was killed while it wrote; only for who holds the claim."""
         for path in self.path.rglob(".*.tmp*"):
             path.unlink(missing_ok=True)
+
+
+def damaged(run_id: str, error: BenchError) -> RunRecord:
+    """What is told of a run whose files cannot be read."""
+    return RunRecord(run_id, "failed", "damaged", str(error))
 
 
 def check_scores(scores: pd.DataFrame, *, source: str) -> pd.DataFrame:
@@ -351,7 +445,7 @@ def check_scores(scores: pd.DataFrame, *, source: str) -> pd.DataFrame:
 
 def state_of(folder: RunFolder, *, now: float | None = None) -> tuple[State, FailureClass | None]:
     """The state as it really is: a run that says it runs, but whose process is gone, was interrupted."""
-    record = folder.record()
+    record = folder.seen()
     if record.state != "running":
         return record.state, record.failure
     if folder.is_claimed():
@@ -365,12 +459,16 @@ def state_of(folder: RunFolder, *, now: float | None = None) -> tuple[State, Fai
 
 
 def load_scores(results: Path, run_ids: Iterable[str]) -> pd.DataFrame:
-    """The scores of all finished runs among `run_ids`; an empty frame with the right columns if there are none."""
+    """The scores of all finished runs among `run_ids` that can be read; an empty frame with the right columns if there
+    are none."""
     frames = []
     for run_id in dict.fromkeys(run_ids):
         folder = RunFolder(results, run_id)
-        if folder.record().state == "done":
-            frames.append(folder.scores())
+        if folder.seen().state == "done":
+            try:
+                frames.append(folder.scores())
+            except DamagedFileError as error:
+                notice(str(error))
     if not frames:
         return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in SCORE_COLUMNS.items()})
     return pd.concat(frames, ignore_index=True)

@@ -15,6 +15,7 @@ import torch
 
 from benchmark import attempts, environment
 from benchmark.config import RunConfig
+from benchmark.credentials import without_secrets
 from benchmark.data.fold import open_fold
 from benchmark.data.patches import PatchSampler
 from benchmark.data.store import PreparedCase
@@ -179,10 +180,17 @@ def _warnings(method: Entrant, train_cases: Sequence[PreparedCase]) -> tuple[str
     return ()
 
 
+class _WithoutSecrets(logging.Formatter):
+    """Errors of databases quote the addresses that they were given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
 @contextlib.contextmanager
 def _log_to(folder: RunFolder) -> Iterator[None]:
     handler = logging.FileHandler(folder.log_file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("benchmark")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

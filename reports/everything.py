@@ -9,8 +9,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmark.files import read_json
 from benchmark.manifests import GridManifest
+from benchmark.search.cards import is_elsewhere, search_cards
 from benchmark.vocabulary import BenchError
 from reports.cells import Source
 from reports.claims.report import claims_report
@@ -92,7 +92,7 @@ def write_html(
     another process writes there.
     """
     chosen = newest_launches(results) if launches is None else launches
-    if not chosen and not _search_cards(results):
+    if not chosen and not search_cards(results):
         raise _no_runs(results)
     with new_page(out) as building:
         parts = _parts(results, chosen, source=source, out=building / "files")
@@ -233,21 +233,15 @@ def _no_runs(results: Path) -> BenchError:
 
 def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[Part]:
     """The reports of all searches; Optuna is imported only where there is one."""
-    for card in map(read_json, _search_cards(results)):
+    for card in search_cards(results):
         from reports.search.report import open_search, write_search_report
 
-        name = str(card["study"])
+        name = card.study
         try:
-            study = open_search(results, name, storage=storage if card["has_password"] else None)
+            study = open_search(results, name, storage=storage if is_elsewhere(results, card) else None)
             yield Part(name, write_search_report(results, study, out=out / f"search-{name}").files)
         except BenchError as error:
             yield Part(name, None, str(error))
-
-
-def _search_cards(results: Path) -> list[Path]:
-    """What every search wrote of itself."""
-    cards = sorted((results / "searches").glob("*.json"))
-    return [path for path in cards if not path.name.endswith(".final.json")]
 
 
 def _coverage(results: Path, manifest: GridManifest) -> Coverage:

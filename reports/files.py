@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -82,11 +83,31 @@ def write_table(
     return WrittenTable(tuple(printed), tuple(paths))
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet computes, or hands to another program."""
+
+
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.I)
+
+
 def write_csv(path: Path, frame: pd.DataFrame, *, digits: str | None = None) -> Path:
-    """The frame as CSV; NaN is NA, numbers in full or in the format `digits`."""
+    """The frame as CSV; NaN is NA, numbers in full or in the format `digits`. A text that a spreadsheet would take for
+    a formula has an apostrophe before it."""
+    texts = [
+        frame.iloc[:, place] if pd.api.types.is_numeric_dtype(kind) else frame.iloc[:, place].map(_as_text)
+        for place, kind in enumerate(frame.dtypes)
+    ]
+    shown = pd.concat(texts, axis="columns") if texts else frame
+    shown = shown.rename(columns=_as_text)
     with written_whole(path) as temporary:
-        frame.to_csv(temporary, index=False, na_rep="NA", float_format=digits)
+        shown.to_csv(temporary, index=False, na_rep="NA", float_format=digits)
     return path
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def write_index(

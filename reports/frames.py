@@ -17,7 +17,7 @@ import pandas as pd
 from benchmark.manifests import GridManifest
 from benchmark.vocabulary import BenchError
 from reports.measures import Measure
-from reports.runs import current_runs
+from reports.runs import current_runs, damaged_runs
 
 DECIMALS = "{:.2f}"
 """How every score is printed; what is equal in print is a tie."""
@@ -43,7 +43,8 @@ class Behind:
 
     `states` counts the planned runs, each once, however many cells are read from it; those whose method
     cannot serve the data set are `unsupported`, not failed. Seeds, folds, checkpoint rules and scoring grids
-    are those of the finished runs. `mixed`: what is to be said of runs that were not made alike.
+    are those of the finished runs. `mixed`: what is to be said of runs that were not made alike; `damaged`: why runs
+    cannot be read, which are counted as failed.
     """
 
     manifest: str
@@ -58,6 +59,7 @@ class Behind:
     excluded_cases: tuple[str, ...]
     n_superseded: int
     mixed: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def n_runs(self) -> int:
@@ -134,6 +136,7 @@ def behind(runs: pd.DataFrame, manifest: GridManifest) -> Behind:
         grids=tuple(sorted(set(done["grid"]))),
         excluded_cases=manifest.excluded_cases,
         n_superseded=len(manifest.cells) - len(current_runs(manifest)),
+        damaged=tuple(damaged_runs(runs).values()),
     )
 
 

@@ -94,6 +94,8 @@ def _conditions(behind: Behind, *, noun: str) -> Iterator[str]:
     if len(behind.checkpoints) > 1 or len(behind.grids) > 1:
         yield "Warning: the runs differ in checkpoint rule or scoring grid; their numbers are not comparable."
     yield from behind.mixed
+    for words in behind.damaged:
+        yield f"Left out: {words}"
     if behind.excluded_cases:
         cases = counted(len(behind.excluded_cases), "broken case")
         yield f"Left out: {cases} ({', '.join(behind.excluded_cases)})."

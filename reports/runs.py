@@ -2,8 +2,9 @@
 
     planned_runs(results, manifest, place)   one row per planned run, finished or not
     reported_scores(results, runs)           every score of the finished ones
+    planned_and_scored(...)                  both, of whatever can be read: what cannot is a failed run
     with_means(runs, scores)                 the runs with the means over their cases
-    run_cells(results, manifest, place)      all three
+    run_cells(results, manifest, place)      all of these
 
 A table adds its coordinates (a `Place`).
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmark.foreign.notices import notice
 from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
@@ -27,6 +29,7 @@ from reports.score_files import (
     TEST_SPLIT,
     codes_of,
     read_scores,
+    readable_scores,
     require_readings,
     sources_of,
 )
@@ -68,8 +71,8 @@ def run_cells(
     region: str | None = None,
 ) -> pd.DataFrame:
     """The `planned_runs` of a grid `with_means` of their scores."""
-    runs = planned_runs(results, manifest, place)
-    return with_means(runs, reported_scores(results, runs), measures=measures, region=region)
+    runs, scores = planned_and_scored(results, manifest, place)
+    return with_means(runs, scores, measures=measures, region=region)
 
 
 def current_runs(manifest: GridManifest) -> list[CellRun]:
@@ -82,11 +85,12 @@ def planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.Data
     """One row per cell, fold and seed of a grid, finished or not, in the order of the manifest.
 
     Columns: the coordinates, `fold`, `seed`, `run_id`, `reading`, `state`, and, of a run that failed,
-    `failure` and `error` (else empty). Rows with the same `run_id` are readings of one training.
+    `failure` and `error` (else empty); one whose record cannot be read has failed, and is `damaged`. Rows with the
+    same `run_id` are readings of one training.
     """
     rows = []
     for run in current_runs(manifest):
-        record = RunFolder(results, run.run_id).record()
+        record = RunFolder(results, run.run_id).seen()
         rows.append(
             {
                 **place.of(run.factors),
@@ -111,11 +115,45 @@ def reported_scores(
     Names are categories. A case has no row for a region that its method cannot tell, nor for a metric that
     came later than the run. `metrics`: only these, which spares memory.
     """
+    return read_scores(results, _readings(runs), metrics=metrics)
+
+
+def planned_and_scored(
+    results: Path, manifest: GridManifest, place: Place, *, metrics: Collection[str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`planned_runs` and their `reported_scores`. A run whose scores cannot be read or believed is said to be damaged,
+    and is among the failed; it stops no other."""
+    runs = planned_runs(results, manifest, place)
+    scores, damaged = readable_scores(results, _readings(runs), metrics=metrics)
+    for words in damaged.values():
+        notice(words)
+    return with_damaged(runs, damaged), scores
+
+
+def with_damaged(runs: pd.DataFrame, damaged: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of `planned_runs` with these runs, by run why, among the failed."""
+    rows = runs["run_id"].isin(list(damaged))
+    if not rows.any():
+        return runs
+    changed = runs.copy()
+    changed.loc[rows, ["state", "failure"]] = ["failed", "damaged"]
+    changed.loc[rows, "error"] = changed.loc[rows, "run_id"].map(damaged)
+    return changed
+
+
+def damaged_runs(runs: pd.DataFrame) -> dict[str, str]:
+    """By run why it cannot be read, from the rows of `planned_and_scored`."""
+    rows = runs[runs["failure"] == "damaged"]
+    return dict(zip(rows["run_id"], rows["error"], strict=True))
+
+
+def _readings(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Of the finished rows, the readings of each run."""
     done = runs[runs["state"] == "done"]
     readings: dict[str, list[str]] = {}
     for run_id, reading in zip(done["run_id"], done["reading"], strict=True):
         readings.setdefault(str(run_id), []).append(str(reading))
-    return read_scores(results, readings, metrics=metrics)
+    return readings
 
 
 def of_readings(scores: pd.DataFrame, folder: RunFolder, *, readings: Iterable[str]) -> pd.DataFrame:

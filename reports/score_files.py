@@ -22,7 +22,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.results import SCORE_COLUMNS, RunFolder, check_scores
+from benchmark.foreign.places import DamagedFileError
+from benchmark.foreign.tables import check_numbers, check_values, open_scores
+from benchmark.results import SCORE_COLUMNS, RunFolder
 from benchmark.vocabulary import BenchError
 
 _T = TypeVar("_T")
@@ -57,6 +59,16 @@ def read_scores(
     `readings` says for every run which ones; `metrics`: only these, or all. Thousands of runs are read by several
     processes. Raises `BenchError` where a run's file cannot be read, is not what this suite writes, or lacks a reading.
     """
+    scores, damaged = readable_scores(results, readings, metrics=metrics)
+    for words in damaged.values():
+        raise DamagedFileError(words)
+    return scores
+
+
+def readable_scores(
+    results: Path, readings: Mapping[str, Collection[str]], *, metrics: Collection[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """As `read_scores`, of those runs whose files can be read; and by run why others cannot."""
     batches = [dict(batch) for batch in _batched(readings.items(), BATCH)]
     read = partial(_read, results, metrics=metrics)
     n_processes = min(os.cpu_count() or 1, len(readings) // WORTH_A_PROCESS)
@@ -69,7 +81,7 @@ def read_scores(
             parts = list(map(read, batches))
     else:
         parts = list(map(read, batches))
-    rows = _together(parts)
+    rows = _together([part for part, _ in parts])
     frame: dict[str, Any] = {}
     for name in SCORES:
         if name in NAMES:
@@ -77,7 +89,8 @@ def read_scores(
             frame[name] = pd.Categorical.from_codes(codes, pd.Index(values, dtype=str))
         else:
             frame[name] = rows.numbers[name]
-    return pd.DataFrame(frame, copy=False)
+    damaged = {run_id: words for _, found in parts for run_id, words in found.items()}
+    return pd.DataFrame(frame, copy=False), damaged
 
 
 def _batched(items: Iterable[_T], n: int) -> Iterator[list[_T]]:
@@ -89,24 +102,31 @@ def _batched(items: Iterable[_T], n: int) -> Iterator[list[_T]]:
 
 def _read(
     results: Path, readings: Mapping[str, Collection[str]], *, metrics: Collection[str] | None
-) -> _Rows:
-    """The rows of these runs that are asked for."""
-    rows = _together([_decoded(RunFolder(results, run_id)) for run_id in readings])
-    return _asked_for(rows, readings, metrics=metrics, results=results)
+) -> tuple[_Rows, dict[str, str]]:
+    """The rows of these runs that are asked for; by run why others cannot be read."""
+    parts, damaged = [], {}
+    for run_id, wanted in readings.items():
+        folder = RunFolder(results, run_id)
+        try:
+            rows = _decoded(folder)
+            _require(rows, folder, wanted)
+            parts.append(rows)
+        except BenchError as error:
+            damaged[run_id] = str(error)
+    return _asked_for(_together(parts), readings, metrics=metrics), damaged
 
 
 def _decoded(folder: RunFolder) -> _Rows:
     """All rows of a run, of whatever split."""
+    path = folder.scores_file
     try:
-        # From memory: a small file that Arrow itself reads from disk takes twice the time.
-        content = pa.BufferReader(folder.scores_file.read_bytes())
-        file = pq.ParquetFile(
-            content, read_dictionary=[name for name in IN_FILES if name not in MOSTLY_CONSTANT]
+        file = open_scores(
+            path,
+            SCORE_COLUMNS,
+            below=folder.path.parent,
+            read_dictionary=[name for name in IN_FILES if name not in MOSTLY_CONSTANT],
         )
-        columns = file.schema_arrow.names
-        if set(columns) != set(SCORE_COLUMNS):
-            check_scores(file.read().to_pandas(), source=str(folder.scores_file))
-        alike = _constants(file.metadata, columns)
+        alike = _constants(file.metadata, file.schema_arrow.names)
         wanted = [name for name in (*IN_FILES, *NUMBERS) if name not in alike]
         table = file.read(columns=wanted, use_threads=False)
         n = table.num_rows
@@ -120,12 +140,31 @@ def _decoded(folder: RunFolder) -> _Rows:
             else table.column(name).to_numpy().astype(SCORE_COLUMNS[name])
             for name in NUMBERS
         }
+        if any((codes < 0).any() or None in values for values, codes in names.values()):
+            raise ValueError("a name is missing")
+        check_values(*names["metric"], numbers["value"], path=path)
+        check_numbers({name: numbers[name] for name in ("fold", "seed")}, path=path)
         return _Rows({"run_id": _constant(folder.run_id, n), **names}, numbers)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise BenchError(
-            f"Run {folder.run_id} is done, but {folder.scores_file} cannot be read ({error}). "
-            f"Remove {folder.path} and start the grid again."
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+        pa.ArrowException,
+        BenchError,
+    ) as error:
+        words = str(error) if isinstance(error, BenchError) else f"{path} cannot be read ({error})"
+        raise DamagedFileError(
+            f"Run {folder.run_id} is done, but {words.rstrip('.')}. Remove {folder.path} and start the grid again."
         ) from error
+
+
+def _require(rows: _Rows, folder: RunFolder, wanted: Collection[str]) -> None:
+    """BenchError where the run was not scored on the test part with one of the readings."""
+    ways, way_of = rows.names["reading"]
+    there = [ways[way] for way in pd.unique(way_of[_among(rows.names["split"], [TEST_SPLIT])])]
+    require_readings(folder, there, wanted)
 
 
 def _constants(file: pq.FileMetaData, columns: Sequence[str]) -> dict[str, Any]:
@@ -190,21 +229,12 @@ def _together(parts: Sequence[_Rows]) -> _Rows:
 
 
 def _asked_for(
-    rows: _Rows,
-    readings: Mapping[str, Collection[str]],
-    *,
-    metrics: Collection[str] | None,
-    results: Path,
+    rows: _Rows, readings: Mapping[str, Collection[str]], *, metrics: Collection[str] | None
 ) -> _Rows:
     """The rows of the test split, of these readings and metrics."""
     kept = _among(rows.names["split"], [TEST_SPLIT])
     (runs, run_of), (ways, way_of) = rows.names["run_id"], rows.names["reading"]
     pairs = run_of.astype(np.int64) * len(ways) + way_of
-    scored: dict[str, list[str]] = {}
-    for pair in pd.unique(pairs[kept]):
-        scored.setdefault(runs[pair // len(ways)], []).append(ways[pair % len(ways)])
-    for run_id, there in scored.items():
-        require_readings(RunFolder(results, run_id), there, readings[run_id])
     wanted = [way in readings[run_id] for run_id in runs for way in ways]
     kept &= np.array(wanted, dtype=bool)[pairs]
     if metrics is not None:

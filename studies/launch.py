@@ -140,10 +140,13 @@ def standings(results: Path, cells: Sequence[CellRun]) -> list[Standing]:
 def is_due(state: State, failure: FailureClass | None, *, retry_failed: bool) -> bool:
     """Whether a launch runs it: what is missing, was interrupted or left by a search, and what failed when asked to.
 
-    What is unsupported is tried each time: it fails at once, or the missing package is there now.
+    What is unsupported is tried each time: it fails at once, or the missing package is there now. A damaged run is not:
+    its error says what to remove first.
     """
     return state in ("pending", "running", "trained", "pruned") or (
-        state == "failed" and (retry_failed or failure in ("interrupted", "unsupported"))
+        state == "failed"
+        and failure != "damaged"
+        and (retry_failed or failure in ("interrupted", "unsupported"))
     )
 
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from written_runs import NAN, write_run
 
 from benchmark.cli import main
 from benchmark.evidence import scores_facts
 from benchmark.files import write_text
+from benchmark.foreign import tables
 from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
 from benchmark.merging import carry_out, planned, writing
 from benchmark.results import DataPlaces, Heartbeat, RunFolder, RunRecord
@@ -295,17 +295,17 @@ def test_killed_while_copying_no_grid_shows_half_a_run_and_repeating_does_the_re
     run(a, "r1")
     run(a, "r2")
     launch(a, {"one": "r1", "two": "r2"})
-    copytree, n = shutil.copytree, 0
+    copy_folder, n = writing.copy_folder, 0
 
     def killed(source: Path, target: Path, **options: Any) -> None:
         nonlocal n
         n += 1
-        copytree(source, target, **options)
+        copy_folder(source, target, **options)
         if n == 2:
             (target / "scores.parquet").unlink()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing.shutil, "copytree", killed)
+    monkeypatch.setattr(writing, "copy_folder", killed)
     with pytest.raises(KeyboardInterrupt):
         merge(a, into=c)
     assert [path.name for path in (c / "runs").iterdir()] == ["r1"]
@@ -511,17 +511,25 @@ def test_the_command_says_what_it_does_and_its_exit_code_whether_something_is_le
     assert RunFolder(c, "r").scores()["value"].tolist() == [0.5]
 
 
-def test_scores_that_cannot_be_read_are_named(a: Path, b: Path, c: Path) -> None:
+def test_a_run_whose_scores_cannot_be_read_is_named_and_stops_no_other(a: Path, b: Path, c: Path) -> None:
     run(a, "r")
     run(b, "r", [0.1])
+    run(b, "s")
     RunFolder(b, "r").scores_file.write_bytes(b"PAR1")
-    with pytest.raises(BenchError, match=r"scores\.parquet cannot be read"):
-        planned([a, b], c)
+    plan = planned([a, b], c)
+    (words,) = plan.damaged
+    assert words.startswith("Run r: ")
+    assert "b/runs/r/scores.parquet cannot be read" in words
+    assert words.endswith(f"Remove {b / 'runs' / 'r'} and start its grid again.")
+    assert not plan.is_complete
+    carry_out(plan)
+    assert RunFolder(c, "r").scores()["value"].tolist() == RunFolder(a, "r").scores()["value"].tolist()
+    assert RunFolder(c, "s").record().state == "done"
 
 
 def test_no_frame_is_needed_for_runs_of_one_folder(a: Path, c: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(a, "r")
-    monkeypatch.setattr(pd, "read_parquet", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(tables, "read_scores", lambda *_, **__: pytest.fail("read"))
     assert planned([a], c).is_complete
 
 

@@ -416,8 +416,11 @@ def test_of_one_number_only_the_runs_of_its_cell_are_read(tmp_path: Path) -> Non
     RunFolder(tmp_path, "b").scores_file.write_bytes(b"PAR1")
     two = manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b"))
     assert trace(tmp_path, two, "table2:v3/shuffle/5").printed == "50.00"
-    with pytest.raises(BenchError, match=r"b/scores\.parquet cannot be read"):
-        trace(tmp_path, two, "table2:v4/0.2/4-5-6")
+    broken = trace(tmp_path, two, "table2:v4/0.2/4-5-6")
+    assert (broken.printed, [run.failure for run in broken.runs]) == ("–", ["damaged"])
+    assert [fault.partition(" cannot be read")[0] for fault in broken.faults] == [
+        f"Run b: {RunFolder(tmp_path, 'b').scores_file}"
+    ]
     RunFolder(tmp_path, "b").record_file.write_text("{")
     assert trace(tmp_path, two, "table2:v3/shuffle/5").printed == "50.00"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from written_runs import methods_manifest, write_run
 from benchmark import tracking
 from benchmark.cli import main
 from benchmark.manifests import write_manifest
+from benchmark.search.cards import SearchCard
 from benchmark.vocabulary import BenchError
 
 MINE = """
@@ -120,8 +121,8 @@ def test_storage_is_for_the_searches_whose_address_lacks_a_password(
     monkeypatch.setattr("reports.search.report.open_search", opened)
     (results / "searches").mkdir()
     for name, has_password in (("theta-1", True), ("lambda-1", False)):
-        card = {"study": name, "has_password": has_password}
-        (results / "searches" / f"{name}.json").write_text(json.dumps(card))
+        card = SearchCard(name.partition("-")[0], name, f"{name}.journal", has_password, created=1.0)
+        (results / "searches" / f"{name}.json").write_text(json.dumps(asdict(card)))
     for asked_for in ("--all", "--html"):
         asked.clear()
         more = ("--storage", "postgresql://me:secret@there/db", "--results", results, "--no-mlflow")

@@ -17,7 +17,7 @@ from optuna.samplers import RandomSampler
 from postgres_server import own_postgres  # noqa: F401 (a fixture)
 
 from benchmark.cli import main
-from benchmark.search.storage import has_password, open_storage, without_password
+from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, MissingPackageError
 
 WRITER = """
@@ -192,14 +192,6 @@ def test_a_file_that_is_no_journal_is_an_error_with_its_name(tmp_path: Path) -> 
     (tmp_path / "s.journal").write_text("something else\nand more\n")
     with pytest.raises(BenchError, match=r"s\.journal is no journal"):
         open_storage(str(tmp_path / "s.journal"))
-
-
-def test_addresses_are_shown_without_passwords() -> None:
-    address = "postgresql://me:secret@host:5432/db?sslmode=require"
-    assert without_password(address) == "postgresql://me@host:5432/db?sslmode=require"
-    assert has_password(address)
-    assert not has_password("postgresql://me@host/db")
-    assert not has_password("results/searches/theta.journal")
 
 
 @pytest.mark.parametrize(

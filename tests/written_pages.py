@@ -67,7 +67,7 @@ def write_results(folder: Path) -> Path:
     write_failure(folder, "run9", "memory")
     failed = {**V4, "fusion_weight": "0.3"}
     write_manifest(folder, manifest_of((V3, 0, 0, "run3"), (V4, 0, 0, "run4"), (failed, 0, 0, "run9")))
-    names = ("hostile<b>1", "hostile&2", "hostile'3")
+    names = ("hostile-1", "hostile.2", "hostile_3")
     for run_id, first in zip(names, (0.1, 0.2, 0.3), strict=True):
         _run(folder, run_id, {"dice": [first, 0.5], "fpv_ml": [0.05, 0.04]}, cases=[HOSTILE_CASE, "case1"])
     cells = [(method, 0, 0, run_id) for method, run_id in zip(HOSTILE_METHODS, names, strict=True)]
@@ -123,9 +123,9 @@ def thumbnail(results: Path, run_id: str, reading: str, case_id: str) -> bytes |
 def write_test_page(folder: Path) -> WrittenPage:
     """The results, and `html/` with their page and claims about them."""
     results = write_results(folder / "results")
-    rows = score_rows("hostile<b>1", {"": {"dice": [0.2, 0.6]}})
+    rows = score_rows("hostile-1", {"": {"dice": [0.2, 0.6]}})
     rows["case_id"] = [HOSTILE_CASE, "case1"]
-    RunFolder(results, "hostile<b>1").write_without(rows, WithoutFacts("CT", "zeros", {"": {}}))
+    RunFolder(results, "hostile-1").write_without(rows, WithoutFacts("CT", "zeros", {"": {}}))
     claims = folder / "claims.yaml"
     claims.write_text(CLAIMS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from collections.abc import Sequence
 import typer
 
 from benchmark.cli import data, evaluate, merge, methods, panels, predict, results, run, search, streams, why
+from benchmark.credentials import without_secrets
+from benchmark.terminal import complain
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output.flush()
         # A reader that has seen enough closes its end, which is no trouble of anybody's.
         if (failure := output.failure) and failure.errno != errno.EPIPE and not streams.lasts(words):
-            print(f"bench: the output could not be printed: {streams.reason(failure)}.", file=sys.stderr)
+            complain(f"the output could not be printed: {streams.reason(failure)}.")
             code = code or 2
     sys.exit(code)
 
@@ -64,23 +65,17 @@ def _run(words: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except Exception as error:
         log = streams.new_log(streams.results_named(words), "error")
         with contextlib.suppress(OSError):
-            log.write_text(_without_secrets(traceback.format_exc()), encoding="utf-8")
-        said = _without_secrets(f"{type(error).__name__}: {error}").strip().splitlines()[0].rstrip(".")
+            log.write_text(without_secrets(traceback.format_exc()), encoding="utf-8")
+        said = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".")
         command = " ".join(["bench", *words[:1]])
-        print(
-            f"bench: {command} ended with an error that nobody foresaw: {said}. Its traceback is in {log}; "
-            "what is done is kept.",
-            file=sys.stderr,
+        complain(
+            f"{command} ended with an error that nobody foresaw: {said}. Its traceback is in {log}; what is done is "
+            "kept."
         )
         return 3
     return 0
-
-
-def _without_secrets(text: str) -> str:
-    """Addresses in a text without what is said before their host."""
-    return re.sub(r"(\w://)[^\s/@'\"]*@", r"\1***@", text)

@@ -15,7 +15,23 @@ from benchmark.vocabulary import BenchError, Spacing
 if TYPE_CHECKING:
     from reports.provenance.tree import Links
 
-Results = Annotated[Path, typer.Option("--results", help="Folder of runs, grids and prepared data.")]
+
+def _checked_results(folder: Path) -> Path:
+    """No command follows a link in a results folder, and each says what it leaves out."""
+    from benchmark.files import guard
+    from benchmark.foreign.places import check_layout
+    from benchmark.terminal import tell_notices
+
+    tell_notices()
+    check_layout(folder)
+    guard(folder)
+    return folder
+
+
+Results = Annotated[
+    Path,
+    typer.Option("--results", help="Folder of runs, grids and prepared data.", callback=_checked_results),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")]
 MethodFiles = Annotated[

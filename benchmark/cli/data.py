@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.common import AsJson, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
@@ -83,10 +84,10 @@ def data_check(
         )
     findings = [*reader.remarks(path), *dataset_findings(cases, checked.facts), *checked.findings]
     if as_json:
-        print(findings_json(findings))
+        say(findings_json(findings))
     else:
-        print(report_findings(findings, cases=len(cases)))
-        print(f"\n{summary(cases, checked.facts, spec)}")
+        say(report_findings(findings, cases=len(cases)))
+        say(f"\n{summary(cases, checked.facts, spec)}")
         if not labelled:
             print("No case has a label: the data set can be predicted, but neither trained on nor scored.")
     raise typer.Exit(1 if any(finding.is_fault for finding in findings) else 0)
@@ -144,9 +145,9 @@ def data_prepare(
             progress=shown.show,
         )
     for line in warning_lines(ready):
-        print(line)
+        say(line)
     if ready.excluded_cases:
-        print(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
+        say(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
     print(f"{ready.n_cases} cases in {ready.store}, {len(ready.rebuilt)} of them prepared now")
     print(f"{ready.n_folds} folds in {ready.splits}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from benchmark.cli.common import AsJson, MethodFiles, Results, stopped_by_ctrl_c
 from benchmark.cli.finished import check_modalities, finished_cells
+from benchmark.terminal import complain
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _score_again(
     due = {run_id: Evaluation(results.resolve(), run_id) for run_id in labels}
     rows: list[dict[str, Any]] = []
     for number, (run_id, told) in enumerate(where.done(score_again, due), 1):
-        words = str(told) if isinstance(told, BenchError) else _reproduced(told)
-        _print_progress(screen, number, len(due), f"{labels[run_id]}: {words}", told)
+        words = "" if isinstance(told, BenchError) else f": {_reproduced(told)}"
+        _print_progress(screen, number, len(due), f"{labels[run_id]}{words}", told)
         row: dict[str, Any] = {"run": run_id, "cell": labels[run_id]}
         if isinstance(told, BenchError):
             rows.append({**row, "reproduced": False, "error": str(told)})
@@ -178,7 +178,7 @@ def _compared(found: Reproduced) -> str:
 
 def _print_progress(screen: Console, number: int, total: int, words: str, told: object) -> None:
     if isinstance(told, BenchError):
-        print(f"bench: [{number}/{total}] {words}: {told}", file=sys.stderr)
+        complain(f"[{number}/{total}] {words}: {told}")
     else:
         screen.print(f"[{number}/{total}] {words}", soft_wrap=True)
 
@@ -232,14 +232,18 @@ def _rows_without(
     for cell in cells:
         folder = RunFolder(results, cell.run_id)
         for modality in modalities:
-            if (evaluated := folder.without(modality)) is None:
+            try:
+                evaluated, complete = folder.without(modality), folder.scores()
+            except BenchError as error:
+                complain(error)
+                continue
+            if evaluated is None:
                 continue
             scores, facts = evaluated
             reading = (
                 cell.reading if cell.reading in facts.changed_voxels else next(iter(facts.changed_voxels))
             )
             key, changed = (cell.run_id, reading), facts.changed_voxels[reading]
-            complete = folder.scores()
             told = complete["region"].isin(scores["region"])
             before, after = mean_dice(complete[told]).get(key), mean_dice(scores).get(key)
             yield {

@@ -51,14 +51,15 @@ def named_launch(results: Path, grid: str) -> GridManifest:
 
 def _alone(results: Path, run_id: str) -> list[CellRun]:
     """A run that no manifest mentions, with every reading it was scored for."""
+    from benchmark.config import run_config
     from benchmark.manifests import CellRun
     from benchmark.results import RunFolder
 
     folder = RunFolder(results, run_id)
-    config = folder.config()
+    config = run_config(folder.config(), source=str(folder.config_file))
     readings = folder.scores()["reading"].unique() if folder.scores_file.exists() else [""]
     return [
-        CellRun({"method": config["method"]}, config["fold"], config["seed"], run_id, str(reading))
+        CellRun({"method": config.method}, config.fold, config.seed, run_id, str(reading))
         for reading in readings
     ]
 

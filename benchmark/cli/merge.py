@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.common import AsJson, stopped_by_ctrl_c
+from benchmark.terminal import say, tell_notices
 
 if TYPE_CHECKING:
     from benchmark.merging.differences import Difference, ScoreDifference
@@ -45,6 +46,7 @@ def merge(
 
     from benchmark.merging import carry_out, planned
 
+    tell_notices()
     with stopped_by_ctrl_c():
         plan = planned(sources, into, prefer=prefer, weights=weights)
         if not dry_run:
@@ -52,7 +54,7 @@ def merge(
     if as_json:
         print(json.dumps(plan_json(plan, done=not dry_run), indent=1))
     else:
-        print("\n".join(lines(plan, done=not dry_run)))
+        say("\n".join(lines(plan, done=not dry_run)))
     raise typer.Exit(0 if plan.is_complete else 1)
 
 
@@ -126,6 +128,8 @@ def lines(plan: MergePlan, *, done: bool) -> Iterator[str]:
         yield from _conflict(conflict)
     for run_id, folder in plan.running:
         yield f"running: {run_id} in {folder} is left out; join again when it has ended."
+    for words in plan.damaged:
+        yield f"damaged: {words}"
     for name in plan.unlike_files:
         yield f"unlike: {name} is not the file of this name that was taken, or scored, and is left out."
     for root, n in plan.elsewhere.items():

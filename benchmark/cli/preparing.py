@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from benchmark.cli import planning
 from benchmark.cli.planning import DataAtHand, How, Need, data_at_hand
 from benchmark.cli.run import chosen_devices, places_for
 from benchmark.cli.searching import Searching
+from benchmark.credentials import has_secret, is_address, without_secrets
 from benchmark.execution.devices import Slot
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.order import Trial
@@ -24,9 +25,10 @@ from benchmark.files import write_json
 from benchmark.manifests import GridManifest
 from benchmark.registry import method_digest
 from benchmark.search.attributes import DEFINITION
+from benchmark.search.cards import SearchCard
 from benchmark.search.samplers import random_note, sampler_of, startup_note
 from benchmark.search.sharing import Launcher
-from benchmark.search.storage import has_password, is_database, journal_file, open_storage, without_password
+from benchmark.search.storage import journal_file, open_storage
 from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError
 from studies.grid import Profile
@@ -145,7 +147,7 @@ def start(
     trainings, search = checked.trainings, checked.trainings.search
     suggesting = sampler_of(sampler, seed=seed, n_objectives=len(search.objectives))
     address = storage or str(journal_file(how.results.resolve(), search.name))
-    if not is_database(address):
+    if not is_address(address):
         address = str(Path(address).resolve())
     opened = open_storage(address)
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
@@ -218,20 +220,20 @@ def _about(
 
 def _write_card(results: Path, trials: Trials, *, search: str, address: str) -> None:
     """Where `bench report --search` finds the study."""
-    card = {
-        "search": search,
-        "study": trials.name,
-        "storage": without_password(_beside(address, results)),
-        "has_password": has_password(address),
-        "created": trials.study.user_attrs[DEFINITION]["created"],
-    }
-    write_json(results / "searches" / f"{trials.name}.json", card)
+    card = SearchCard(
+        search=search,
+        study=trials.name,
+        storage=without_secrets(_beside(address, results)),
+        has_password=has_secret(address),
+        created=trials.study.user_attrs[DEFINITION]["created"],
+    )
+    write_json(results / "searches" / f"{trials.name}.json", asdict(card))
 
 
 def _beside(address: str, results: Path) -> str:
     """The address as it is written down: a journal in its usual place is found again when the results are moved."""
     usual = results.resolve() / "searches"
-    if not is_database(address) and Path(address).parent == usual:
+    if not is_address(address) and Path(address).parent == usual:
         return Path(address).name
     return address
 

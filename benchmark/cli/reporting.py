@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from benchmark.cli.common import is_given, mlflow_links
+from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _tell(parts: Sequence[Part], end: str, *, as_json: bool) -> None:
         ]
         print(json.dumps({"parts": content, "end": end}, indent=1))
     else:
-        print("\n".join([*(part.line for part in parts), end]))
+        say("\n".join([*(part.line for part in parts), end]))
 
 
 def _try(log: Callable[..., Any], *arguments: Any) -> None:
@@ -202,4 +202,4 @@ def _try(log: Callable[..., Any], *arguments: Any) -> None:
     try:
         log(*arguments)
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        complain(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
+from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -47,17 +47,19 @@ def show(
     results: Results = Path("results"),
     as_json: AsJson = False,
 ) -> None:
-    """Everything about one run."""
+    """Everything about one run. Exit code 1 if some of it is damaged."""
     import json
 
     from benchmark.execution import overview
     from benchmark.execution.monitor import console
 
     folder = overview.find_run(results, run)
+    facts = overview.run_facts(results, folder)
     if as_json:
-        print(json.dumps(overview.run_facts(results, folder), indent=1))
+        print(json.dumps(facts, indent=1))
     else:
-        overview.print_run(console(), results, folder)
+        overview.print_run(console(), folder, facts)
+    raise typer.Exit(1 if facts["damaged"] else 0)
 
 
 def report(
@@ -176,7 +178,7 @@ def report(
         try:
             log_report(results, written.manifest or grid, written.files)
         except BenchError as error:
-            print(f"bench: {error}", file=sys.stderr)
+            complain(error)
 
 
 def _report_claims(
@@ -227,7 +229,7 @@ def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
         }
         print(json.dumps(content, indent=1))
     else:
-        print("\n".join([written.title, *written.summary, f"{len(written.files)} files in {folder}"]))
+        say("\n".join([written.title, *written.summary, f"{len(written.files)} files in {folder}"]))
 
 
 def sync(
@@ -243,5 +245,5 @@ def sync(
 
     with stopped_by_ctrl_c():
         delivery = deliver(results, grids=grid)
-    print(json.dumps(dataclasses.asdict(delivery), default=str) if as_json else delivery.message)
+    say(json.dumps(dataclasses.asdict(delivery), default=str) if as_json else delivery.message)
     raise typer.Exit(1 if delivery.undelivered or delivery.problem else 0)

@@ -197,8 +197,8 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     from benchmark import tracking
     from benchmark.cli.run import monitor_for
     from benchmark.cli.searching import counted, refer
+    from benchmark.credentials import without_secrets
     from benchmark.execution.signals import answered
-    from benchmark.search.storage import without_password
     from benchmark.search.trials import counts
 
     pool, screen, name = searching.pool, searching.how.screen, searching.trials.name
@@ -224,7 +224,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
             _until_enough(searching, places, refer=lambda: refer(searching))
         except StorageInternalError as error:
             raise BenchError(
-                f"The search's trials in {without_password(searching.trial.storage)} cannot be reached any more; the "
+                f"The search's trials in {without_secrets(searching.trial.storage)} cannot be reached any more; the "
                 "runs in progress were stopped with a checkpoint. The same command continues."
             ) from error
     states = counted(searching.trials.all())

@@ -6,20 +6,22 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.execution.order import RunOrder
 from benchmark.execution.pool import Observer
 from benchmark.results import Heartbeat, RunFolder, RunRecord
+from benchmark.terminal import COMMANDS, plain, say
 from benchmark.vocabulary import BenchError
 
 REFRESH_SECONDS = 0.5
@@ -165,7 +167,7 @@ class Monitor(Observer):
 
 def first_line(text: str | None) -> str:
     """The beginning of an error, for a list."""
-    return (text or "no reason given").strip().splitlines()[0][:200]
+    return next(iter((text or "").strip().splitlines()), "no reason given")[:200]
 
 
 class PlainMonitor(Monitor):
@@ -179,7 +181,7 @@ class PlainMonitor(Monitor):
         self._waits = False
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        say(text)
 
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
         super().ended(order, record, elsewhere=elsewhere)
@@ -366,6 +368,15 @@ class Preparation:
         return lambda done, total: self.show(what, done, total)
 
 
+class _PlainConsole(Console):
+    """Styles are the suite's own; text may be anybody's, and gives no commands to the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            commands = segment.control is None and COMMANDS.search(segment.text)
+            yield segment._replace(text=plain(segment.text)) if commands else segment
+
+
 def console(*, to_stderr: bool = False) -> Console:
-    """A terminal that prints text as it is: brackets in paths are no markup."""
-    return Console(file=sys.stderr if to_stderr else sys.stdout, highlight=False, markup=False)
+    """A terminal that prints text as it is: brackets in paths are no markup, and nothing in it is a command."""
+    return _PlainConsole(file=sys.stderr if to_stderr else sys.stdout, highlight=False, markup=False)

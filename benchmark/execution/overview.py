@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
@@ -18,9 +18,12 @@ from rich.text import Text
 
 from benchmark.attempts import Attempt, attempts
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
+from benchmark.foreign.places import DamagedFileError, is_name, is_there
 from benchmark.manifests import CellRun, GridManifest, manifests, one_a_run
 from benchmark.results import RunFolder, load_scores, state_of
 from benchmark.vocabulary import BenchError
+
+T = TypeVar("T")
 
 STATES = ("done", "running", "failed", "interrupted", "unsupported", "pending")
 OF_SEARCHES = ("trained", "pruned")
@@ -145,7 +148,7 @@ def print_failures(
     for run_id, name in labels_of(cells).items():
         word = words[run_id]
         if word in ("failed", "unsupported"):
-            record = RunFolder(results, run_id).record()
+            record = RunFolder(results, run_id).seen()
             kind = f"{record.failure}: " if word == "failed" else ""
             line = f"{word} {run_id}  {name}  {kind}{first_line(record.error)}"
             console.print(Text(line, style=_STYLE[word]), soft_wrap=True)
@@ -201,7 +204,7 @@ def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
         }
         for cell in one_a_run(manifest.cells)
         if words[cell.run_id] == "failed"
-        for record in [RunFolder(results, cell.run_id).record()]
+        for record in [RunFolder(results, cell.run_id).seen()]
     ]
     return {
         "grid": manifest.grid,
@@ -221,7 +224,7 @@ def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
 
 def _eta(results: Path, words: Mapping[str, str]) -> float | None:
     """From what finished runs took and how far the running ones are; None without either."""
-    done = [RunFolder(results, run).record().train_seconds for run, word in words.items() if word == "done"]
+    done = [RunFolder(results, run).seen().train_seconds for run, word in words.items() if word == "done"]
     seconds = [each for each in done if each is not None]
     beats = [heartbeat_of(results, run) for run, word in words.items() if word == "running"]
     if not seconds or not beats:
@@ -259,7 +262,11 @@ def print_status(console: Console, results: Path, grid: str | None) -> None:
 def find_run(results: Path, prefix: str) -> RunFolder:
     """The run whose id begins so."""
     folder = results / "runs"
-    found = sorted(path.name for path in folder.glob("*") if path.name.startswith(prefix) and path.is_dir())
+    found = sorted(
+        path.name
+        for path in folder.glob("*")
+        if path.name.startswith(prefix) and is_name(path.name) and path.is_dir() and not path.is_symlink()
+    )
     if not found:
         raise BenchError(f"No run in {folder} begins with {prefix!r}; `bench status` lists the grids.")
     if len(found) > 1 and prefix not in found:
@@ -271,12 +278,23 @@ def find_run(results: Path, prefix: str) -> RunFolder:
 
 def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
     """Everything that is known of a run."""
-    record = folder.record()
+    record = folder.seen()
     state, failure = state_of(folder)
     beat = folder.heartbeat() if state == "running" else None
-    scores = folder.scores() if folder.scores_file.exists() else None
-    if scores is None and folder.validation_file.exists():
-        scores = folder.validation()
+    damaged = [str(record.error)] if record.failure == "damaged" else []
+
+    def read(read: Callable[[], T], otherwise: T) -> T:
+        """What can be read is shown, what cannot is named."""
+        try:
+            return read()
+        except DamagedFileError as error:
+            damaged.append(str(error))
+            return otherwise
+
+    scores: pd.DataFrame | None = None
+    scores = read(folder.scores, scores) if is_there(folder.scores_file) else None
+    if scores is None and is_there(folder.validation_file):
+        scores = read(folder.validation, scores)
     return {
         "run": folder.run_id,
         "state": state,
@@ -291,11 +309,12 @@ def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
         "record": {
             key: value for key, value in asdict(record).items() if key not in ("run_id", "state", "failure")
         },
-        "attempts": [asdict(attempt) for attempt in attempts(folder)],
-        "config": folder.config() if folder.config_file.exists() else {},
-        "history": _plain(folder.history().tail(5)),
+        "attempts": [asdict(attempt) for attempt in read(lambda: attempts(folder), list[Attempt]())],
+        "config": read(folder.config, dict[str, Any]()) if is_there(folder.config_file) else {},
+        "history": _plain(read(folder.history, pd.DataFrame()).tail(5)),
         "scores": [] if scores is None else _plain(mean_scores(scores)),
         "files": [str(path) for path in sorted(folder.path.iterdir()) if not path.name.startswith(".")],
+        "damaged": list(dict.fromkeys(damaged)),
     }
 
 
@@ -313,9 +332,8 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): None if isinstance(v, float) and v != v else v for k, v in row.items()} for row in rows]
 
 
-def print_run(console: Console, results: Path, folder: RunFolder) -> None:
-    """`bench show` for people."""
-    facts = run_facts(results, folder)
+def print_run(console: Console, folder: RunFolder, facts: Mapping[str, Any]) -> None:
+    """`bench show` for people, from the `run_facts`."""
     word = (
         "interrupted (continues at the next start)" if facts["failure"] == "interrupted" else facts["state"]
     )
@@ -325,7 +343,10 @@ def print_run(console: Console, results: Path, folder: RunFolder) -> None:
     if facts["heartbeat"]:
         console.print(Text(f"  {where(folder.heartbeat())}", style="cyan"))
     record = dict(facts["record"])
-    error = record.pop("error")
+    error = None if facts["failure"] == "damaged" else record.pop("error")
+    record.pop("error", None)
+    for words in facts["damaged"]:
+        console.print(Text(f"\ndamaged: {words}", style="red"), soft_wrap=True)
     if error and facts["state"] == "pruned":
         console.print(Text(f"\n{error}", style="yellow"), soft_wrap=True)
     elif error:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.evidence import EVIDENCE, sha256_of
+from benchmark.evidence import EVIDENCE, sha256_of, weights_named
+from benchmark.foreign.places import is_regular
+from benchmark.merging.copying import why_not_copied
 from benchmark.merging.sources import RunCopy
 
 EVALUATIONS = (
@@ -70,7 +72,8 @@ def _parts(copy: RunCopy, patterns: Sequence[str]) -> Iterator[tuple[str, Path]]
     """By place in the run's folder its files, and folders, of these patterns."""
     for pattern in patterns:
         for path in sorted(copy.folder.path.glob(pattern)):
-            if path.suffix != ".tmp":
+            is_folder = path.is_dir() and not path.is_symlink() and not path.parent.is_symlink()
+            if path.suffix != ".tmp" and (is_folder or not why_not_copied(path)):
                 yield str(path.relative_to(copy.folder.path)), path
 
 
@@ -80,9 +83,9 @@ def _has(taken: RunCopy, place: str, files: Mapping[str, Path]) -> bool:
 
 def _are_scored_weights(taken: RunCopy, other: RunCopy) -> bool:
     for facts in (taken.record.facts, other.record.facts):
-        if "weights_sha256" in facts:
-            path = other.folder.path / facts["weights_file"]
-            return path.is_file() and sha256_of(path) == facts["weights_sha256"]
+        if facts.get("weights_sha256"):
+            path = weights_named(other.folder, facts)
+            return path is not None and is_regular(path) and sha256_of(path) == facts["weights_sha256"]
     return _is_one_training(taken, other)
 
 
@@ -105,10 +108,10 @@ def _facts(taken: RunCopy, other: RunCopy, files: Mapping[str, Path]) -> dict[st
         # The same scores in another order.
         del noted["scores_sha256"]
     if "weights_sha256" in noted:
-        name = noted["weights_file"]
-        path = files.get(name, taken.folder.path / name)
+        own = weights_named(taken.folder, noted) or taken.folder.weights_file
+        path = files.get(str(noted.get("weights_file")), own)
         holds = (
-            sha256_of(path) == noted["weights_sha256"] if path.is_file() else _is_one_training(taken, other)
+            sha256_of(path) == noted["weights_sha256"] if is_regular(path) else _is_one_training(taken, other)
         )
         if not holds:
             noted = {key: value for key, value in noted.items() if not key.startswith("weights_")}

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.merging.completing import Completion, completion
+from benchmark.merging.copying import refused_below
 from benchmark.merging.differences import Difference, ScoreDifference, differences, score_difference
 from benchmark.merging.launches import Launches, joined
 from benchmark.merging.sources import RANK, RunCopy, Source, opened
 from benchmark.vocabulary import BenchError
 
+NOT_COPIED = (".lock", "heartbeat.json", "*.tmp")
+HEAVY = ("*.safetensors", "checkpoint.pt", "external", "predictions")
+"""Weights, and what is only needed to go on with a training or made on request."""
 COPIED_FOLDERS = ("splits", "searches")
 """What is copied file by file besides runs: folds, and the journals of searches."""
+
+
+def left_out(*, weights: bool) -> tuple[str, ...]:
+    """Patterns of what is not copied of a run."""
+    return NOT_COPIED if weights else (*NOT_COPIED, *HEAVY)
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,8 @@ class Conflict:
 @dataclass(frozen=True)
 class MergePlan:
     """What joining would do. `copies`: the runs to be copied; `more`: of runs the identical copies that are not taken,
-    and `completions` what those have that the taken one lacks. `weights`: whether weights and masks are copied."""
+    and `completions` what those have that the taken one lacks. `weights`: whether weights and masks are copied.
+    `damaged`: runs, launches and files that are left where they are, with the reason, in sentences."""
 
     into: Path
     sources: tuple[Source, ...]
@@ -49,13 +59,14 @@ class MergePlan:
     elsewhere: dict[str, int] = field(default_factory=dict)
     completions: dict[str, Completion] = field(default_factory=dict)
     weights: bool = True
+    damaged: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether everything is joined and nothing is left for a person to decide."""
         undecided = any(apart.n_both and not apart.kept for apart in self.launches.apart)
         conflicts = any(not conflict.kept for conflict in self.conflicts)
-        return not (conflicts or self.running or self.unlike_files or undecided)
+        return not (conflicts or self.running or self.unlike_files or self.damaged or undecided)
 
 
 def planned(
@@ -64,7 +75,7 @@ def planned(
     """How the folders are joined; `prefer`: whose launch of a table takes the cells of the others'; `weights` False
     leaves them, checkpoints and masks where they are.
 
-    BenchError for folders that are none, and for manifests or runs that cannot be read.
+    BenchError for folders that are none; manifests and runs that cannot be read are left where they are.
     """
     folders = opened(list(sources), into)
     preferred = _preferred(folders, prefer)
@@ -76,10 +87,11 @@ def planned(
     more = {each.run_id: each.same for each in found if each.same and each.run_id not in launches.dropped}
     gained = {run_id: completion(taken[run_id], same, weights=weights) for run_id, same in more.items()}
     unlike += [name for each in gained.values() for name in each.unlike]
+    new = tuple(copy for copy in copied if not copy.source.is_target)
     return MergePlan(
         into=into,
         sources=tuple(folders),
-        copies=tuple(copy for copy in copied if not copy.source.is_target),
+        copies=new,
         there=tuple(copy.folder.run_id for copy in copied if copy.source.is_target),
         more=more,
         conflicts=tuple(each.conflict for each in found if each.conflict is not None),
@@ -90,7 +102,17 @@ def planned(
         elsewhere=_elsewhere(copied),
         completions={run_id: each for run_id, each in gained.items() if not each.is_empty},
         weights=weights,
+        damaged=tuple(_damaged(folders, new, weights=weights)),
     )
+
+
+def _damaged(folders: Sequence[Source], new: Sequence[RunCopy], *, weights: bool) -> Iterator[str]:
+    for source in folders:
+        yield from source.damaged
+        for folder in COPIED_FOLDERS:
+            yield from source.odd_files(folder)
+    for copy in new:
+        yield from refused_below(copy.folder.path, leaving=left_out(weights=weights))
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,9 @@ class _Choice:
 
 def _copies(folders: Sequence[Source]) -> list[list[RunCopy]]:
     """Of every run the copies that there are, in the folders' order."""
-    run_ids = dict.fromkeys(run_id for source in folders for run_id in source.runs)
+    # A run that the target has and nobody can read is its owner's to remove.
+    theirs = {run_id for source in folders if source.is_target for run_id in source.damaged_runs}
+    run_ids = dict.fromkeys(run_id for source in folders for run_id in source.runs if run_id not in theirs)
     return [[source.runs[run_id] for source in folders if run_id in source.runs] for run_id in run_ids]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from dataclasses import dataclass
@@ -11,12 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.manifests import GridManifest, manifests
+from benchmark.files import is_held
+from benchmark.foreign.places import check_layout, is_name, is_regular, is_there, kind_of
+from benchmark.manifests import GridManifest, readable_manifests
+from benchmark.merging.copying import files_below
 from benchmark.results import STALE_AFTER_SECONDS, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
 SCORE_KEYS = ["split", "case_id", "reading", "region", "metric"]
 """What tells the scores of a run from one another."""
+HIDDEN = (".*",)
 RANK = ("done", "trained", "pruned", "interrupted", "failed", "pending")
 """Of states: which of several copies of a run is taken."""
 
@@ -42,7 +45,7 @@ class RunCopy:
         """As it really is: `running` where a process has it, `interrupted` where that is gone."""
         if self.record.state != "running":
             return self.record.state
-        if _is_held(self.folder.path / ".lock"):
+        if is_held(self.folder.path / ".lock"):
             return "running"
         beat = self.folder.heartbeat()
         fresh = beat is not None and time.time() - beat.time < STALE_AFTER_SECONDS
@@ -54,13 +57,21 @@ class RunCopy:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """BenchError where they cannot be read."""
+        return self.folder.scores()
+
+    @cached_property
+    def fault(self) -> str:
+        """Why the run is left where it is; empty where all that decides what is taken can be read."""
         try:
-            return self.folder.scores()
-        except (OSError, ValueError) as error:
-            raise BenchError(
-                f"Run {self.folder.run_id} is done, but {self.folder.scores_file} cannot be read ({error}). Remove "
-                f"{self.folder.path}, or join without {self.source.path}."
-            ) from error
+            if self.record.state == "done":
+                self.folder.check()
+            if is_there(self.folder.config_file):
+                self.folder.config()
+            if is_there(self.folder.data_file):
+                self.folder.data()
+        except BenchError as error:
+            return str(error)
+        return ""
 
     def is_copy_of(self, other: RunCopy) -> bool:
         """Whether it is another copy of the same attempt at a run, finished or not."""
@@ -90,29 +101,52 @@ class Source:
 
     @cached_property
     def runs(self) -> dict[str, RunCopy]:
-        """The runs that were started, by id."""
-        found = sorted(path.parent for path in (self.path / "runs").glob("*/run.json"))
-        return {
-            path.name: RunCopy(self, RunFolder(self.path, path.name))
-            for path in found
-            if not path.name.startswith(".")
-        }
+        """The runs that were started, by id, without those that are damaged."""
+        return {run_id: copy for run_id, copy in self._started.items() if not copy.fault}
+
+    @cached_property
+    def _started(self) -> dict[str, RunCopy]:
+        folders = sorted((self.path / "runs").glob("*"))
+        names = [path.name for path in folders if not path.name.startswith(".") and not path.is_symlink()]
+        copies = [RunCopy(self, RunFolder(self.path, name)) for name in names if is_name(name)]
+        return {copy.folder.run_id: copy for copy in copies if is_there(copy.folder.record_file)}
+
+    @cached_property
+    def damaged_runs(self) -> dict[str, str]:
+        """Why runs of the folder cannot be read, by id."""
+        return {run_id: copy.fault for run_id, copy in self._started.items() if copy.fault}
+
+    @cached_property
+    def damaged(self) -> tuple[str, ...]:
+        """What of the folder is left where it is, since it cannot be read or leads elsewhere, in sentences."""
+        runs = self.path / "runs"
+        odd = [
+            f"{path} is a link, or no name of a run; it is left out."
+            for path in sorted(runs.glob("*"))
+            if not path.name.startswith(".") and (path.is_symlink() or not is_name(path.name))
+        ]
+        return (*self.damaged_runs.values(), *odd, *self._manifests[1].values())
+
+    @cached_property
+    def _manifests(self) -> tuple[list[GridManifest], dict[str, str]]:
+        return readable_manifests(self.path)
 
     @cached_property
     def launches(self) -> dict[str, GridManifest]:
         """Its launches by name, the newest first."""
-        return {manifest.name: manifest for manifest in manifests(self.path)}
+        found = sorted(self._manifests[0], key=lambda manifest: manifest.created, reverse=True)
+        return {manifest.name: manifest for manifest in found}
 
     def files(self, folder: str) -> dict[str, Path]:
         """The files below one of its folders by their place in it, without hidden ones."""
         root = self.path / folder
-        found = sorted(path for path in root.rglob("*") if path.is_file())
-        names = {str(path.relative_to(root)): path for path in found}
-        return {
-            name: path
-            for name, path in names.items()
-            if not any(part.startswith(".") for part in Path(name).parts)
-        }
+        found = files_below(root, leaving=HIDDEN)
+        return {str(path.relative_to(root)): path for path in found if is_regular(path)}
+
+    def odd_files(self, folder: str) -> list[str]:
+        """What lies below one of its folders and is no file, in sentences."""
+        found = files_below(self.path / folder, leaving=HIDDEN)
+        return [f"{path} is {kind_of(path)}, and left out." for path in found if not is_regular(path)]
 
 
 def opened(sources: list[Path], into: Path) -> list[Source]:
@@ -120,6 +154,8 @@ def opened(sources: list[Path], into: Path) -> list[Source]:
     for path in sources:
         if not any((path / part).is_dir() for part in ("runs", "grids")):
             raise BenchError(f"{path} is no results folder: it has neither runs nor grids. Name another.")
+    for path in (*sources, into):
+        check_layout(path)
     if into.exists() and not into.is_dir():
         raise BenchError(f"--into {into} is a file; name a folder.")
     target = into.resolve()
@@ -131,19 +167,3 @@ def opened(sources: list[Path], into: Path) -> list[Source]:
             raise BenchError(f"--into {into} lies in {others[path].path}, which is not to be changed.")
     own = [Source(into, is_target=True)] if into.is_dir() else []
     return [*own, *others.values()]
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether some process holds the lock; the file is opened for reading alone."""
-    try:
-        file = lock.open("rb")
-    except OSError:
-        return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-    return False

@@ -9,16 +9,15 @@ from pathlib import Path
 from benchmark.files import exclusive, written_whole
 from benchmark.manifests import write_manifest
 from benchmark.merging.completing import Completion
-from benchmark.merging.planning import MergePlan
+from benchmark.merging.copying import copy_folder
+from benchmark.merging.planning import NOT_COPIED, MergePlan, left_out
 from benchmark.merging.sources import RunCopy
 from benchmark.results import RunFolder
+from benchmark.search.cards import clean_card, is_card
 from benchmark.vocabulary import BenchError
 
 STAGE = ".merging"
 """In the target: where a run's folder is copied to before it takes its place."""
-NOT_COPIED = (".lock", "heartbeat.json", "*.tmp")
-HEAVY = ("*.safetensors", "checkpoint.pt", "external", "predictions")
-"""Weights, and what is only needed to go on with a training or made on request."""
 
 
 def carry_out(plan: MergePlan) -> None:
@@ -41,6 +40,8 @@ def carry_out(plan: MergePlan) -> None:
                 _complete(RunFolder(plan.into, run_id), gained, stage)
             for place, path in plan.files.items():
                 _copy_file(path, plan.into / place)
+                if is_card(plan.into / place):
+                    clean_card(plan.into / place)
         except OSError as error:
             raise BenchError(
                 f"{error.filename or plan.into}: {error.strerror or error}. Free space there or choose another "
@@ -54,9 +55,8 @@ def carry_out(plan: MergePlan) -> None:
 
 def _copy_run(copy: RunCopy, into: Path, stage: Path, *, weights: bool) -> None:
     target = RunFolder(into, copy.folder.run_id)
-    left = NOT_COPIED if weights else (*NOT_COPIED, *HEAVY)
     staged = stage / copy.folder.run_id
-    shutil.copytree(copy.folder.path, staged, ignore=shutil.ignore_patterns(*left))
+    copy_folder(copy.folder.path, staged, leaving=left_out(weights=weights))
     target.path.parent.mkdir(parents=True, exist_ok=True)
     if not target.path.exists():
         staged.rename(target.path)
@@ -81,7 +81,7 @@ def _complete(target: RunFolder, gained: Completion, stage: Path) -> None:
             if path.is_file():
                 _copy_file(path, place)
             elif not place.exists():
-                shutil.copytree(path, stage / name, ignore=shutil.ignore_patterns(*NOT_COPIED))
+                copy_folder(path, stage / name, leaving=NOT_COPIED)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (stage / name).rename(place)
         if gained.facts:

@@ -21,7 +21,8 @@ from benchmark.protocols import ExternalJob
 from benchmark.train import DivergedError
 from benchmark.vocabulary import BenchError, DataError
 
-COMMAND = (sys.executable, "-m", "benchmark.nnunet.process")
+COMMAND = (sys.executable, "-P", "-m", "benchmark.nnunet.process")
+"""-P: what lies where the user happens to be is imported by nobody."""
 POLL_SECONDS = 0.2
 _STOPS_ITSELF = ("train", "validate")
 """Phases in which the process asks between any two iterations, saves and ends; in others, what is done is on disk."""

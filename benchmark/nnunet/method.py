@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmark.data.numbering import consecutive, is_consecutive
+from benchmark.foreign.places import inside
+from benchmark.foreign.schemas import STRICT, UNDEFINED, Amount, Positive, Text, Whole, read_as
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.plan import Plan, Schedule
 from benchmark.nnunet.raw import FILE_ENDING, case_images, raw_dataset
@@ -28,6 +31,41 @@ from benchmark.protocols import (
 
 MOST_WORKERS = 12
 """nnU-Net's own number of augmenting processes."""
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What the process of nnU-Net wrote of its training: `training.json`."""
+
+    __pydantic_config__ = UNDEFINED
+
+    model: Text
+    parameters: Whole
+    flops: Amount
+    patch_size: tuple[Positive, Positive, Positive]
+    seconds: Amount
+    peak_memory_mb: Amount
+    history: list[dict[Text, float]]
+    facts: dict[Text, Any]
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """What it wrote beside a mask."""
+
+    __pydantic_config__ = STRICT
+
+    seconds: Amount
+
+
+def _trained(job: ExternalJob) -> _Trained:
+    return read_as(_Trained, job.work / "training.json", below=job.work)
+
+
+def _model(job: ExternalJob, trained: _Trained) -> Path:
+    """The folder of the trained network, in the run's folder, wherever that lay when it was trained."""
+    # nnU-Net's own results, data set, and trainer with plan and configuration.
+    return inside(job.work.resolve(), "/".join(Path(trained.model).parts[-3:]))
 
 
 class NnUNetMethod(ExternalMethod):
@@ -99,17 +137,16 @@ class NnUNetMethod(ExternalMethod):
         if not trained.exists():
             task = self.training_task(job)
             run_process(task, job, name="nnunet-train", settings=self._settings(job, task))
-        content = json.loads(trained.read_text(encoding="utf-8"))
-        x, y, z = content["patch_size"]
+        told = _trained(job)
         return ExternalTraining(
-            parameters=content["parameters"],
-            flops=content["flops"],
-            patch_size=(x, y, z),
-            seconds=content["seconds"],
-            peak_memory_mb=content["peak_memory_mb"],
-            history=content["history"],
-            facts=content["facts"],
-            weights=weights_file(content["model"], job.checkpoint),
+            parameters=told.parameters,
+            flops=told.flops,
+            patch_size=told.patch_size,
+            seconds=told.seconds,
+            peak_memory_mb=told.peak_memory_mb,
+            history=told.history,
+            facts=told.facts,
+            weights=weights_file(str(_model(job, told)), job.checkpoint),
         )
 
     def training_task(self, job: ExternalJob) -> Training:
@@ -136,9 +173,8 @@ class NnUNetMethod(ExternalMethod):
         self.check_installed()
         files = {case.case_id: case_images(case, self.channels) for case in cases}
         if not all((out / f"{case_id}{FILE_ENDING}").exists() for case_id in files):
-            trained = json.loads((job.work / "training.json").read_text(encoding="utf-8"))
             task = Prediction(
-                model=trained["model"],
+                model=str(_model(job, _trained(job))),
                 checkpoint=job.checkpoint,
                 cases=files,
                 out=str(out.resolve()),
@@ -148,7 +184,8 @@ class NnUNetMethod(ExternalMethod):
                 values=_values(self.dataset),
             )
             run_process(task, job, name="nnunet-predict", settings=self._settings(job))
-        return mean(json.loads((out / f"{case_id}.json").read_text())["seconds"] for case_id in files)
+        told = [read_as(_Seconds, out / f"{case_id}.json", below=out) for case_id in files]
+        return mean(each.seconds for each in told)
 
     def _settings(self, job: ExternalJob, task: Training | None = None) -> dict[str, str]:
         """nnU-Net's environment variables."""

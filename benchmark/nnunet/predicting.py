@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from benchmark.data.channels import write_label
 from benchmark.files import write_json
+from benchmark.foreign.schemas import read_mapping
+from benchmark.nnunet.loading import load_checkpoint, read_plans
 from benchmark.nnunet.network import planned_network
 from benchmark.nnunet.raw import FILE_ENDING, link_images
 from benchmark.nnunet.task import Prediction, weights_file
@@ -62,8 +63,8 @@ def _predictor(task: Prediction, device: torch.device) -> nnUNetPredictor:
     # By hand: nnU-Net's own loading imports every trainer there is in search of the right one, and with them
     # torchvision, which fails where its build does not fit torch's.
     model = Path(task.model)
-    checkpoint = torch.load(weights_file(task.model, task.checkpoint), map_location="cpu", weights_only=False)
-    plans, description = (json.loads((model / name).read_text()) for name in ("plans.json", "dataset.json"))
+    checkpoint = load_checkpoint(weights_file(task.model, task.checkpoint), device=torch.device("cpu"))
+    plans, description = read_plans(model / "plans.json"), read_mapping(model / "dataset.json", below=model)
     manager = PlansManager(plans)
     configuration = checkpoint["init_args"]["configuration"]
     predictor = nnUNetPredictor(

@@ -25,6 +25,9 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from benchmark.files import exclusive, write_json
+from benchmark.foreign.places import inside
+from benchmark.foreign.schemas import read_mapping
+from benchmark.nnunet.loading import read_plans
 from benchmark.nnunet.plan import Plan, shrunk_patch
 from benchmark.nnunet.raw import RawDataset, write_raw, write_splits
 from benchmark.nnunet.task import Training
@@ -74,11 +77,8 @@ def prepare(task: Training, tell: Callable[[int, int], None]) -> Path:
 def plans_of(task: Training) -> dict[str, Any]:
     """The plans that the preprocessed data were made with."""
     shared = Path(task.shared)
-    name = json.loads((shared / MARKER).read_text())["plans"]
-    plans: dict[str, Any] = json.loads(
-        (shared / "preprocessed" / task.dataset.name / f"{name}.json").read_text()
-    )
-    return plans
+    name = str(read_mapping(shared / MARKER, below=shared).get("plans"))
+    return read_plans(inside(shared, f"preprocessed/{task.dataset.name}/{name}.json"))
 
 
 def _extract_fingerprint(dataset: RawDataset, *, processes: int) -> None:

@@ -22,6 +22,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from benchmark.files import written_whole
 from benchmark.nnunet.lifeline import die_with_parent
+from benchmark.nnunet.loading import load_checkpoint, weights_alone
 from benchmark.nnunet.plan import Schedule
 from benchmark.nnunet.task import BEST, FINAL, LATEST, DivergedLossError, StoppedError
 
@@ -108,7 +109,8 @@ class BudgetTrainer(nnUNetTrainer):
         self.logger.plot_progress_png = lambda output_folder: None
 
     def begin(self) -> None:
-        """Initialise, from the last checkpoint if there is one; DamagedCheckpointError if it cannot be read."""
+        """Initialise, from the last checkpoint if there is one; DamagedCheckpointError if it cannot be read,
+        CodeInFileError if it holds more than weights."""
         random.seed(self.settings.seed)
         np.random.seed(self.settings.seed % 2**32)
         torch.manual_seed(self.settings.seed)
@@ -121,11 +123,12 @@ class BudgetTrainer(nnUNetTrainer):
                 return
 
     def _return_to_the_end(self, path: Path) -> None:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        checkpoint = load_checkpoint(path, device=torch.device("cpu"))
         self.progress = Progress(**checkpoint["init_args"]["progress"])
 
     def _resume(self, path: Path) -> None:
-        self.load_checkpoint(str(path))
+        with weights_alone():
+            self.load_checkpoint(str(path))
         # Stands among the arguments: the one part of a checkpoint that nnU-Net stores and returns unread.
         self.progress = Progress(**self.my_init_kwargs.pop("progress"))
         self.print_to_log_file(f"Continuing at step {self.progress.step} of {self.settings.schedule.steps}.")

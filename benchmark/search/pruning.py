@@ -10,8 +10,9 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import RandomSampler
 
+from benchmark.credentials import without_secrets
 from benchmark.execution.order import Trial
-from benchmark.search.storage import open_storage, without_password
+from benchmark.search.storage import open_storage
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Judge:
                 trial.report(val_dice, step)
             return self.trial.pruner != "none" and trial.should_prune()
         except Exception as error:
-            where = without_password(self.trial.storage)
+            where = without_secrets(self.trial.storage)
             log.warning("the search at %s was not told step %d: %s", where, step, type(error).__name__)
             self._known = None
             return False

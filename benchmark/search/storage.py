@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
+from benchmark.credentials import is_address, without_secrets
 from benchmark.files import written_whole
 from benchmark.vocabulary import BenchError, MissingPackageError, did_you_mean
 
@@ -34,6 +35,7 @@ DRIVERS = {
 """Databases, how SQLAlchemy names what speaks to each, and the package that brings it; the first is preferred."""
 MODULES = {"mysqldb": "MySQLdb", "pysqlite": "sqlite3"}
 """Drivers whose module has another name."""
+MOST_JOURNAL_BYTES = 2**30
 CREATION_ATTEMPTS = 5
 COLLISIONS = ("IntegrityError", "ProgrammingError", "InternalError")
 
@@ -43,57 +45,45 @@ def journal_file(results: Path, name: str) -> Path:
     return results / "searches" / f"{name}.journal"
 
 
-def is_database(address: str) -> bool:
-    """Whether the address is that of a database; everything else is a journal file's path."""
-    return "://" in address
-
-
-def without_password(address: str) -> str:
-    """The address as it may be printed and stored."""
-    if not is_database(address):
-        return address
-    user, at, _ = urlsplit(address).netloc.rpartition("@")
-    name = user.partition(":")[0]
-    return address.replace(f"{user}@", f"{name}@", 1) if at else address
-
-
-def has_password(address: str) -> bool:
-    return without_password(address) != address
-
-
-def open_storage(address: str) -> BaseStorage:
+def open_storage(address: str, *, create: bool = True) -> BaseStorage:
     """The storage at a journal file's path, or at a database's address, with its tables.
 
-    MissingPackageError with the package to install where the database's driver is missing; BenchError where the
-    database does not answer.
+    `create` False, for who only looks: what is not there is not made. MissingPackageError with the package to install
+    where the database's driver is missing; BenchError where the database does not answer.
     """
-    if not is_database(address):
-        return _journal(Path(address))
-    kind = urlsplit(address).scheme
+    if not is_address(address):
+        return _journal(Path(address), create=create)
+    kind = address.partition("://")[0]
     database = kind.partition("+")[0]
     if database not in DRIVERS:
         raise BenchError(
-            f"--storage {without_password(address)}: searches are kept in a journal file or in a database. "
+            f"--storage {without_secrets(address)}: searches are kept in a journal file or in a database. "
             f"{did_you_mean(database, ['postgresql', 'mysql'])}"
         )
     url = _with_driver(address, database)
+    if database == "sqlite" and not create:
+        url = _only_read(url)
     for attempt in range(1, CREATION_ATTEMPTS + 1):
         try:
             # A connection that was idle during a long training may be gone.
             return optuna.storages.get_storage(
-                RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 2})
+                RDBStorage(
+                    url,
+                    engine_kwargs={"pool_pre_ping": True, "pool_size": 2},
+                    skip_table_creation=not create,
+                )
             )
         except ImportError as error:
             raise MissingPackageError(
-                f"--storage {without_password(address)}: the driver of {kind} is not installed; "
+                f"--storage {without_secrets(address)}: the driver of {kind} is not installed; "
                 f"pip install {_package(kind)}."
             ) from error
         except Exception as error:
             # Two processes that create the tables at the same moment collide, and the second try finds them.
             if attempt == CREATION_ATTEMPTS or type(error).__name__ not in COLLISIONS:
-                words = _first_line(error).replace(url, without_password(url))
+                words = without_secrets(_first_line(error), url, address)
                 raise BenchError(
-                    f"--storage {without_password(address)} cannot be used: {words} Start the database, or correct "
+                    f"--storage {without_secrets(address)} cannot be used: {words} Start the database, or correct "
                     "the address."
                 ) from error
             time.sleep(0.3 * attempt)
@@ -103,7 +93,7 @@ def open_storage(address: str) -> BaseStorage:
 def _with_driver(address: str, database: str) -> str:
     """The address with a driver that is installed, where it names none: what SQLAlchemy takes by itself depends on its
     version."""
-    if "+" in urlsplit(address).scheme:
+    if "+" in address.partition("://")[0]:
         return address
     installed = [name for name in DRIVERS[database] if find_spec(MODULES.get(name, name)) is not None]
     return address.replace(f"{database}:", f"{database}+{installed[0]}:", 1) if installed else address
@@ -120,13 +110,29 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(".") + "."
 
 
-def _journal(path: Path) -> BaseStorage:
+def _only_read(url: str) -> str:
+    """The address of an SQLite file that is there, and is neither made nor changed."""
+    kind, _, path = url.partition(":///")
+    if not Path(path).is_file():
+        raise BenchError(f"--storage {url}: there is no such file. Correct the address.")
+    return f"{kind}:///file:{quote(str(Path(path).absolute()))}?mode=ro&uri=true"
+
+
+def _journal(path: Path, *, create: bool) -> BaseStorage:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.is_file() or path.stat().st_size > MOST_JOURNAL_BYTES:
+            raise BenchError(
+                f"{path} is no journal of a search, or too large for one. Choose another --storage."
+            )
         return JournalStorage(_JournalFile(path))
     except OSError as error:
         raise BenchError(f"Cannot write {path}: {error.strerror}. Choose another --storage.") from error
-    except (ValueError, LookupError, TypeError, AssertionError) as error:
+    except Exception as error:
+        # What Optuna makes of lines that others wrote is of any kind.
+        if isinstance(error, BenchError):
+            raise
         raise BenchError(
             f"{path} is no journal of a search, or damaged ({_first_line(error)}) Move it away and start again: "
             "configurations that were trained are taken over."

@@ -20,6 +20,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmark.credentials import is_address
 from benchmark.files import exclusive
 from benchmark.results import RunFolder
 from benchmark.search.attributes import (
@@ -37,7 +38,7 @@ from benchmark.search.attributes import (
 )
 from benchmark.search.pruning import pruner_of
 from benchmark.search.sharing import Launcher
-from benchmark.search.storage import is_database, open_storage
+from benchmark.search.storage import open_storage
 
 Direction = Literal["maximize", "minimize"]
 Suggest = Callable[[optuna.trial.BaseTrial], Mapping[str, Any]]
@@ -76,7 +77,7 @@ class Trials:
     ) -> None:
         """Creates the study where it does not exist. `directions` by the name of the objective."""
         self.launcher, self.name = launcher, name
-        self._one_machine = not is_database(storage)
+        self._one_machine = not is_address(storage)
         # Launchers with results folders of their own may share a journal; its lock is beside it.
         beside = Path(storage).parent if self._one_machine else results / "searches"
         self._lock = beside / f".{name}.lock"

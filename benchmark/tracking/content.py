@@ -12,7 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.manifests import GridManifest, read_manifest
+from benchmark.credentials import without_secrets
+from benchmark.foreign.places import DamagedFileError, is_name, is_regular, is_there
+from benchmark.manifests import GridManifest, readable_manifests
 from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
@@ -63,14 +65,12 @@ def survey(results: Path, grids: Sequence[str] | None) -> Survey:
     """`grids` are names of grids or of manifests; None: every grid, and runs that are in none."""
     if not results.is_dir():
         raise BenchError(f"There is no results folder {results}. Name it with --results.")
-    known: list[GridManifest] = []
-    damaged: dict[str, str] = {}
-    for path in sorted((results / "grids").glob("*.json")):
-        try:
-            known.append(read_manifest(path))
-        except (BenchError, OSError) as error:
-            if grids is None or {path.stem, path.stem.rpartition("-")[0]} & set(grids):
-                damaged[path.name] = str(error)
+    known, unreadable = readable_manifests(results)
+    damaged = {
+        name: words
+        for name, words in unreadable.items()
+        if grids is None or {Path(name).stem, Path(name).stem.rpartition("-")[0]} & set(grids)
+    }
     known.sort(key=lambda manifest: (manifest.created, manifest.name))
     selected = [m for m in known if grids is None or {m.grid, m.name} & set(grids)]
     for name in grids or ():
@@ -87,9 +87,10 @@ def survey(results: Path, grids: Sequence[str] | None) -> Survey:
                 place.add(name, value)
     if grids is None:
         for path in sorted((results / "runs").glob("*")):
-            places.setdefault(path.name, Place())
+            if is_name(path.name):
+                places.setdefault(path.name, Place())
     wanted = set(places) if grids is None else {cell.run_id for m in selected for cell in m.cells}
-    started = {r: p for r, p in places.items() if r in wanted and RunFolder(results, r).record_file.exists()}
+    started = {r: p for r, p in places.items() if r in wanted and is_there(RunFolder(results, r).record_file)}
     return Survey(started, selected, damaged)
 
 
@@ -157,7 +158,7 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             entries |= flat(value, f"{prefix}{name}.")
         else:
-            entries[accepted_name(f"{prefix}{name}")] = shortened(str(value), PARAM_LENGTH)
+            entries[accepted_name(f"{prefix}{name}")] = shortened(without_secrets(str(value)), PARAM_LENGTH)
     return entries
 
 
@@ -172,10 +173,9 @@ def shortened(text: str, length: int) -> str:
 
 def stamp(path: Path) -> list[int] | None:
     """Changes when the file does."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
+    if not is_regular(path):
         return None
+    stat = path.stat()
     return [stat.st_mtime_ns, stat.st_size]
 
 
@@ -214,6 +214,8 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
     # Before the reading: what changes meanwhile is noticed by the next pass.
     signature = signature_of(folder, place)
     state, failure = state_of(folder)
+    if failure == "damaged":
+        raise DamagedFileError(str(folder.seen().error))
     record, config = folder.record(), folder.config()
     series = curves(folder.history())
     if state in ("done", "trained"):
@@ -246,12 +248,13 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
         status="KILLED" if failure == "interrupted" else status,
         complete=state in ("done", "failed") and failure != "interrupted",
         name=f"{' '.join(f'{k}={v}' for k, v in place.factors.items()) or method} fold={fold} seed={seed}",
-        tags={accepted_name(tag): shortened(value, TAG_LENGTH) for tag, value in tags.items()},
+        tags={
+            accepted_name(tag): shortened(without_secrets(value), TAG_LENGTH) for tag, value in tags.items()
+        },
         params=flat(config),
         series=series,
-        artifacts=(folder.config_file, folder.record_file, folder.scores_file, folder.log_file)
-        if ended
-        else (),
+        # The log may be a link to anybody's file, which would be sent.
+        artifacts=tuple(filter(is_regular, folder.delivered_files)) if ended else (),
         start_ms=folder.config_file.stat().st_mtime_ns // 1_000_000,
         end_ms=folder.record_file.stat().st_mtime_ns // 1_000_000,
     )

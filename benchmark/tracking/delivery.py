@@ -317,6 +317,7 @@ class Delivery:
         for file in content.artifacts:
             now = stamp(file)
             if now and entry.artifacts.get(file.name) != now:
+                self.store.require_own(entry.mlflow_id)
                 self.client.log_artifact(entry.mlflow_id, str(file))
                 entry.artifacts[file.name] = now
         self._set_status(entry, content.status, content.end_ms)

@@ -6,8 +6,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.credentials import without_secrets
 from benchmark.tracking.memory import Memory
-from benchmark.tracking.store import default_uri, needs_escaping, store_uri, without_password
+from benchmark.tracking.store import default_uri, needs_escaping, store_uri
 
 LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens when nobody says otherwise."""
@@ -24,7 +25,7 @@ class Link:
 def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> Link:
     """The page of a run of the suite in the store that runs are mirrored to."""
     uri = tracking_uri or store_uri(results)
-    shown = without_password(uri)
+    shown = without_secrets(uri)
     memory = Memory(results, uri)
     entry = memory.runs.get(run_id)
     if entry is None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.credentials import without_secrets
 from benchmark.files import write_json
+from benchmark.foreign.places import DamagedFileError
+from benchmark.foreign.schemas import STRICT, checked, read_mapping
 from benchmark.results import RunFolder, state_of
 from benchmark.tracking.content import Place, Point, digest, signature_of
-from benchmark.tracking.store import without_password
 
 SAVE_SECONDS = 2.0
 SAVING_SHARE = 0.02
@@ -21,6 +22,8 @@ SAVING_SHARE = 0.02
 @dataclass
 class Delivered:
     """One MLflow run as it was left. `series` maps a metric to how many points it has and their digest."""
+
+    __pydantic_config__ = STRICT
 
     mlflow_id: str
     parent: str = ""
@@ -47,26 +50,36 @@ class Delivered:
         return False
 
 
+@dataclass
+class _Told:
+    """What one store has been told, as it stands in the file."""
+
+    __pydantic_config__ = STRICT
+
+    store: str = ""
+    runs: dict[str, Delivered] = field(default_factory=dict)
+    grids: dict[str, Delivered] = field(default_factory=dict)
+
+
 class Memory:
     """Everything one store has been told. A lost or damaged file does no harm."""
 
     def __init__(self, results: Path, uri: str) -> None:
         self.file = results / "mlflow_delivered.json"
-        self.uri = without_password(uri)
+        self.uri = without_secrets(uri)
         self.store = ""
         self.runs: dict[str, Delivered] = {}
         self.grids: dict[str, Delivered] = {}
         self.other_stores: dict[str, Any] = {}
         self._next_save = 0.0
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-            mine = content.pop(self.uri, {})
-            runs = {run_id: Delivered(**entry) for run_id, entry in mine.get("runs", {}).items()}
-            grids = {name: Delivered(**entry) for name, entry in mine.get("grids", {}).items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+            content = read_mapping(self.file, below=results)
+            told = {uri: checked(_Told, of_store, source=str(self.file)) for uri, of_store in content.items()}
+        except DamagedFileError:
             return
-        self.store, self.runs, self.grids = mine.get("store", ""), runs, grids
-        self.other_stores = content
+        mine = told.pop(self.uri, _Told())
+        self.store, self.runs, self.grids = mine.store, mine.runs, mine.grids
+        self.other_stores = {uri: asdict(of_store) for uri, of_store in told.items()}
 
     def belongs_to(self, store: str) -> None:
         """Forget what was told to another store at the same address (a deleted database, say)."""
@@ -85,7 +98,8 @@ class Memory:
             return True
         try:
             # A run that dies, or is taken up again, may leave its files as they are; only its lock tells.
-            return state_of(folder)[0] == entry.state
+            state, failure = state_of(folder)
+            return state == entry.state and failure != "damaged"
         except Exception:
             # A damaged folder can raise anything; whoever reads it for delivery reports it.
             return False

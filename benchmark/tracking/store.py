@@ -10,9 +10,11 @@ import sqlite3
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote
 
+from benchmark.credentials import without_secrets
 from benchmark.files import exclusive, write_text, written_whole
+from benchmark.foreign.places import DamagedFileError, is_name, read_text, refuse_links
 from benchmark.tracking.content import shortened
 from benchmark.vocabulary import BenchError
 
@@ -63,26 +65,20 @@ def folder_id(results: Path) -> str:
         with exclusive(file.with_name(f"{file.name}.lock"), wait=True):
             if not file.exists():
                 write_text(file, uuid.uuid4().hex[:12] + "\n")
-    return file.read_text(encoding="utf-8").strip()
-
-
-def without_password(uri: str) -> str:
-    """The address as it may be printed and stored."""
-    return uri.replace(_credentials(uri), "", 1)
+    name = read_text(file, below=file.parent).strip()
+    if not is_name(name):
+        raise DamagedFileError(
+            f"{file} is damaged (it names no folder). Remove it; `bench sync` writes another."
+        )
+    return name
 
 
 def reason(error: BaseException, uri: str) -> str:
-    """The first line of an error, without the address's user and password."""
+    """The first line of an error, without the address's secrets."""
     text = str(error).strip() or type(error).__name__
-    first = shortened(text.splitlines()[0].replace(_credentials(uri), ""), 1000)
+    first = shortened(without_secrets(text.splitlines()[0], uri), 1000)
     broken = any(words in text for words in ("malformed", "not a database"))
     return f"{first} The database is damaged. {MOVE_AWAY}" if broken and MOVE_AWAY not in first else first
-
-
-def _credentials(uri: str) -> str:
-    user, at, _ = urlsplit(uri).netloc.rpartition("@")
-    # Something that cannot occur, when there are none.
-    return user + at if at else "\0"
 
 
 def _quiet_mlflow() -> None:
@@ -146,6 +142,7 @@ class Store:
                     )
             # MLflow would try again and again for minutes.
             _check_database(database)
+        self._artifacts = results.resolve() / "mlflow_artifacts" if uri == default_uri(results) else None
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self.own_database = database if uri == default_uri(results) else None
         """The database in the results folder, where that is the store."""
@@ -171,6 +168,21 @@ class Store:
                 " Restore it, or name another with MLFLOW_EXPERIMENT_NAME."
             )
         return found
+
+    def require_own(self, mlflow_id: str) -> None:
+        """BenchError where a run's artifacts would be written outside of the results folder: its database, and with it
+        the run, may be a stranger's."""
+        if self._artifacts is None:
+            return
+        place = self.client.get_run(mlflow_id).info.artifact_uri
+        path = Path(unquote(place.removeprefix("file://")))
+        try:
+            refuse_links(path, below=self._artifacts)
+        except (DamagedFileError, ValueError) as error:
+            raise BenchError(
+                f"MLflow's run {mlflow_id} has its files in {place}, not in this results folder. Remove mlflow.db "
+                "there and run `bench sync` to rebuild it."
+            ) from error
 
     @property
     def identity(self) -> str:

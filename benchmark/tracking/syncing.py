@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from benchmark.credentials import without_secrets
 from benchmark.files import exclusive
 from benchmark.tracking.content import Place, Survey, survey
 from benchmark.tracking.deadline import Deadline
 from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory
-from benchmark.tracking.store import lock_file, reason, store_uri, without_password
+from benchmark.tracking.store import lock_file, reason, store_uri
 from benchmark.vocabulary import BenchError
 
 
@@ -74,7 +75,7 @@ def sync_once(
     found = survey(results, grids)
     with exclusive(lock_file(results)) as held:
         if not held:
-            return SyncReport(without_password(uri), skipped=True)
+            return SyncReport(without_secrets(uri), skipped=True)
         for leftover in results.glob(".*mlflow*.tmp"):
             # Of a mirror that was killed while it wrote; the lock says that nobody is writing now.
             leftover.unlink(missing_ok=True)
@@ -109,7 +110,7 @@ def sync_once(
             todo = dict(todo) or _to_do(results, found, memory)
             failures |= dict.fromkeys(todo.keys() - delivered - failures.keys(), problem)
     return SyncReport(
-        uri=without_password(uri),
+        uri=without_secrets(uri),
         delivered=len(todo.keys() - failures.keys()),
         up_to_date=len(found.places) - len(todo),
         undelivered=failures,
@@ -172,9 +173,10 @@ def _log(results: Path, grid_name: str, send: Callable[[Any, str, Deadline], Non
     def log() -> None:
         with exclusive(lock_file(results), wait=True):
             delivery = Delivery(results, uri, Memory(results, uri))
-            run = delivery.parent_of(selected[-1]).mlflow_id
+            parent = delivery.parent_of(selected[-1]).mlflow_id
+            delivery.store.require_own(parent)
             deadline.step()
-            send(delivery.client, run, deadline)
+            send(delivery.client, parent, deadline)
             delivery.memory.save()
 
     try:
@@ -182,5 +184,5 @@ def _log(results: Path, grid_name: str, send: Callable[[Any, str, Deadline], Non
     except BenchError:
         raise
     except Exception as error:
-        where, why = without_password(uri), reason(error, uri)
+        where, why = without_secrets(uri), reason(error, uri)
         raise BenchError(f"The report was not added to MLflow at {where}: {why}") from error

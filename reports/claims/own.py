@@ -19,7 +19,7 @@ from reports.claims.tree import Comparison, Operand, value_of
 from reports.comparison.frames import PLACE as METHODS
 from reports.launches import SEARCH, shown_of
 from reports.provenance.mixing import Mixed, conditions, mixed, refusal
-from reports.runs import Place, Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.runs import Place, Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.table2.frames import PLACE as TABLE2
@@ -40,12 +40,16 @@ class Launch:
     _resampled: dict[str, Resampled] = field(default_factory=dict)
 
     @cached_property
-    def planned(self) -> pd.DataFrame:
-        return planned_runs(self.results, self.manifest, self.place)
+    def _read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return planned_and_scored(self.results, self.manifest, self.place)
 
-    @cached_property
+    @property
+    def planned(self) -> pd.DataFrame:
+        return self._read[0]
+
+    @property
     def all_scores(self) -> pd.DataFrame:
-        return reported_scores(self.results, self.planned)
+        return self._read[1]
 
     @cached_property
     def mixed(self) -> tuple[Mixed, ...]:

@@ -46,7 +46,7 @@ from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.panels.included import include_panels
 from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.mixing import checked
-from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.outputs import write_shown
 from reports.statistics.rank_tables import rank_tables
 from reports.statistics.scores import case_scores
@@ -162,8 +162,7 @@ def report(
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
     """The grid's runs, and the comparison with the columns they have scores for."""
-    planned = planned_runs(results, manifest, PLACE)
-    scores = reported_scores(results, planned)
+    planned, scores = planned_and_scored(results, manifest, PLACE)
     scored = scored_in(scores)
     comparison = on_data(comparison, scored)
     runs = with_means(planned, scores, measures=comparison.measures)

@@ -46,7 +46,7 @@ def _recomputed(runs: list[RunTrace], measure: Measure, results: Path) -> float 
         [
             (
                 run.seed,
-                read_rows(RunFolder(results, run.run_id).scores_file, measure, reading=run.reading).mean,
+                read_rows(RunFolder(results, run.run_id), measure, reading=run.reading).mean,
             )
             for run in runs
         ]

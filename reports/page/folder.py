@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from benchmark.files import exclusive
 from benchmark.vocabulary import BenchError
@@ -35,17 +38,39 @@ def new_page(out: Path) -> Iterator[Path]:
             )
         building = out / BUILDING
         try:
-            # Of a process that was stopped.
+            # Of a process that was killed.
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir()
-            yield building
-            _swap(building, out)
+            with _asked_to_end():
+                yield building
+                _swap(building, out)
         finally:
             shutil.rmtree(building, ignore_errors=True)
             (out / LOCK).unlink(missing_ok=True)
             if new:
                 with suppress(OSError):
                     out.rmdir()
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the process with its half page removed, where they would end it at once; what is ignored
+    stays so."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        asked = (signal.SIGTERM, signal.SIGHUP)
+        taken = [number for number in asked if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def require_folder(out: Path) -> None:

@@ -16,7 +16,7 @@ from reports.frames import cells_frame
 from reports.measures import Measure, Measures, measures_of
 from reports.provenance.publication import published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
-from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.table2.tables import layers_label, level_label
 
@@ -61,8 +61,7 @@ class ShownGrid:
 
 def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
     """Read what a launch has; BenchError for a grid that has no table. Addresses name the launch."""
-    planned = planned_runs(results, manifest, place_of(manifest))
-    scores = reported_scores(results, planned)
+    planned, scores = planned_and_scored(results, manifest, place_of(manifest))
     scored = scored_in(scores)
     table = table_of(manifest, planned, scored).of_launch(manifest)
     keys = list(table.place.keys)

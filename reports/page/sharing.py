@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.credentials import without_secrets
+
 _FOLDERS = re.compile(
     r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+"
 )
@@ -28,6 +30,7 @@ def without_folders(value: Any, results: Path) -> Any:
 def _relative(text: str, results: Path) -> str:
     if "/" not in text:
         return text
+    text = without_secrets(text)
     for root in (results.resolve(), results.absolute()):
         text = text.replace(f"{root}/", "")
     if not results.is_absolute() and results.name:

@@ -6,15 +6,19 @@ what is sent by mail. It has everything but the pictures and the files, and says
 
 from __future__ import annotations
 
-import shutil
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from benchmark.files import write_text, written_whole
+from benchmark.foreign.notices import notice
+from benchmark.foreign.places import DamagedFileError, read_bytes, regular_files
 from benchmark.manifests import manifests
 from benchmark.results import RunFolder
+from benchmark.vocabulary import BenchError
 from reports.hypertext import environment
 from reports.launches import shown_of
 from reports.page import assets
@@ -32,6 +36,7 @@ from reports.provenance.trace import Links, Trace, Traces
 
 MOST_THUMBNAILS = 3000
 THUMBNAILS = "-thumbnails"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 Thumbnail = Callable[[Path, str, str, str], bytes | None]
 """(results, run, reading, case) -> a PNG, None where the run has none of the case."""
@@ -144,19 +149,42 @@ def _runs(
     for place, run in enumerate(trace.runs):
         folder = RunFolder(results, run.run_id)
         pictures = []
-        for index, panel in enumerate(sorted(folder.panels.glob("*.png"))):
+        for index, panel in enumerate(regular_files(folder.panels, "*.png", below=folder.path.parent)):
+            if (content := _png(panel)) is None:
+                continue
             target = Path("pictures") / f"{names}-{place}-{index}.png"
             with written_whole(out / target) as temporary:
-                shutil.copyfile(panel, temporary)
+                temporary.write_bytes(content)
             copied.append(out / target)
             pictures.append(Picture(target.as_posix(), f"What every branch says of {panel.stem}"))
-        parameters = folder.record().parameters
+        parameters = folder.seen().parameters
         runs.append(
             run_content(
-                run, parameters, folder.history(), checked=found, dataset=trace.dataset, pictures=pictures
+                run, parameters, _history(folder), checked=found, dataset=trace.dataset, pictures=pictures
             )
         )
     return runs, copied
+
+
+def _png(panel: Path) -> bytes | None:
+    """A picture's content; None, and a word about it, for what is no picture."""
+    try:
+        content = read_bytes(panel, below=panel.parent)
+        if not content.startswith(PNG):
+            raise DamagedFileError(f"{panel} is no PNG")
+    except DamagedFileError as error:
+        notice(f"{error}. It is left out.")
+        return None
+    return content
+
+
+def _history(folder: RunFolder) -> pd.DataFrame:
+    """Empty where it cannot be read, of which a word is said."""
+    try:
+        return folder.history()
+    except DamagedFileError as error:
+        notice(str(error))
+        return pd.DataFrame()
 
 
 def _thumbnails(
@@ -175,9 +203,13 @@ def _thumbnails(
         if fits.empty:
             continue
         run = fits.sort_values("seed").iloc[0]
-        png = thumbnail(
-            results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case])
-        )
+        try:
+            png = thumbnail(
+                results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case])
+            )
+        except BenchError as error:
+            notice(str(error))
+            continue
         if png is not None:
             found.setdefault(cell, {})[case] = b64encode(png).decode("ascii")
     return found

@@ -92,7 +92,7 @@ def selected_cells(
     rows = None if chosen is not None or figure is None else [dict(factors) for factors in figure.rows]
     wanted = [cell for cell in current_runs(manifest) if _is_wanted(cell, chosen, rows)]
     names = list(dict.fromkeys(row_name(cell.factors) for cell in wanted))
-    done = [cell for cell in wanted if RunFolder(results, cell.run_id).record().state == "done"]
+    done = [cell for cell in wanted if RunFolder(results, cell.run_id).seen().state == "done"]
     if fold is None and done:
         folds = [cell.fold for cell in done]
         fold = min(set(folds), key=lambda number: (-folds.count(number), number))

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,11 +19,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageColor
 
+from benchmark.data.naming import case_id_from
 from benchmark.data.store import PreparedCase, Store, read_case
-from benchmark.files import written_whole
-from benchmark.projections import FALSE, FRONT, HIT, MISS, ProjectionReader, open_projections
+from benchmark.files import StorageError, written_whole
+from benchmark.foreign.arrays import UNREADABLE, Archive
+from benchmark.foreign.places import DamagedFileError, is_regular
+from benchmark.projections import FALSE, FRONT, HIT, MISS, MOST_BYTES, ProjectionReader, open_projections
 from benchmark.results import RunFolder
-from benchmark.vocabulary import Intensity, Percentiles, Window
+from benchmark.vocabulary import BenchError, Intensity, Percentiles, Window
 from reports.panels.colours import ERRORS
 from reports.panels.tiles import widest_region
 from reports.panels.windows import SUV, physical, rule_of, shown, unit_of
@@ -80,18 +84,36 @@ def _of_run(
         if projections is None or not folder.data_file.exists():
             return
         store = folder.data().scored_on
-        if not (store / "store.json").exists():
+        if not is_regular(store / "store.json"):
             return
-        identity = Store(store).identity
-        chosen = region or _widest(projections, identity["regions"])
-        rule = rule_of(identity["preparation"]["intensities"].get(projections.modality))
-        for case in cases:
-            codes = projections.codes(case[1], case[2], chosen)
-            prepared = store / "cases" / case[2]
-            if codes is not None and (prepared / "case.json").exists():
-                channel = identity["modalities"].index(projections.modality)
-                backdrop = _backdrop(results, prepared, projections.modality, channel, rule)
-                yield case, _png(backdrop, codes)
+        with _readable(store):
+            yield from _of_store(results, store, projections, cases, region)
+
+
+@contextmanager
+def _readable(store: Path) -> Iterator[None]:
+    """BenchError for prepared cases that are not what the suite writes: the place is the run's word."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise BenchError(
+            f"The prepared cases in {store} cannot be read ({error!r}). Prepare them again."
+        ) from error
+
+
+def _of_store(
+    results: Path, store: Path, projections: ProjectionReader, cases: Iterable[Case], region: str | None
+) -> Iterator[tuple[Case, bytes | None]]:
+    identity = Store(store).identity
+    chosen = region or _widest(projections, identity["regions"])
+    rule = rule_of(identity["preparation"]["intensities"].get(projections.modality))
+    for case in cases:
+        codes = projections.codes(case[1], case[2], chosen)
+        prepared = store / "cases" / case_id_from(case[2])
+        if codes is not None and all(is_regular(prepared / name) for name in ("case.json", "image.npy")):
+            channel = identity["modalities"].index(projections.modality)
+            backdrop = _backdrop(results, prepared, projections.modality, channel, rule)
+            yield case, _png(backdrop, codes)
 
 
 def _widest(projections: ProjectionReader, regions: dict[str, list[int]]) -> str:
@@ -106,15 +128,13 @@ def _backdrop(results: Path, folder: Path, modality: str, channel: int, rule: In
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]
     path = results / "reports" / ".cache" / "projections" / f"{key}.npz"
     spacing = case.geometry.spacing_mm[0], case.geometry.spacing_mm[2]
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            x, z = (slice(int(first), int(stop)) for first, stop in kept["inside"])
-            return _Backdrop(kept["greys"], (x, z), spacing)
-    except (OSError, ValueError, KeyError):
-        pass
+    with suppress(*UNREADABLE, DamagedFileError), Archive(path, most=MOST_BYTES, below=path.parent) as kept:
+        x, z = (slice(int(first), int(stop)) for first, stop in kept.array("inside"))
+        return _Backdrop(kept.array("greys"), (x, z), spacing)
     made = _projected(case, modality, channel, rule)
     inside = np.array([[part.start, part.stop] for part in made.inside])
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    # Results may be read-only, and the page be written elsewhere.
+    with suppress(StorageError), written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, greys=made.greys, inside=inside)
     return made
 

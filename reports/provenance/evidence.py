@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.data.splits import Splits, read_stored_splits
-from benchmark.evidence import sha256_of
+from benchmark.evidence import sha256_of, weights_named
+from benchmark.foreign.places import DamagedFileError, is_regular
 from benchmark.manifests import CellRun
 from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
@@ -67,12 +68,17 @@ def scores_file(folder: RunFolder, facts: Mapping[str, Any], *, verify: bool) ->
 def weights_file(folder: RunFolder, facts: Mapping[str, Any], *, rule: str, verify: bool) -> FileEvidence:
     """The weights that were scored, by the checkpoint rule where the run does not name their file."""
     usual = folder.best_weights_file if rule == "best" else folder.weights_file
-    path = folder.path / str(facts.get("weights_file", usual.name))
-    return _beside(path, str(facts.get("weights_sha256", "")), verify=verify)
+    recorded = str(facts.get("weights_sha256", ""))
+    try:
+        path = weights_named(folder, facts) or usual
+    except DamagedFileError:
+        # Weights elsewhere on the machine that made the run, or a detour: nobody's files are digested for it.
+        return FileEvidence(str(facts["weights_file"]), recorded, "", "not looked at")
+    return _beside(path, recorded, verify=verify)
 
 
 def _beside(path: Path, recorded: str, *, verify: bool) -> FileEvidence:
-    if not path.exists():
+    if not is_regular(path):
         return FileEvidence(str(path), recorded, "", "missing")
     if not verify:
         return FileEvidence(str(path), recorded, "", "not looked at")
@@ -86,10 +92,14 @@ def data_of(
 ) -> tuple[DataEvidence, list[str]]:
     """The run's data, and what is wrong with them."""
     parts: dict[str, str] = dict(record.facts.get("data", {}))
-    places = (
-        {name: str(path) for name, path in vars(folder.data()).items()} if folder.data_file.exists() else {}
-    )
-    path, faults = _splits_path(folder, places.get("splits", "")), []
+    places: dict[str, str] = {}
+    faults: list[str] = []
+    if folder.data_file.exists():
+        try:
+            places = {name: str(path) for name, path in vars(folder.data()).items()}
+        except DamagedFileError as error:
+            faults.append(str(error))
+    path = _splits_path(folder, places.get("splits", ""))
     splits, n_test, n_fold = None, None, None
     digest: FileState = "missing"
     if places and path.is_file():

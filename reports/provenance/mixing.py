@@ -20,6 +20,8 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.foreign.notices import notice
+from benchmark.foreign.places import DamagedFileError
 from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.frames import Behind
@@ -108,9 +110,14 @@ def _of_record(folder: RunFolder, record: RunRecord) -> dict[str, str]:
 
 def _places(folder: RunFolder) -> dict[str, str]:
     """Of a run that did not note its preparation: the folder of its prepared cases stands for it."""
-    if not folder.data_file.exists():
+    try:
+        places = folder.data() if folder.data_file.exists() else None
+    except DamagedFileError as error:
+        notice(str(error))
         return {}
-    return {"preparation": f"{folder.data().store} scored on {folder.data().scored_on}"}
+    if places is None:
+        return {}
+    return {"preparation": f"{places.store} scored on {places.scored_on}"}
 
 
 def _text(value: Any) -> str:

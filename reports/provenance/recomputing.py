@@ -1,9 +1,9 @@
 """A cell's number once more from the rows on disk, by a plain loop of its own.
 
-Not shared with the tables: reading the files, choosing rows, means (`reports.score_files`, `with_means`,
+Not shared with the tables: decoding the files, choosing rows, means (`reports.score_files`, `with_means`,
 `reports.frames`), so that a fault there cannot be repeated here; hence no pandas, no vectors. Shared, and so not
-checked by it: which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is (`Measure`: its
-metric, region and scale).
+checked by it: which files are read at all (`benchmark.foreign.tables`), which runs are a cell's (`current_runs`,
+`Place`, their state) and what a measure is (`Measure`: its metric, region and scale).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as parquet
+import pyarrow as pa
 
-from benchmark.vocabulary import BenchError
+from benchmark.foreign.places import DamagedFileError
+from benchmark.foreign.tables import open_scores
+from benchmark.results import SCORE_COLUMNS, RunFolder
 from reports.measures import Measure
 
 CLOSE = 1e-9
@@ -54,13 +55,20 @@ class RunRows:
         return mean(case.value for case in self.cases)
 
 
-def read_rows(path: Path, measure: Measure, *, reading: str) -> RunRows:
-    """The rows of one measure; BenchError for a file that cannot be read."""
+def read_rows(folder: RunFolder, measure: Measure, *, reading: str) -> RunRows:
+    """The rows of one measure; DamagedFileError for a file that cannot be read."""
+    path = folder.scores_file
     try:
-        rows = parquet.read_table(path, columns=[*COLUMNS, "metric", "value"]).to_pylist()
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{path} cannot be read ({error}). Remove the run's folder and start its grid again."
+        file = open_scores(path, SCORE_COLUMNS, below=folder.path.parent)
+        rows = file.read(columns=[*COLUMNS, "metric", "value"]).to_pylist()
+    except (DamagedFileError, pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        words = (
+            str(error).rstrip(".")
+            if isinstance(error, DamagedFileError)
+            else f"{path} cannot be read ({error})"
+        )
+        raise DamagedFileError(
+            f"Run {folder.run_id}: {words}. Remove {folder.path} and start its grid again."
         ) from error
     own = [
         row

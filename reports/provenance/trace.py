@@ -21,7 +21,7 @@ import pandas as pd
 
 from benchmark.config import flat
 from benchmark.manifests import CellRun, GridManifest
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results import RunFolder, RunRecord, damaged
 from benchmark.vocabulary import BenchError
 from reports.frames import DECIMALS, cells_frame
 from reports.measures import Measure, measures_of
@@ -34,7 +34,7 @@ from reports.provenance.publication import published_number
 from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
-from reports.runs import Scored, current_runs, planned_runs, reported_scores, scored_in, with_means
+from reports.runs import Scored, current_runs, planned_and_scored, scored_in, with_means
 from reports.score_files import read_scores
 
 __all__ = ["Links", "MlflowLink", "Neighbours", "RunTrace", "Trace", "Traces", "published_trace", "trace"]
@@ -90,7 +90,7 @@ class Traces:
         for run in runs:
             # What is damaged is told to whoever asks for that cell's number.
             with suppress(BenchError):
-                if RunFolder(self.results, run.run_id).record().state == "done":
+                if RunFolder(self.results, run.run_id).seen().state == "done":
                     yield read_scores(self.results, {run.run_id: [run.reading]})
                     return
 
@@ -133,18 +133,23 @@ class Traces:
     def _means(self, cell: Mapping[str, str], measure: Measure) -> pd.DataFrame:
         """The rows of `run_cells` of one cell and measure."""
         own = replace(self.manifest, cells=tuple(self._runs_of(cell)))
-        planned = planned_runs(self.results, own, self.table.place)
-        return with_means(planned, reported_scores(self.results, planned), measures=measures_of(measure))
+        planned, scores = planned_and_scored(self.results, own, self.table.place)
+        return with_means(planned, scores, measures=measures_of(measure))
 
     def _runs_of(self, cell: Mapping[str, str]) -> list[CellRun]:
         return self.cells.get(tuple(cell[key] for key in self.table.place.keys), [])
 
     def _run(self, run: CellRun, measure: Measure) -> tuple[RunTrace, list[str]]:
         folder = RunFolder(self.results, run.run_id)
-        record, config, faults = folder.record(), self._config(run.run_id), []
+        record, config, faults = folder.seen(), self._config(run.run_id), []
         rows = RunRows(())
         if record.state == "done":
-            rows = read_rows(folder.scores_file, measure, reading=run.reading)
+            try:
+                rows = read_rows(folder, measure, reading=run.reading)
+            except BenchError as error:
+                record = damaged(run.run_id, error)
+        if record.failure == "damaged":
+            faults.append(str(record.error))
         rule = ", ".join(rows.checkpoints) or str(config.get("training", {}).get("checkpoint", ""))
         scores = evidence.scores_file(folder, record.facts, verify=self.verify)
         weights = evidence.weights_file(folder, record.facts, rule=rule, verify=self.verify)

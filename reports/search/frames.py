@@ -13,7 +13,10 @@ import pandas as pd
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import BaseModel
 
+from benchmark.foreign.places import Name
+from benchmark.foreign.schemas import STRICT, Text, Whole, checked
 from benchmark.search.attributes import DEFINITION, FAILURE, GIVEN_BACK, KNOWN, MEANS, REASON, REFERENCE, RUN
 from benchmark.vocabulary import BenchError
 
@@ -33,6 +36,8 @@ FEWEST_TRIALS = 4
 @dataclass(frozen=True)
 class Definition:
     """What was searched, as the launcher wrote it into the study."""
+
+    __pydantic_config__ = STRICT
 
     name: str
     choices: Mapping[str, Sequence[str]]
@@ -62,7 +67,33 @@ def definition_of(study: Study) -> Definition:
             f"The study {study.study_name} was not made by `bench search`; it cannot be reported."
         )
     known = Definition.__dataclass_fields__
-    return Definition(**{name: value for name, value in content.items() if name in known})
+    said = {name: value for name, value in content.items() if name in known}
+    found = checked(Definition, said, source=f"The study {study.study_name}")
+    if len(found.objectives) != len(study.directions):
+        raise BenchError(
+            f"The study {study.study_name} is damaged: it has {len(study.directions)} objectives."
+        )
+    return found
+
+
+class _Trial(BaseModel):
+    """What a report reads of a trial's attributes."""
+
+    run_id: Name | None = None
+    means: dict[str, float] = {}
+    reference_for: Whole | None = None
+    failure: Text = "failed"
+    reason: Text = ""
+    known_from: Text = ""
+
+
+def _check_trials(study: Study, definition: Definition) -> None:
+    """BenchError for trials that no launcher of the suite wrote."""
+    for trial in study.get_trials(deepcopy=False):
+        said = {name: value for name, value in trial.user_attrs.items() if name in _Trial.model_fields}
+        checked(_Trial, said, source=f"Trial {trial.number} of the study {study.study_name}")
+        if trial.values is not None and len(trial.values) != len(definition.objectives):
+            raise BenchError(f"Trial {trial.number} of the study {study.study_name} is damaged: its values.")
 
 
 def trials_frame(study: Study) -> pd.DataFrame:
@@ -71,6 +102,7 @@ def trials_frame(study: Study) -> pd.DataFrame:
     Trials that were given back, because their machine was gone, are left out; a later one repeats each.
     """
     definition = definition_of(study)
+    _check_trials(study, definition)
     rows = []
     first_with: dict[str, int] = {}
     for trial in study.get_trials(deepcopy=False):

@@ -6,16 +6,24 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pandas as pd
 from matplotlib.figure import Figure
+from optuna.exceptions import StorageInternalError
 from optuna.study import Study
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
+from benchmark.credentials import without_secrets
 from benchmark.files import read_json
+from benchmark.foreign.notices import notice
+from benchmark.foreign.places import DamagedFileError, Name
+from benchmark.foreign.schemas import checked
 from benchmark.results import RunFolder, load_scores
-from benchmark.search.storage import is_database, open_storage, without_password
+from benchmark.search.cards import place_of_trials, search_cards
+from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.drawing import save, style
 from reports.files import ReportFiles, WrittenFigure, write_index, write_table
@@ -50,6 +58,12 @@ class SearchReport:
     facts: Mapping[str, Any]
 
 
+class _Looked(BaseModel):
+    """Of the record of a look at the test part, the runs of both sides."""
+
+    runs: dict[Literal["best", "paper"], list[Name]]
+
+
 def final_file(results: Path, study: str) -> Path:
     """Where it is written down that a search has looked at the test part."""
     return results / "searches" / f"{study}.final.json"
@@ -57,44 +71,31 @@ def final_file(results: Path, study: str) -> Path:
 
 def open_search(results: Path, name: str, *, storage: str | None = None) -> Study:
     """The newest study of that search, or the study of that very name, as the launchers left it."""
-    cards = [
-        read_json(path)
-        for path in (results / "searches").glob("*.json")
-        if not path.name.endswith(".final.json")
-    ]
-    cards.sort(key=lambda card: card["created"], reverse=True)
-    fitting = [card for card in cards if name in (card["search"], card["study"])]
+    cards = sorted(search_cards(results), key=lambda card: card.created, reverse=True)
+    fitting = [card for card in cards if name in (card.search, card.study)]
     if not fitting:
-        known = dict.fromkeys(str(card["search"]) for card in cards)
+        known = dict.fromkeys(card.search for card in cards)
         near = (
             did_you_mean(name, known)
             if known
             else "There is none yet; `bench search --study theta` makes one."
         )
         raise BenchError(f"There is no search {name!r} in {results}. {near}")
-    card = fitting[0]
-    if card["has_password"] and storage is None:
-        raise BenchError(
-            f"The trials of {card['study']} lie in {card['storage']}: give the address with --storage."
-        )
-    if storage and not is_database(storage):
-        storage = str(Path(storage).resolve())
-    return _load(str(card["study"]), storage or str(card["storage"]), results)
+    return _load(fitting[0].study, place_of_trials(results, fitting[0], storage))
 
 
-def _load(study: str, address: str, results: Path) -> Study:
-    if not is_database(address):
-        # A journal in its usual place is written down by its name alone.
-        address = str(results / "searches" / address if Path(address).name == address else address)
-        if not Path(address).is_file():
-            raise BenchError(
-                f"The trials of {study} lay in {address}, which is gone; say where, with --storage."
-            )
+def _load(study: str, address: str) -> Study:
+    storage = open_storage(address, create=False)
     try:
-        return optuna.load_study(study_name=study, storage=open_storage(address))
+        return optuna.load_study(study_name=study, storage=storage)
     except KeyError as error:
         raise BenchError(
-            f"{without_password(address)} has no search {study}; say where its trials are, with --storage."
+            f"{without_secrets(address)} has no search {study}; say where its trials are, with --storage."
+        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        words = without_secrets(str(error).splitlines()[0], address)
+        raise BenchError(
+            f"{without_secrets(address)} cannot be read ({words}); say where the trials of {study} are, with --storage."
         ) from error
 
 
@@ -165,10 +166,16 @@ def _write_best(
 ) -> tuple[Path, str] | None:
     """The trial's run as a grid, and the command that scores it; None where its folder is on another machine."""
     trial = trials[trials["trial"] == number].iloc[0]
+    if not trial["run"]:
+        return None
     folder = RunFolder(results, str(trial["run"]))
     if not folder.config_file.exists():
         return None
-    config = folder.config()
+    try:
+        config = folder.config()
+    except DamagedFileError as error:
+        notice(str(error))
+        return None
     path = out / ("best.yaml" if alone else f"trial{number}.yaml")
     command = scoring_command(path, config, profile=definition_of(study).profile, results=results)
     when = time.strftime("%Y-%m-%d", time.gmtime())
@@ -190,7 +197,7 @@ def _compared(
     found: dict[str, Compared] = {}
     if best is not None:
         own = trials[(trials["reference_for"] == best["trial"]) & (trials["state"] == "complete")]
-        folders = [RunFolder(results, str(run)) for run in (best["run"], *own["run"][:1])]
+        folders = [RunFolder(results, str(run)) for run in (best["run"], *own["run"][:1]) if run]
         if len(folders) == 2 and all(folder.validation_file.exists() for folder in folders):
             best_scores, reference_scores = (folder.validation() for folder in folders)
             if (pair := paired([best_scores], [reference_scores])) is not None:
@@ -198,7 +205,7 @@ def _compared(
                 found["validation part, where they were chosen"] = Compared(pair, ours, theirs)
     marker = final_file(results, study.study_name)
     if marker.exists():
-        runs = read_json(marker)["runs"]
+        runs = checked(_Looked, read_json(marker, below=marker.parent), source=str(marker)).runs
         sides = [[load_scores(results, [run]) for run in runs[side]] for side in ("best", "paper")]
         whole = not any(frame.empty for side in sides for frame in side)
         if whole and (pair := paired(*sides)) is not None:

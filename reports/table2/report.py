@@ -18,7 +18,7 @@ from reports.notes import progress_note, uniform_counts
 from reports.panels.included import include_panels
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
-from reports.runs import planned_runs, reported_scores, with_means
+from reports.runs import planned_and_scored, with_means
 from reports.statistics.outputs import Shown, write_shown
 from reports.statistics.scores import case_scores
 from reports.table2 import figures, standing, tables
@@ -39,8 +39,7 @@ def report(
     known: Behind | None = None
     statistics: tuple[Shown, ...] = ()
     if results is not None and manifest is not None:
-        planned = planned_runs(results, manifest, PLACE)
-        scores = reported_scores(results, planned, metrics=standing.METRICS)
+        planned, scores = planned_and_scored(results, manifest, PLACE, metrics=standing.METRICS)
         runs = with_means(planned, scores)
         known = checked(behind(runs, manifest), results, runs)
         if source == "runs":

@@ -1,0 +1,99 @@
+"""A small results folder with a file of every kind that reading commands read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import optuna
+from written_pages import png
+from written_runs import methods_manifest, score_rows, write_failure, write_scores
+
+from benchmark.config import run_config
+from benchmark.manifests import write_manifest
+from benchmark.projections import Projections
+from benchmark.results import DataPlaces, Heartbeat, RunFolder, RunRecord, WithoutFacts
+from benchmark.search.attributes import DEFINITION, MEANS, RUN
+from benchmark.search.cards import SearchCard
+from benchmark.search.storage import journal_file, open_storage
+
+GOOD, OTHER, THIRD, RUNNING = "aaaa1111", "bbbb2222", "cccc3333", "dddd4444"
+SEARCH = "theta-12345678"
+
+
+def write_sound(results: Path) -> Path:
+    """A grid with two finished runs, one that failed and one that runs; another; a search of two trials."""
+    for number, run_id in enumerate((GOOD, OTHER, THIRD)):
+        _write_run(results, run_id, 0.5 + number / 10)
+    write_failure(results, "eeee5555", "memory", error="CUDA out of memory")
+    running = RunFolder(results, RUNNING)
+    running.write_record(RunRecord(RUNNING, "running"))
+    running.write_heartbeat(Heartbeat("train", 1, 2, 0.5, None, 1, "elsewhere", "cpu", 1.0))
+    cells = (("A", 0, 0, GOOD), ("B", 0, 0, OTHER), ("C", 0, 0, "eeee5555"), ("C", 0, 1, RUNNING))
+    write_manifest(results, methods_manifest("mine", *cells))
+    write_manifest(results, methods_manifest("more", ("A", 0, 0, GOOD), ("D", 0, 0, THIRD)))
+    _write_search(results)
+    fold = {"train": ["t"], "validation": ["v"], "test": ["case00", "case01"]}
+    splits = {"format": "splits 1", "seed": 0, "source": "drawn", "folds": [fold]}
+    (results / "splits" / "phantom-1").mkdir(parents=True)
+    (results / "splits" / "phantom-1" / "splits.json").write_text(json.dumps(splits))
+    return results
+
+
+def _write_run(results: Path, run_id: str, dice: float) -> None:
+    metrics = {"dice": [dice, 0.5], "fpv_ml": [1.0, 2.0], "fnv_ml": [0.0, 1.0], "lesions": [2.0, 1.0]}
+    rows = score_rows(run_id, {"": metrics})
+    facts = {"cpu": "a processor", "versions": {"torch": "2"}, "protocol": 1, "data": {"store": "s"}}
+    write_scores(results, run_id, [rows], train_seconds=60.0, steps=3, facts=facts)
+    folder = RunFolder(results, run_id)
+    folder.write_validation(rows.assign(split="validation"))
+    settings = {
+        "dataset": "phantom",
+        "method": "mirror_unet",
+        "method_args": {},
+        "loss_weights": {"seg": 1.0},
+    }
+    folder.write_config(run_config(settings, source="fuzz").model_dump(mode="json"))
+    folder.write_history([{"step": n, "seconds": n, "seg": 1 / n, "val_dice": n / 10} for n in (1, 2, 3)])
+    store = results / "stores" / "phantom-1"
+    folder.write_data(DataPlaces(results, store, store, results / "splits" / "phantom-1" / "splits.json"))
+    folder.write_without(rows, WithoutFacts("CT", "zeros", {"": {"case00": 3, "case01": 0}}))
+    pictures = Projections("PET", ["tumor"])
+    pictures.add(np.ones((4, 5), np.uint8), reading="", case_id="case00", region="tumor")
+    pictures.write(folder.projections_file)
+    folder.weights_file.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    folder.log_file.write_text("trained\n")
+    folder.panels.mkdir()
+    (folder.panels / "case00.png").write_bytes(png())
+    (folder.panels / "case00.json").write_text("{}")
+
+
+def _write_search(results: Path) -> None:
+    journal = journal_file(results, SEARCH)
+    storage = open_storage(str(journal))
+    study = optuna.create_study(study_name=SEARCH, storage=storage, direction="maximize")
+    definition = {
+        "name": "theta",
+        "choices": {},
+        "numbers": {"theta": {"low": 0.0, "high": 1.0, "log": False}},
+        "objectives": {"dice": "maximize"},
+        "constraints": {},
+        "paper": {"theta": 0.3},
+        "dataset": "phantom",
+        "profile": "demo",
+        "fold": 0,
+        "sampler": "tpe",
+        "pruner": "none",
+        "seed": 0,
+        "created": 1.0,
+    }
+    study.set_user_attr(DEFINITION, definition)
+    for run_id, value in ((GOOD, 0.5), (OTHER, 0.6)):
+        trial = study.ask({"theta": optuna.distributions.FloatDistribution(0.0, 1.0)})
+        trial.set_user_attr(RUN, run_id)
+        trial.set_user_attr(MEANS, {"dice": value})
+        study.tell(trial, value)
+    card = SearchCard("theta", SEARCH, journal.name, False, 1.0)
+    (results / "searches" / f"{SEARCH}.json").write_text(json.dumps(asdict(card)))
