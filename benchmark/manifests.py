@@ -39,7 +39,9 @@ def one_a_run(cells: Iterable[CellRun]) -> list[CellRun]:
 class GridManifest:
     """Which runs make up a grid. Written by the launcher; all that a report needs to find its scores.
 
-    `data_fingerprint` stands for all prepared copies of the data set that the runs see.
+    `dataset` is what people call the data (`--data-name`, or the folder's name), `reader` what read them; empty in
+    manifests of earlier versions, whose `dataset` is the reader. `data_fingerprint` stands for all prepared copies of
+    the data set that the runs see. `asked`: the runs that launches were asked for; empty: all.
     """
 
     grid: str
@@ -51,6 +53,8 @@ class GridManifest:
     created: float
     cells: tuple[CellRun, ...]
     excluded_cases: tuple[str, ...] = ()
+    reader: str = ""
+    asked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,7 +73,12 @@ def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
             earlier = read_manifest(path)
             known = {(cell.run_id, cell.reading) for cell in manifest.cells}
             kept = tuple(cell for cell in earlier.cells if (cell.run_id, cell.reading) not in known)
-            manifest = replace(manifest, cells=kept + manifest.cells)
+            asked = (
+                tuple(dict.fromkeys(earlier.asked + manifest.asked))
+                if earlier.asked and manifest.asked
+                else ()
+            )
+            manifest = replace(manifest, cells=kept + manifest.cells, asked=asked)
         write_json(path, asdict(manifest))
     return manifest
 
@@ -78,8 +87,8 @@ def read_manifest(path: Path) -> GridManifest:
     content = read_json(path)
     try:
         cells = tuple(CellRun(**cell) for cell in content.pop("cells"))
-        excluded = tuple(content.pop("excluded_cases", ()))
-        return GridManifest(cells=cells, excluded_cases=excluded, **content)
+        lists = {name: tuple(content.pop(name, ())) for name in ("excluded_cases", "asked")}
+        return GridManifest(cells=cells, **lists, **content)
     except (KeyError, TypeError) as error:
         raise BenchError(
             f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew."

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 Results = Annotated[Path, typer.Option("--results", help="Folder of runs, grids and prepared data.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")]
+DataNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-name",
+        metavar="NAME",
+        help="What the data are called in reports; default: their folder. Of several: autopet=NAME.",
+    ),
+]
 MethodFiles = Annotated[
     list[Path] | None,
     typer.Option("--method-file", metavar="FILE", help="A method of your own, e.g. my_net.py. Repeatable."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class How:
     resources: Resources
     screen: Console
     quiet: bool
+    data_names: Mapping[str, str] = field(default_factory=dict)
+    """What people call the data sets, by reader, where the command line says it."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,36 @@ def study_on(
 def names_of(roots: Mapping[str, Path | None]) -> dict[str, str]:
     """What the data sets call themselves, by their readers' names."""
     return {name: reader_of(name).spec_of(root).name for name, root in roots.items()}
+
+
+def data_names(given: Sequence[str], roots: Mapping[str, Path | None]) -> dict[str, str]:
+    """The names of `--data-name`, by reader; BenchError for one that no data set takes."""
+    names: dict[str, str] = {}
+    for text in given:
+        reader, equals, name = text.partition("=")
+        if not equals:
+            if len(roots) > 1:
+                raise BenchError(
+                    f"--data-name {text}: say of which data set, --data-name {next(iter(roots))}={text}."
+                )
+            reader, name = next(iter(roots)), text
+        if reader not in roots or not name.strip():
+            known = " or ".join(f"{one}=NAME" for one in roots)
+            raise BenchError(f"--data-name {text}: write --data-name {known}.")
+        names[reader] = name.strip()
+    return names
+
+
+def data_name(reader: str, root: Path | None, given: Mapping[str, str]) -> str:
+    """What the data in a folder are called: as the command line says, as they call themselves, or as their folder; a
+    reader's name is not theirs, unless it writes them itself."""
+    if reader in given:
+        return given[reader]
+    found = reader_of(reader)
+    own = found.spec_of(root).name
+    if own != reader or root is None or found.phantoms is not None:
+        return own
+    return root.resolve().name or own
 
 
 def check_names(profile: Profile) -> None:
@@ -158,10 +190,11 @@ def announce(
     listed = manifest(
         study,
         profile,
-        data.spec.name,
+        data_name(name, given_root, how.data_names),
         [(need.run, ready.fingerprint) for need, (ready, _) in zip(own, ready_of, strict=True)],
         data_root=data.root.resolve() if given_root else data.root,
         excluded_cases=sorted({case for ready, _ in ready_of for case in ready.excluded_cases}),
+        reader=name,
     )
     write_manifest(how.results, listed)
     orders = {
@@ -296,13 +329,14 @@ def print_plan(
     results: Path,
     places: Sequence[Slot],
     *,
+    names: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """`--dry-run`. The runs' names and states are known when they were announced by an earlier start."""
     rows: list[dict[str, Any]] = []
     for name in roots:
         own = [need.run for need in needs if need.run.config.dataset == name]
-        known = _announced(results, study, profile, reader_of(name).spec_of(roots[name]).name, own)
+        known = _announced(results, study, profile, data_name(name, roots[name], names), own)
         words = state_words(results, list(known.values()))
         for number, run in enumerate(own):
             if run.chosen:

@@ -222,12 +222,14 @@ def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
     if as_json:
         content = {
             "title": written.title,
+            "banner": written.banner,
+            "apart": written.apart,
             "summary": written.summary,
             "files": [str(f) for f in written.files],
         }
         print(json.dumps(content, indent=1))
     else:
-        print("\n".join([written.title, *written.summary, f"{len(written.files)} files in {folder}"]))
+        print("\n".join([*written.lines, f"{len(written.files)} files in {folder}"]))
 
 
 def sync(

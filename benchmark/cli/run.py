@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="A data set and its folder, or `phantom`. Repeatable."),
     ] = None,
+    data_name: DataNames = None,
     profile: Annotated[
         str | None, typer.Option(help="Size of the experiment: demo, small, paper, or a YAML file.")
     ] = None,
@@ -104,6 +105,7 @@ def run(
             soft_wrap=True,
         )
     roots = data_roots(data or [phantoms_for(real)])
+    names_given = planning.data_names(data_name or (), roots)
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
     planning.check_names(size)
     if not dry_run:
@@ -129,7 +131,9 @@ def run(
         places = places_for(names, planned, jobs, jobs_per_device)
         needs = planning.inspect(pool, planned, study, roots)
         if dry_run:
-            planning.print_plan(screen, study, size, needs, roots, results, places, as_json=as_json)
+            planning.print_plan(
+                screen, study, size, needs, roots, results, places, names=names_given, as_json=as_json
+            )
             return
         how = planning.How(
             results=results,
@@ -138,6 +142,7 @@ def run(
             resources=Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds),
             screen=screen,
             quiet=as_json,
+            data_names=names_given,
         )
         work = [planning.announce(study, size, name, needs, roots[name], how) for name in roots]
         code = _execute(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def search(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="A data set and its folder, or `phantom`."),
     ] = None,
+    data_name: DataNames = None,
     profile: Annotated[
         str | None, typer.Option(help="Size of the experiment: demo, small, paper, or a YAML file.")
     ] = None,
@@ -135,6 +136,7 @@ def search(
         resources=Resources(checkpoint_seconds=checkpoint_seconds),
         screen=screen,
         quiet=as_json,
+        data_names=planning.data_names(data_name or (), roots),
     )
     if not dry_run:
         check_writable(results)
@@ -161,6 +163,7 @@ def search(
             fresh=not resume,
             limit=trials,
             timeout=timeout,
+            launched=preparing.launched(roots, profile, method_file or (), splits, how.data_names),
         )
         for grid in warm_start or ():
             warm(searching, grid)

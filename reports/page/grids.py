@@ -12,9 +12,10 @@ import pandas as pd
 
 from benchmark.manifests import GridManifest
 from reports.boxes import box_statistics
+from reports.comparable import why_not
 from reports.frames import cells_frame
 from reports.measures import Measure, Measures, measures_of
-from reports.provenance.publication import published_number
+from reports.provenance.publication import publication_on, published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.scores import CaseScores, case_scores
@@ -40,6 +41,8 @@ class ShownGrid:
     frames: Mapping[str, pd.DataFrame]
     cases: pd.DataFrame
     scores: Mapping[str, CaseScores]
+    comparable: bool = True
+    """Whether published numbers may stand beside own ones."""
 
     @property
     def keys(self) -> list[str]:
@@ -80,6 +83,7 @@ def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
         frames={key: cells_frame(runs, cells, measure) for key, measure in measures.items()},
         cases=cases,
         scores={key: on_cases(of_measure, cases) for key, of_measure in by_case.items()},
+        comparable=not why_not(results, manifest, publication_on(manifest)),
     )
 
 
@@ -125,7 +129,9 @@ def on_cases(scores: CaseScores, cases: pd.DataFrame) -> CaseScores:
 
 
 def _published(grid: ShownGrid, cell: Mapping[Any, Any]) -> dict[str, float]:
-    """What was printed of a cell, by measure."""
+    """What was printed of a cell and may stand beside its number, by measure."""
+    if not grid.comparable:
+        return {}
     place = {key: str(cell[key]) for key in grid.keys}
     found = {
         key: published_number(grid.manifest.grid, place, measure, grid.manifest)

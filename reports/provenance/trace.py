@@ -23,6 +23,7 @@ from benchmark.config import flat
 from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
+from reports.comparable import why_not
 from reports.frames import DECIMALS, cells_frame
 from reports.measures import Measure, measures_of
 from reports.notes import MISSING, UNDEFINED
@@ -30,7 +31,7 @@ from reports.provenance import evidence
 from reports.provenance.addresses import Address, parse_address
 from reports.provenance.configs import unlike, unlike_defaults
 from reports.provenance.mixing import conditions, mixed, mixing_notes, refusal
-from reports.provenance.publication import published_number
+from reports.provenance.publication import PublishedNumber, publication_on, published_number
 from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
@@ -125,10 +126,19 @@ class Traces:
             agrees=agrees,
             runs=runs,
             neighbours=tuple(self._neighbours(cell)),
-            published=published_number(self.table.grid, cell, measure, self.manifest),
+            published=self._published(cell, measure),
             faults=tuple(faults),
             remarks=(*self._remarks(cell, runs), *mixing_notes(apart, unsaid=())),
         )
+
+    def _published(self, cell: Mapping[str, str], measure: Measure) -> PublishedNumber | None:
+        found = published_number(self.table.grid, cell, measure, self.manifest)
+        return None if found is None else replace(found, apart=self._apart)
+
+    @cached_property
+    def _apart(self) -> str:
+        """Why the launch's numbers are not comparable with published ones."""
+        return "; ".join(why_not(self.results, self.manifest, publication_on(self.manifest)))
 
     def _means(self, cell: Mapping[str, str], measure: Measure) -> pd.DataFrame:
         """The rows of `run_cells` of one cell and measure."""

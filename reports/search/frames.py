@@ -47,7 +47,8 @@ class Definition:
     pruner: str
     seed: int
     created: float
-    more: Mapping[str, Any] = field(default_factory=dict)
+    launched: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The options, by name, that a run of one of its trials needs again."""
 
     @property
     def parameters(self) -> list[str]:

@@ -170,13 +170,16 @@ def _write_best(
         return None
     config = folder.config()
     path = out / ("best.yaml" if alone else f"trial{number}.yaml")
-    command = scoring_command(path, config, profile=definition_of(study).profile, results=results)
+    definition = definition_of(study)
+    command = scoring_command(
+        path, config, profile=definition.profile, launched=definition.launched, results=results
+    )
     when = time.strftime("%Y-%m-%d", time.gmtime())
     what = "best trial" if alone else "trial on the Pareto front"
     header = (
         f"The {what} of the search {study.study_name} ({number}), found on the validation part; {when}.\n"
-        "Scored on the test part, without training it again, by\n"
-        f"    {command}\n"
+        f"`bench report --search {study.study_name}` prints the command that scores it on the test part, without\n"
+        "training it again.\n"
         "Other folds and seeds train it anew. All of a profile's training settings are written out here."
     )
     write_grid(path, config, name=f"{study.study_name}-trial{number}", cell=str(number), header=header)

@@ -42,7 +42,8 @@ class Paired:
     over `n_patients` patients, of which `n_zero` have no difference; NaN with fewer than MIN_PATIENTS.
     `p_adjusted` is Holm's, within the comparisons made together. `effect` is the matched-pairs rank-biserial
     correlation, from -1 (second higher in every patient) to 1; `dz` the mean over the standard deviation of the
-    patients' differences. `n_undefined` cases were scored in both cells, and are undefined in at least one.
+    patients' differences; both NaN with as few patients, among whom they are extreme by chance. `n_undefined` cases
+    were scored in both cells, and are undefined in at least one.
     """
 
     first: int
@@ -102,8 +103,8 @@ def _compare(
         interval=_interval(scores, (first, second), paired, resampled=resampled),
         p=signed_rank_p(by_patient) if p is None else p,
         p_adjusted=np.nan,
-        effect=rank_biserial(by_patient),
-        dz=cohens_dz(by_patient),
+        effect=rank_biserial(by_patient) if len(by_patient) >= MIN_PATIENTS else np.nan,
+        dz=cohens_dz(by_patient) if len(by_patient) >= MIN_PATIENTS else np.nan,
         n_cases=int(paired.sum()),
         n_patients=len(by_patient),
         n_undefined=int((scored & ~paired).sum()),
