@@ -20,6 +20,7 @@ from benchmark.manifests import GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.provenance.evidence import splits_path
+from reports.remembering import remembered
 from reports.runs import current_runs
 
 PHANTOMS = ("phantom", "brain_phantom")
@@ -59,6 +60,10 @@ class Experiment:
 
 def experiment_of(results: Path, manifest: GridManifest) -> Experiment:
     """What is known of the finished runs of a launch; what cannot be read is not known."""
+    return remembered(("experiment", results, manifest.name), lambda: _experiment_of(results, manifest))
+
+
+def _experiment_of(results: Path, manifest: GridManifest) -> Experiment:
     settings: dict[str, Mapping[str, Any]] = {}
     splits: dict[Path, Splits | None] = {}
     stores: dict[Path, Cases | None] = {}

@@ -21,6 +21,7 @@ from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.measures import MEASURES, Measure, Measures
+from reports.remembering import remembered
 from reports.score_files import (
     SCORES,
     SOURCE,
@@ -84,6 +85,11 @@ def planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.Data
     Columns: the coordinates, `fold`, `seed`, `run_id`, `reading`, `state`, and, of a run that failed,
     `failure` and `error` (else empty). Rows with the same `run_id` are readings of one training.
     """
+    key = ("runs", results, manifest.name, place.keys)
+    return remembered(key, lambda: _planned_runs(results, manifest, place)).copy()
+
+
+def _planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.DataFrame:
     rows = []
     for run in current_runs(manifest):
         record = RunFolder(results, run.run_id).record()
@@ -115,7 +121,9 @@ def reported_scores(
     readings: dict[str, list[str]] = {}
     for run_id, reading in zip(done["run_id"], done["reading"], strict=True):
         readings.setdefault(str(run_id), []).append(str(reading))
-    return read_scores(results, readings, metrics=metrics)
+    asked = tuple((run_id, tuple(of_run)) for run_id, of_run in readings.items())
+    key = ("scores", results, asked, None if metrics is None else tuple(metrics))
+    return remembered(key, lambda: read_scores(results, readings, metrics=metrics))
 
 
 def of_readings(scores: pd.DataFrame, folder: RunFolder, *, readings: Iterable[str]) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from reports.frames import cells_frame
 from reports.measures import Measure, Measures, measures_of
 from reports.provenance.publication import publication_on, published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
+from reports.provenance.trace import Known
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.table2.tables import layers_label, level_label
@@ -41,6 +43,8 @@ class ShownGrid:
     frames: Mapping[str, pd.DataFrame]
     cases: pd.DataFrame
     scores: Mapping[str, CaseScores]
+    runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The `planned` ones with their means."""
     comparable: bool = True
     """Whether published numbers may stand beside own ones."""
 
@@ -54,8 +58,26 @@ class ShownGrid:
 
     def runs_of(self, cell: int) -> pd.DataFrame:
         """The planned runs of a cell."""
-        wanted = list(self.cells.iloc[cell][self.keys])
-        return self.planned[(self.planned[self.keys] == wanted).all(axis="columns")]
+        return self.planned.iloc[self._places[tuple(self.cells[self.keys].iloc[cell])]]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, ...], list[int]]:
+        """Where in `planned` the runs of every cell are."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for place, coordinates in enumerate(self.planned[self.keys].itertuples(index=False, name=None)):
+            found.setdefault(tuple(coordinates), []).append(place)
+        return found
+
+    def known(self) -> Known:
+        """What was read of its cells already, for their traces."""
+        values = {
+            (tuple(map(str, coordinates)), key): (float(value), int(n_scored))
+            for key, frame in self.frames.items()
+            for *coordinates, value, n_scored in frame[[*self.keys, "value", "n_scored"]].itertuples(
+                index=False, name=None
+            )
+        }
+        return Known(self.runs, self.keys, values)
 
     def address(self, cell: int) -> str:
         """The address of the cell's first number."""
@@ -83,6 +105,7 @@ def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
         frames={key: cells_frame(runs, cells, measure) for key, measure in measures.items()},
         cases=cases,
         scores={key: on_cases(of_measure, cases) for key, of_measure in by_case.items()},
+        runs=runs,
         comparable=not why_not(results, manifest, publication_on(manifest)),
     )
 

@@ -1,9 +1,9 @@
 """A cell's number once more from the rows on disk, by a plain loop of its own.
 
 Not shared with the tables: reading the files, choosing rows, means (`reports.score_files`, `with_means`,
-`reports.frames`), so that a fault there cannot be repeated here; hence no pandas, no vectors. Shared, and so not
-checked by it: which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is (`Measure`: its
-metric, region and scale).
+`reports.frames`), so that a fault there cannot be repeated here; hence no pandas: Arrow chooses the rows, and what is
+left is added up one by one. Shared, and so not checked by it: which runs are a cell's (`current_runs`, `Place`, their
+state) and what a measure is (`Measure`: its metric, region and scale).
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from benchmark.vocabulary import BenchError
@@ -21,6 +24,8 @@ from reports.measures import Measure
 
 CLOSE = 1e-9
 """Sums in another order differ in their last bits, relative to their size; more is another number."""
+KEPT = 64
+"""Files: the runs of a cell, which are asked for one measure after the other."""
 COLUMNS = ["run_id", "fold", "seed", "split", "checkpoint", "grid", "reading", "case_id", "patient", "region"]
 
 
@@ -54,28 +59,64 @@ class RunRows:
         return mean(case.value for case in self.cases)
 
 
-def read_rows(path: Path, measure: Measure, *, reading: str) -> RunRows:
-    """The rows of one measure; BenchError for a file that cannot be read."""
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """All rows of a file of scores."""
+
+    table: pyarrow.Table
+
+    def of(self, measure: Measure, *, reading: str) -> RunRows:
+        """The rows of one measure."""
+        own = self.table.filter(self._chosen(measure, reading=reading))
+        columns = (own.column(name).to_pylist() for name in ("case_id", "patient", "region", "value"))
+        return _told(own, measure, zip(*columns, strict=True))
+
+    def mean(self, measure: Measure, *, reading: str) -> float | None:
+        """`of(...).mean`, without looking at the cases."""
+        values = self.table.column("value").filter(self._chosen(measure, reading=reading)).to_pylist()
+        return mean(_printed(value, measure) for value in values)
+
+    def _chosen(self, measure: Measure, *, reading: str) -> Any:
+        wanted = {"split": "test", "reading": reading, "metric": measure.metric}
+        if measure.region:
+            wanted["region"] = measure.region
+        same = (compute.equal(self.table.column(name), value) for name, value in wanted.items())
+        return reduce(compute.and_, same)
+
+
+@lru_cache(maxsize=KEPT)
+def _stored(path: Path, stamp: tuple[int, int]) -> StoredRows:
+    # From memory: Arrow's own reading of a small file takes twice the time. `stamp` tells it from an earlier one.
+    content = pyarrow.BufferReader(path.read_bytes())
+    return StoredRows(parquet.read_table(content, columns=[*COLUMNS, "metric", "value"], use_threads=False))
+
+
+def stored_rows(path: Path) -> StoredRows:
+    """The rows of a file; BenchError where it cannot be read. The last KEPT files are kept."""
     try:
-        rows = parquet.read_table(path, columns=[*COLUMNS, "metric", "value"]).to_pylist()
+        status = path.stat()
+        return _stored(path, (status.st_mtime_ns, status.st_size))
     except (OSError, ValueError) as error:
         raise BenchError(
             f"{path} cannot be read ({error}). Remove the run's folder and start its grid again."
         ) from error
-    own = [
-        row
-        for row in rows
-        if row["split"] == "test"
-        and row["reading"] == reading
-        and row["metric"] == measure.metric
-        and measure.region in ("", row["region"])
-    ]
+
+
+def read_rows(path: Path, measure: Measure, *, reading: str) -> RunRows:
+    """The rows of one measure; BenchError for a file that cannot be read."""
+    return stored_rows(path).of(measure, reading=reading)
+
+
+def _told(
+    own: pyarrow.Table, measure: Measure, rows: Iterable[tuple[str, str, str, float | None]]
+) -> RunRows:
     cases = tuple(
-        CaseRow(row["case_id"], row["patient"], row["region"], _printed(row["value"], measure)) for row in own
+        CaseRow(case_id, patient, region, _printed(value, measure))
+        for case_id, patient, region, value in rows
     )
 
     def said(column: str) -> tuple[Any, ...]:
-        return tuple(sorted({row[column] for row in own}))
+        return tuple(sorted(compute.unique(own.column(column)).to_pylist()))
 
     return RunRows(
         cases,
