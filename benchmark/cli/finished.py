@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.vocabulary import BenchError, did_you_mean
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +72,9 @@ def _done(results: Path, cells: Sequence[CellRun], screen: Console) -> list[Cell
     if len(left_out) == len(state):
         raise BenchError(f"None of the {len(state)} runs is done; `bench run` finishes them.")
     if left_out:
-        screen.print(f"{len(left_out)} of {len(state)} runs are not done, and left out.", soft_wrap=True)
+        screen.print(
+            f"{len(left_out)} of {counted(len(state), 'run')} not done, and left out.", soft_wrap=True
+        )
     unique = {(cell.run_id, cell.reading): cell for cell in cells if state[cell.run_id] == "done"}
     return list(unique.values())
 

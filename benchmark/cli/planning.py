@@ -23,6 +23,7 @@ from benchmark.registry import dataset as reader_of
 from benchmark.registry import dataset_names, phantom_readers
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError, Preparation, did_you_mean
+from benchmark.words import counted
 from studies.grid import PhantomSettings, Profile, Study, load_study, study_of_methods, with_methods
 from studies.launch import PlannedRun, manifest
 from studies.search import Search
@@ -283,7 +284,9 @@ class DataAtHand:
 def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -> None:
     left_out = sorted({case for ready, _ in ready_of for case in ready.excluded_cases})
     if left_out:
-        how.screen.print(f"Left out {len(left_out)} bad cases: {', '.join(left_out)}", soft_wrap=True)
+        how.screen.print(
+            f"Left out {counted(len(left_out), 'bad case')}: {', '.join(left_out)}", soft_wrap=True
+        )
 
 
 def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
@@ -291,7 +294,7 @@ def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
     without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
     if how.resources.save_predictions and without:
         print(
-            f"{len(without)} finished runs have no masks, since they ran without --save-predictions; to get them, "
+            f"{counted(len(without), 'finished run')} without masks, started without --save-predictions; to get them, "
             f"remove their folders in {how.results / 'runs'}: {', '.join(without[:5])}",
             file=sys.stderr,
         )

@@ -29,6 +29,7 @@ from benchmark.search.sharing import Launcher
 from benchmark.search.storage import has_password, is_database, journal_file, open_storage, without_password
 from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 from studies.grid import Profile
 from studies.search import Place, Search
 from studies.trials import Trainings
@@ -141,7 +142,8 @@ def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
     goals = ", ".join(f"{direction} {metric}" for metric, direction in search.objectives.items())
     limits = "".join(f", {metric} at most {limit:g}" for metric, limit in search.constraints.items())
     screen.print(
-        f"{search.source} would {goals}{limits}; {len(checked.places)} trials at a time", soft_wrap=True
+        f"{search.source} would {goals}{limits}; {counted(len(checked.places), 'trial')} at a time",
+        soft_wrap=True,
     )
 
 
@@ -176,7 +178,9 @@ def start(
     if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
     if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
-        how.screen.print(f"Left out {len(excluded)} bad cases: {', '.join(excluded)}", soft_wrap=True)
+        how.screen.print(
+            f"Left out {counted(len(excluded), 'bad case')}: {', '.join(excluded)}", soft_wrap=True
+        )
     fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)

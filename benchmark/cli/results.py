@@ -12,6 +12,7 @@ import typer
 
 from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from reports.files import ReportFiles
@@ -229,7 +230,7 @@ def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
         }
         print(json.dumps(content, indent=1))
     else:
-        print("\n".join([*written.lines, f"{len(written.files)} files in {folder}"]))
+        print("\n".join([*written.lines, f"{counted(len(written.files), 'file')} in {folder}"]))
 
 
 def sync(

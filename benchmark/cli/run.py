@@ -254,7 +254,7 @@ def _execute(
         if not as_json:
             where = ", ".join(f"{n} x {device}" for device, n in Counter(p.device for p in places).items())
             screen.print(
-                f"{title}: {len(due)} of {len(labels)} runs to do on {where}, results in {results}",
+                f"{title}: {len(due)} of {counted(len(labels), 'run')} to do on {where}, results in {results}",
                 soft_wrap=True,
             )
         with contextlib.ExitStack() as around:
@@ -266,22 +266,25 @@ def _execute(
 
     standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
     missing = len(tracking.undelivered(results, grids=names)) if mlflow else 0
-    counted = counts(standings)
+    states = counts(standings)
     if as_json:
         print(
-            json.dumps({"event": "summary", "undelivered": missing, "total": len(labels), **counted}),
+            json.dumps({"event": "summary", "undelivered": missing, "total": len(labels), **states}),
             flush=True,
         )
     else:
         print_summary(screen, results, cells)
         if missing:
             screen.print(
-                f"MLflow lacks {missing} runs; `bench sync` delivers them. See {results / 'mlflow.log'}.",
+                f"MLflow lacks {counted(missing, 'run')}; `bench sync` delivers what it can. See "
+                f"{results / 'mlflow.log'}.",
                 soft_wrap=True,
             )
-    unfinished = len(labels) - counted["done"]
+    unfinished = len(labels) - states["done"]
     if pool.stops and unfinished:
-        screen.print(f"Stopped with {unfinished} runs to go; the same command continues.", soft_wrap=True)
+        screen.print(
+            f"Stopped with {counted(unfinished, 'run')} to go; the same command continues.", soft_wrap=True
+        )
         return 1 if pool.stopped_by_error else 130
     return 1 if unfinished else 0
 

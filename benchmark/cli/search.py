@@ -14,6 +14,7 @@ import typer
 
 from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from benchmark.cli.searching import Searching
@@ -199,7 +200,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
 
     from benchmark import tracking
     from benchmark.cli.run import monitor_for, stop_signals
-    from benchmark.cli.searching import counted, refer
+    from benchmark.cli.searching import refer, states_of
     from benchmark.search.storage import without_password
     from benchmark.search.trials import counts
 
@@ -213,7 +214,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     searching.monitor = monitor
     if not as_json:
         screen.print(
-            f"{name}: {done} of {done + due} trials done, {len(places)} at a time, results in "
+            f"{name}: {done} of {counted(done + due, 'trial')} done, {len(places)} at a time, results in "
             f"{searching.how.results}",
             soft_wrap=True,
         )
@@ -229,7 +230,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
                 f"The search's trials in {without_password(searching.trial.storage)} cannot be reached any more; the "
                 "runs in progress were stopped with a checkpoint. The same command continues."
             ) from error
-    states = counted(searching.trials.all())
+    states = states_of(searching.trials.all())
     if pool.stops:
         screen.print("Stopped; the same command continues.", soft_wrap=True)
         return 130
@@ -249,8 +250,7 @@ def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[
         if others:
             if not said:
                 said = True
-                trials = "1 trial" if others == 1 else f"{others} trials"
-                print(f"Waiting for {trials} of another launcher.", file=sys.stderr)
+                print(f"Waiting for {counted(others, 'trial')} of another launcher.", file=sys.stderr)
             time.sleep(POLL_SECONDS)
 
 
@@ -271,4 +271,6 @@ def _conclude(searching: Searching, *, as_json: bool) -> None:
         print(json.dumps({"event": "summary", "search": name, **written.facts}), flush=True)
         return
     how.screen.print("\n".join(written.files.summary), soft_wrap=True)
-    how.screen.print(f"{len(written.files.files)} files in {written.files.files[0].parent}", soft_wrap=True)
+    how.screen.print(
+        f"{counted(len(written.files.files), 'file')} in {written.files.files[0].parent}", soft_wrap=True
+    )

@@ -240,7 +240,7 @@ def refer(searching: Searching) -> bool:
     return searching.trials.enqueue_reference(params, best.number)
 
 
-def counted(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
+def states_of(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
     """How many trials are in each of Optuna's states, in words."""
     words = Counter(trial.state.name.lower() for trial in trials if GIVEN_BACK not in trial.user_attrs)
     return {word: words[word] for word in ("complete", "pruned", "fail", "running", "waiting") if words[word]}

@@ -32,6 +32,7 @@ from benchmark.data.nifti import (
     shape_text,
 )
 from benchmark.vocabulary import Case, DatasetSpec
+from benchmark.words import counted
 
 AFFINE_TOLERANCE = 0.25
 """Of the smallest voxel edge, at the volume's corners. Rounded headers differ by less, and a mix-up of voxel
@@ -96,13 +97,13 @@ def check_cases(
 
 def report_faults(faults: Sequence[Fault], *, cases: int | None = None) -> str:
     """The faults as text for a person, grouped by case; `cases` is how many were checked."""
-    of = "" if cases is None else f" of {cases}"
     if not faults:
-        return "No faults found." if cases is None else f"No faults found in {_count(cases, 'case')}."
+        return "No faults found." if cases is None else f"No faults found in {counted(cases, 'case')}."
     grouped: dict[str, list[Fault]] = defaultdict(list)
     for fault in faults:
         grouped[fault.case_id].append(fault)
-    lines = [f"{_count(len(faults), 'fault')} in {len(grouped)}{of} case{'s' if len(grouped) != 1 else ''}"]
+    among = counted(len(grouped), "case") if cases is None else f"{len(grouped)} of {counted(cases, 'case')}"
+    lines = [f"{counted(len(faults), 'fault')} in {among}"]
     for case_id, own in grouped.items():
         lines += ["", case_id]
         for fault in own:
@@ -211,7 +212,7 @@ def _check_geometry(files: Sequence[_File], report: Report) -> None:
             there = f"its shape is {shape_text(file.volume)}"
             if file.channels:
                 n = 1 + max(file.channels.values())
-                problem = f"{file.volume.path.name} does not hold {_count(n, 'volume')} along a fourth axis: {there}"
+                problem = f"{file.volume.path.name} does not hold {counted(n, 'volume')} along a fourth axis: {there}"
                 report(problem, f"Store {', '.join(file.roles)} there, in the data set's order.", file.roles)
             else:
                 report(f"{file.volume.path.name} is not a volume: {there}", CONVERT_TO_3D, file.roles)
@@ -330,7 +331,3 @@ def _same_images(hashes: Mapping[tuple[str, str], Sequence[Case]]) -> list[Fault
                 )
             )
     return faults
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -21,6 +21,7 @@ from benchmark.execution.order import RunOrder
 from benchmark.execution.pool import Observer
 from benchmark.results import Heartbeat, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 REFRESH_SECONDS = 0.5
 ENDED_WELL = ("done", "trained", "pruned")
@@ -202,7 +203,7 @@ class PlainMonitor(Monitor):
     def waiting(self, orders: Sequence[RunOrder]) -> None:
         if not self._waits:
             self._waits = True
-            self.say(f"Waiting for {len(orders)} runs of another launcher.")
+            self.say(f"Waiting for {counted(len(orders), 'run')} of another launcher.")
 
     def stopping(self, count: int, *, killed: bool) -> None:
         self.say(_stopping(count, killed))
@@ -278,7 +279,7 @@ class LiveMonitor(Monitor):
         self._console.print(Text(text, style="yellow"))
 
     def waiting(self, orders: Sequence[RunOrder]) -> None:
-        self._note = f"waiting for {len(orders)} runs of another launcher"
+        self._note = f"waiting for {counted(len(orders), 'run')} of another launcher"
 
     def stopping(self, count: int, *, killed: bool) -> None:
         self._note = _stopping(count, killed)
@@ -313,7 +314,7 @@ class LiveMonitor(Monitor):
 
 
 def _stopping(count: int, killed: bool) -> str:
-    runs = f"{count} run{'s' if count != 1 else ''}"
+    runs = counted(count, "run")
     if killed:
         return f"Killing {runs}; the next start continues from the last checkpoints."
     return f"Stopping {runs} with a checkpoint. Press Ctrl-C again to kill them."
@@ -359,7 +360,7 @@ class Preparation:
             self._what, self._began, self._said = what, now, False
         if not self._quiet and not self._said and now - self._began > self.SILENT_SECONDS:
             self._said = True
-            self._console.print(f"{what.capitalize()}: {total} cases")
+            self._console.print(f"{what.capitalize()}: {counted(total, 'case')}")
 
     def named(self, what: str) -> Callable[[int, int], None]:
         """A callback `(done, total)` under a fixed name."""

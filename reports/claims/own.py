@@ -66,7 +66,7 @@ class Launch:
     def table(self) -> Table:
         scored: Scored = scored_in(self.all_scores)
         regions = scored.named_regions if scored.regions else ("",)
-        measures = [measure.of(region) for region in regions for measure in OF_ONE_REGION]
+        measures = [measure.of(region, regions) for region in regions for measure in OF_ONE_REGION]
         return own_table(self.manifest.grid, self.cells, measures)
 
     def scores(self, measure: str) -> CaseScores | str:

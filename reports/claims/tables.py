@@ -100,7 +100,7 @@ def _of_methods(comparison: Comparison) -> Table:
         for method, value in frame[["method", "value"]].itertuples(index=False, name=None)
     }
     named = dict.fromkeys(measure.region for measure in comparison.measures.values())
-    more = [measure.of(region) for region in named for measure in OF_ONE_REGION]
+    more = [measure.of(region, named) for region in named for measure in OF_ONE_REGION]
     measures = {**comparison.measures, **measures_of(*more)}
     return Table(comparison.grid, METHOD, places, measures, values=values)
 

@@ -110,7 +110,8 @@ def on_data(comparison: Comparison, scored: Scored) -> Comparison:
         return comparison if len(scored.regions) == 1 else replace(comparison, measures=usual)
     if not own_regions & set(scored.regions):
         return replace(comparison, measures=usual)
-    more = [DICE.of(region) for region in scored.regions if region not in own_regions]
+    every = [*own_regions, *scored.regions]
+    more = [DICE.of(region, every) for region in scored.regions if region not in own_regions]
     return replace(comparison, measures={**comparison.measures, **measures_of(*more)})
 
 

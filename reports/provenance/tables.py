@@ -162,4 +162,4 @@ def _regions(comparison: Comparison) -> tuple[str, ...]:
 
 def _measured(regions: Sequence[str]) -> dict[str, Measure]:
     """Whatever a report prints of a case, in every region."""
-    return dict(measures_of(*(measure.of(region) for region in regions for measure in MEASURED)))
+    return dict(measures_of(*(measure.of(region, regions) for region in regions for measure in MEASURED)))
