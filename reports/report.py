@@ -89,13 +89,7 @@ def _command(grid: str) -> str:
 def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
     if manifest.grid in REPORTS:
         return REPORTS[manifest.grid]
-    comparison = comparison_of(manifest)
-    if comparison is None:
-        raise BenchError(
-            f"There is no report for the grid {manifest.grid!r}: its cells are not methods, and of the grids that vary "
-            f"something else only table2 has one. `bench status --grid {manifest.grid}` shows how it stands."
-        )
-    return partial(comparison_report, comparison)
+    return partial(comparison_report, comparison_of(manifest))
 
 
 def choose_launch(

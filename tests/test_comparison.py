@@ -484,6 +484,7 @@ def test_remarks_stand_under_the_table_with_the_methods_they_are_of(tmp_path: Pa
     assert "* nnUNet and Blackbean: trained with flips.\n" in (tmp_path / "out" / "table4.md").read_text()
 
 
-def test_a_grid_of_other_factors_is_no_comparison_of_methods() -> None:
+def test_a_grid_of_other_factors_compares_its_cells() -> None:
     cells = (CellRun({"size": "1"}, 0, 0, "a"),)
-    assert comparison_of(GridManifest("mine", "k", "demo", "phantom", "", "f", 1.0, cells)) is None
+    other = comparison_of(GridManifest("mine", "k", "demo", "phantom", "", "f", 1.0, cells))
+    assert other.title == "All cells of the grid mine, by size"

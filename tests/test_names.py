@@ -73,7 +73,7 @@ def test_plain_regions_keep_the_names_of_the_published_columns() -> None:
     assert list(usual_measures(["whole tumor", "edema"], [])) == ["whole_tumor_dice", "edema_dice"]
     assert DICE.of("whole tumor").printed_as == "whole_tumor_dice"
     with pytest.raises(
-        BenchError, match="Two columns would be called psma_dice: PSMA\\+ Dice .*and PSMA- Dice"
+        BenchError, match=r"Two columns would be called psma_dice: PSMA\+ Dice .*and PSMA- Dice"
     ):
         measures_of(DICE.of("PSMA+"), DICE.of("PSMA-"))
 

@@ -39,9 +39,11 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
 def named_launch(results: Path, grid: str) -> GridManifest:
     """The launch of this name, or of a grid of this name the one that its report shows; BenchError where there is
     none."""
+    from benchmark.cli.common import grid_name
     from benchmark.manifests import manifests
     from reports.launches import shown_of
 
+    grid = grid_name(grid)
     every = manifests(results)
     found = [manifest for manifest in every if grid in (manifest.grid, manifest.name)]
     if not found:

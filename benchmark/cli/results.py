@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, Results, grid_name, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
@@ -37,6 +37,7 @@ def status(
     from benchmark.execution import overview
     from benchmark.execution.monitor import console
 
+    grid = None if grid is None else grid_name(grid)
     if as_json:
         print(json.dumps(overview.status(results, grid), indent=1))
     else:
@@ -70,7 +71,9 @@ def report(
             help="With --claims, --html or --all: files of claims of your own, instead of the paper's.",
         ),
     ] = None,
-    grid: Annotated[str | None, typer.Option(help="The grid's name; default: table2.")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="The grid's name or its YAML file; default: table2.")
+    ] = None,
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
     ] = Source.RUNS,
@@ -117,6 +120,12 @@ def report(
     from reports.report import write_report
 
     refuse_idle(context)
+    if grid is not None:
+        grid = grid_name(grid)
+    if search is not None and search.endswith((".yaml", ".yml")):
+        from studies.search import load_search
+
+        search = load_search(search).name
     if (html or everything) and source is Source.PAPER:
         raise BenchError("--all and --html show own runs: use --source runs or both.")
     if html:
@@ -245,6 +254,6 @@ def sync(
     from benchmark.tracking import sync as deliver
 
     with stopped_by_ctrl_c():
-        delivery = deliver(results, grids=grid)
+        delivery = deliver(results, grids=None if grid is None else list(map(grid_name, grid)))
     print(json.dumps(dataclasses.asdict(delivery), default=str) if as_json else delivery.message)
     raise typer.Exit(1 if delivery.undelivered or delivery.problem else 0)

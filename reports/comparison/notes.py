@@ -40,7 +40,7 @@ def comparison_notes(
         "the numbers do not differ, or there is one alone."
     )
     if own is not None and runs is not None and behind is not None:
-        yield from own_notes(own, behind, noun="method", measures=comparison.measures)
+        yield from own_notes(own, behind, noun=comparison.noun, measures=comparison.measures)
         yield from standing
         yield from _unscored(own, comparison.measures)
         yield from _unsupported(runs)

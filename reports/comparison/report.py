@@ -17,7 +17,6 @@ from reports.comparison import box_figure, modalities, surfaces, tables
 from reports.comparison.boxes import box_cases
 from reports.comparison.costs import costs_frame, joint_trainings, run_costs
 from reports.comparison.frames import (
-    PLACE,
     Comparison,
     addresses,
     comparison_frames,
@@ -43,7 +42,7 @@ from reports.files import (
     write_table,
 )
 from reports.frames import DECIMALS, Behind, behind, best_mask, no_best, require_finished
-from reports.measures import Measures, usual_measures
+from reports.measures import usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.panels.included import include_panels
 from reports.printing import PrintedTable, markdown, markdown_text
@@ -121,7 +120,7 @@ def report(
         reasons = why_not(own.results, manifest, comparison.publication)
         apart = apart_note(reasons, comparison.publication) if reasons else ""
     dice = next(iter(own.frames.values())) if own is not None else None
-    lacking = unfinished(dice, noun="method")
+    lacking = unfinished(dice, noun=comparison.noun)
 
     written = Written(out, manifest.name if manifest is not None else "")
     _write_scores(comparison, own, {} if apart else paper, written, apart=apart)
@@ -149,10 +148,10 @@ def report(
     title = titled(f"Table {comparison.name}: {shown}", lacking)
     lines = list(summary)
     if own is not None and dice is not None:
-        lines.append(progress_note(dice, own.behind, noun="method"))
-        lines += _best_lines("Own", own.frames, comparison.measures)
+        lines.append(progress_note(dice, own.behind, noun=comparison.noun))
+        lines += _best_lines("Own", own.frames, comparison)
     if paper and not apart:
-        lines += _best_lines("Published", paper, comparison.measures)
+        lines += _best_lines("Published", paper, comparison)
     elif not paper and manifest is not None and source != "runs":
         lines.append(
             f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
@@ -173,7 +172,7 @@ def report(
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
     """The grid's runs, and the comparison with the columns they have scores for."""
-    planned = planned_runs(results, manifest, PLACE)
+    planned = planned_runs(results, manifest, comparison.place)
     scores = reported_scores(results, planned)
     scored = scored_in(scores)
     comparison = on_data(comparison, scored)
@@ -293,15 +292,16 @@ def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Writte
     written.figures += more.figures
 
 
-def _best_lines(whose: str, frames: Frames, measures: Measures) -> Iterator[str]:
+def _best_lines(whose: str, frames: Frames, comparison: Comparison) -> Iterator[str]:
     """The best method of each measure and the rows of Mirror U-Net, for the terminal."""
+    measures = comparison.measures
     best: list[str] = []
     without: dict[str, list[str]] = {}
     for key, frame in frames.items():
         measure = measures[key]
         top = frame[best_mask(frame, [], higher_is_better=measure.higher_is_better)]
         if top.empty:
-            without.setdefault(no_best(frame["value"], noun="method"), []).append(measure.title)
+            without.setdefault(no_best(frame["value"], noun=comparison.noun), []).append(measure.title)
             continue
         more = f", and {len(top) - 1} equal" if len(top) > 1 else ""
         value, name = top["value"].iloc[0], top["method"].iloc[0]

@@ -102,6 +102,8 @@ def surfaces_table(comparison: Comparison, frame: pd.DataFrame, *, note: str) ->
 
 def _cells(comparison: Comparison, row: Mapping[Any, Any], regions: Sequence[str]) -> tuple[Cell, ...]:
     values = []
+    name = str(row["method"])
+    place = comparison.coordinates.get(name, (name,))
     for measure in SHOWN:
         part = {
             "own": row[measure.metric],
@@ -110,12 +112,10 @@ def _cells(comparison: Comparison, row: Mapping[Any, Any], regions: Sequence[str
             "std": row[f"{measure.metric}_std"],
             "undefined": row[f"{measure.metric}_undefined"],
             "partial": row[f"{measure.metric}_partial"],
-            "address": address(
-                comparison.grid, [str(row["method"])], measure.of(str(row["region"]), regions).key
-            ),
+            "address": address(comparison.grid, place, measure.of(str(row["region"]), regions).key),
         }
         values.append(own_cell(part))
-    linked = address(comparison.grid, [str(row["method"])])
+    linked = address(comparison.grid, place)
     counts = ((row["n_missed"], row["n_with"]), (row["n_invented"], row["n_without"]))
     return (*values, *(_of(number, total, linked) for number, total in counts))
 

@@ -21,6 +21,7 @@ from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.trace import Known
 from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
 from reports.statistics.scores import CaseScores, case_scores
+from reports.table2.frames import CELL
 from reports.table2.tables import layers_label, level_label
 
 CASE = ["case_id", "fold"]
@@ -127,6 +128,8 @@ def cell_label(cell: Mapping[Any, Any]) -> str:
     """A cell in words: `v3, L2 + shuffling, L = {5}`, or a method's name."""
     if "method" in cell:
         return str(cell["method"])
+    if not set(CELL) <= set(cell):
+        return ", ".join(f"{key}={value}" for key, value in cell.items())
     level = level_label(str(cell["factor"]), str(cell["level"]))
     return f"{cell['version']}, {level}, {layers_label(str(cell['shared_layers']))}"
 
