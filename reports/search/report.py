@@ -17,7 +17,9 @@ from benchmark.files import read_json
 from benchmark.results import RunFolder, load_scores
 from benchmark.search.storage import is_database, open_storage, without_password
 from benchmark.vocabulary import BenchError, did_you_mean
+from reports import banner
 from reports.drawing import save, style
+from reports.experiments import BANNER, PHANTOMS
 from reports.files import ReportFiles, WrittenFigure, write_index, write_table
 from reports.measures import measure_of
 from reports.printing import PrintedTable, markdown, markdown_text
@@ -29,6 +31,7 @@ from reports.search.frames import (
     best_trial,
     curves,
     definition_of,
+    differ,
     front,
     history,
     importances,
@@ -100,7 +103,13 @@ def _load(study: str, address: str, results: Path) -> Study:
 
 def write_search_report(results: Path, study: Study, *, out: Path) -> SearchReport:
     """Write the report of a search to the folder `out`, from its trials and their runs in `results`."""
-    definition, trials = definition_of(study), trials_frame(study)
+    definition = definition_of(study)
+    with banner.under(BANNER if definition.dataset in PHANTOMS else ""):
+        return _write_search_report(results, study, definition, out=out)
+
+
+def _write_search_report(results: Path, study: Study, definition: Definition, *, out: Path) -> SearchReport:
+    trials = trials_frame(study)
     if trials.empty:
         raise BenchError(f"The search {study.study_name} has no trial yet.")
     out.mkdir(parents=True, exist_ok=True)
@@ -244,8 +253,9 @@ def _figures(
         found.append(("importances", "Importances", figures.draw_importances(importance)))
     ranked = importance.groupby("parameter")["importance"].max().sort_values(ascending=False).index
     names = [*ranked, *(name for name in definition.parameters if name not in set(ranked))]
-    if not complete.empty:
-        for objective, figure in figures.draw_contours(trials, definition, names):
+    varied = [o for o in definition.objectives if differ(complete[o], measure_of(o))] if len(complete) else []
+    if varied:
+        for objective, figure in figures.draw_contours(trials, definition, names, objectives=varied):
             found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
     if len(definition.objectives) > 1 and not pareto.empty:
         found.append(("pareto", "Pareto front", figures.draw_front(pareto, definition)))
