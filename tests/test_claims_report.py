@@ -13,8 +13,10 @@ from typing import get_args
 import pandas as pd
 import pytest
 from planted_claims import plant_methods
+from published_experiment import as_published
 
 from benchmark.cli import main
+from benchmark.manifests import manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.frames import CLAIM, JUDGEMENT
 from reports.claims.language import FORMS, QUANTIFIERS, REDUCTIONS, Claim, SpreadKind

@@ -86,7 +86,7 @@ def _settle(searching: Searching, marker: Path) -> dict[str, Any]:
     best = best_of(searching.trials.all(), search.objectives)
     if best is None:
         raise BenchError(
-            "--final: no trial is the best yet: two that keep all constraints must be complete, with values that differ."
+            "--final: no trial is the best yet. Two that keep all constraints must be complete, with other values."
         )
     params = {"best": dict(best.params), "paper": trainings.reference(best.params)}
     if trainings.config(params["best"]) == trainings.config(params["paper"]):

@@ -355,11 +355,19 @@ def print_plan(
     if as_json:
         print(json.dumps(rows, indent=1))
         return
+    # Cells that are read from one training cost one.
+    trainings: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        screen.print(f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}".rstrip(), soft_wrap=True)
+        trainings.setdefault(json.dumps(row["config"], sort_keys=True), []).append(row)
+    for row, *others in trainings.values():
+        shared = f" (and {counted(len(others), 'more cell')}, read from the same training)" if others else ""
+        line = f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}{shared}"
+        screen.print(line.rstrip(), soft_wrap=True)
+    done = sum(first["state"] == "done" for first, *_ in trainings.values())
+    share = f" for {counted(len(rows), 'cell')}" if len(rows) > len(trainings) else ""
     data = ", ".join(f"{name} in {root or _phantom_root(name, profile)}" for name, root in roots.items())
     screen.print(
-        f"{len(rows)} cells, {sum(row['state'] == 'done' for row in rows)} of them done; data: {data}",
+        f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
         soft_wrap=True,
     )
     where = ", ".join(f"{place.device} ({place.threads} threads)" for place in places)

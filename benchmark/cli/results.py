@@ -239,7 +239,10 @@ def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
         }
         print(json.dumps(content, indent=1))
     else:
-        print("\n".join([*written.lines, f"{counted(len(written.files), 'file')} in {folder}"]))
+        pages = [path for path in written.files if path.suffix == ".html"]
+        shown = f"Open {pages[0] if pages else written.files[0]}"
+        more = "All reports in one page for the browser: bench report --html"
+        print("\n".join([*written.lines, f"{counted(len(written.files), 'file')} in {folder}", shown, more]))
 
 
 def sync(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,6 +113,16 @@ def run(
     if not dry_run:
         check_writable(results)
 
+    n_folds = _n_folds(size, splits, roots)
+    asked_folds = _numbers(folds, "--folds", size.folds, everything=range(n_folds))
+    if too_high := [fold for fold in asked_folds if fold >= n_folds]:
+        raise BenchError(f"--folds {too_high[0]}: there are the folds 0 to {n_folds - 1}.")
+    if not as_json:
+        name = asked.name if asked else ", ".join(own_methods)
+        screen.print(
+            f"Loading PyTorch to check every run of {name}; that takes some seconds.", soft_wrap=True
+        )
+
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
         study = planning.study_on(pool, asked, own_methods, roots)
         names, bfloat16 = chosen_devices(pool, devices, jobs)
@@ -119,7 +131,7 @@ def run(
             size,
             datasets=list(roots),
             data_names=planning.names_of(roots),
-            folds=_numbers(folds, "--folds", size.folds, everything=range(_n_folds(size, splits, roots))),
+            folds=asked_folds,
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),
             overrides={"inference": {"score_grid": score_grid.value}}
@@ -199,10 +211,22 @@ def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[lis
         names = list(found) or ["cpu"]
     if unknown := [name for name in names if name not in found and name != "cpu"]:
         raise BenchError(
-            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}."
+            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}.{_why_no_gpu()}"
         )
     bfloat16 = all(found.get(name, devices.cpu_has_bfloat16()) for name in names)
     return list(dict.fromkeys(names)), bfloat16
+
+
+def _why_no_gpu() -> str:
+    """A sentence where the installed torch cannot see any GPU."""
+    from benchmark.execution.devices import torch_is_for_cpus
+
+    if not torch_is_for_cpus():
+        return ""
+    return (
+        " The installed torch is a build for CPUs, which sees no GPU: install the one for your GPU from "
+        "https://pytorch.org/get-started/locally."
+    )
 
 
 def places_for(
@@ -274,6 +298,12 @@ def _execute(
         )
     else:
         print_summary(screen, results, cells)
+        if states["done"]:
+            where = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+            for part in work:
+                launch_of = f"--grid {part.manifest.grid} --manifest {part.manifest.name}"
+                screen.print(f"Next: bench report {launch_of}{where}", soft_wrap=True)
+            screen.print(f"Or all in one page for the browser: bench report --html{where}", soft_wrap=True)
         if missing:
             screen.print(
                 f"MLflow lacks {counted(missing, 'run')}; `bench sync` delivers what it can. See "

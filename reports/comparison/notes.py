@@ -11,7 +11,7 @@ from reports.comparison.costs import joint_trainings
 from reports.comparison.frames import Comparison, methods
 from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
 from reports.frames import Behind, progress
-from reports.measures import FNV, FPV, Measures, best_words
+from reports.measures import FNV, FPV, HD95, Measures, best_words
 from reports.notes import MISSING, Frames, own_notes
 from reports.words import counted, enumerated, spread
 
@@ -42,6 +42,11 @@ def comparison_notes(
     if own is not None and runs is not None and behind is not None:
         yield from own_notes(own, behind, noun=comparison.noun, measures=comparison.measures)
         yield from standing
+        if any(measure.metric == HD95.metric for measure in comparison.measures.values()):
+            yield (
+                "HD95 of a case whose structure was missed or invented is the volume's diagonal, which makes means large: "
+                f"read it beside the counts in {comparison.grid}_surfaces."
+            )
         yield from _unscored(own, comparison.measures)
         yield from _unsupported(runs)
         yield from _joint(runs)
