@@ -127,20 +127,28 @@ def _departures(
     settings: Mapping[str, Any], published: PublishedExperiment
 ) -> Iterator[tuple[str, Any, str]]:
     """Settings that are not the recipe's, and what the recipe says instead."""
+    for name in published.left_alone:
+        if (value := settings.get(f"method_args.{name}")) is not None:
+            yield f"method_args.{name}", value, "the method's own"
+    if settings.get("method") not in published.own_recipes:
+        yield from _other_recipe(settings, published)
+
+
+def _other_recipe(
+    settings: Mapping[str, Any], published: PublishedExperiment
+) -> Iterator[tuple[str, Any, str]]:
+    recipe = published.recipe
     if (steps := settings.get("training.steps")) is not None:
-        epochs, batch = published.recipe["training.epochs"], published.recipe["training.batch_size"]
+        epochs, batch = recipe["training.epochs"], recipe["training.batch_size"]
         if steps != epochs * math.ceil((published.cases - published.test_cases) / batch):
             yield "training.steps", steps, _said("training.epochs", epochs)
-    for key, wanted in published.recipe.items():
+    for key, wanted in recipe.items():
         value = settings.get(key)
         # What a run leaves open is the data set's or the method's own, which are the recipe's.
         if value is None or (key == "training.epochs" and steps is not None):
             continue
         if _plain(value) != _plain(wanted):
             yield key, value, _said(key, wanted)
-    for name in published.left_alone:
-        if (value := settings.get(f"method_args.{name}")) is not None:
-            yield f"method_args.{name}", value, "the method's own"
 
 
 def _plain(value: Any) -> Any:

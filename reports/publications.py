@@ -23,7 +23,8 @@ class PublishedExperiment:
     """What printed numbers were measured on, as `published/mirror_unet.yaml` states it.
 
     The counts are the data set's fingerprint; `test_cases` of its cases were tested. `recipe`: settings of a run,
-    with one key a setting. `left_alone`: arguments of methods that the experiment does not name.
+    with one key a setting, for all but the methods of `own_recipes`. `left_alone`: arguments of methods that the
+    experiment does not name.
     """
 
     called: str
@@ -33,6 +34,7 @@ class PublishedExperiment:
     with_lesions: int
     test_cases: int
     recipe: Mapping[str, Any]
+    own_recipes: tuple[str, ...]
     left_alone: tuple[str, ...]
 
 
@@ -66,6 +68,7 @@ def _experiments() -> Mapping[str, PublishedExperiment]:
                 **facts,
                 "modalities": tuple(facts["modalities"]),
                 "recipe": flat(facts["recipe"]),
+                "own_recipes": tuple(facts["own_recipes"]),
                 "left_alone": tuple(facts["left_alone"]),
             }
         )

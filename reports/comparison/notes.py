@@ -44,8 +44,8 @@ def comparison_notes(
         yield from standing
         if any(measure.metric == HD95.metric for measure in comparison.measures.values()):
             yield (
-                "HD95 of a case whose structure was missed or invented is the volume's diagonal, which makes means large: "
-                f"read it beside the counts in {comparison.grid}_surfaces."
+                "HD95 of a case whose structure was missed or invented is the volume's diagonal, which makes means "
+                f"large; the counts are in {comparison.grid}_surfaces."
             )
         yield from _unscored(own, comparison.measures)
         yield from _unsupported(runs)
