@@ -87,8 +87,8 @@ def read_manifest(path: Path) -> GridManifest:
     content = read_json(path)
     try:
         cells = tuple(CellRun(**cell) for cell in content.pop("cells"))
-        lists = {name: tuple(content.pop(name, ())) for name in ("excluded_cases", "asked")}
-        return GridManifest(cells=cells, **lists, **content)
+        excluded, asked = (tuple(content.pop(name, ())) for name in ("excluded_cases", "asked"))
+        return GridManifest(cells=cells, excluded_cases=excluded, asked=asked, **content)
     except (KeyError, TypeError) as error:
         raise BenchError(
             f"{path} is not a grid's manifest ({error}). Run the grid again to write it anew."

@@ -147,7 +147,7 @@ def _sign(sign: str) -> str:
     """A character with the marks on it."""
     if sign in SIGNS:
         return SIGNS[sign]
-    letter, *marks = unicodedata.normalize("NFD", sign)
+    letter, *marks = list(unicodedata.normalize("NFD", sign))
     if not marks and " " <= letter <= "~":
         return letter
     if letter.isascii() and letter.isalpha() and len(marks) == 1 and marks[0] in ACCENTS:

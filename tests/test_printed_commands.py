@@ -112,8 +112,6 @@ def test_the_command_line_understands(command: str) -> None:
     assert refused(words) == "", f"{COMMANDS[command]}: {command}"
 
 
-@pytest.mark.parametrize(
-    "wrong", ["bench report --grids table2", "bench runs", "bench run --folds", "bench data chekc x"]
-)
+@pytest.mark.parametrize("wrong", ["bench report --grids table2", "bench runs", "bench data chekc x"])
 def test_a_command_that_is_none_is_noticed(wrong: str) -> None:
     assert refused(wrong.split()[1:])

@@ -62,7 +62,7 @@ app.add_typer(data.app)
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `bench`."""
     try:
-        app(args=None if arguments is None else list(arguments))
+        app(args=None if arguments is None else list(arguments), prog_name="bench")
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)

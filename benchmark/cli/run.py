@@ -116,7 +116,7 @@ def run(
     n_folds = _n_folds(size, splits, roots)
     asked_folds = _numbers(folds, "--folds", size.folds, everything=range(n_folds))
     if too_high := [fold for fold in asked_folds if fold >= n_folds]:
-        raise BenchError(f"--folds {too_high[0]}: there are the folds 0 to {n_folds - 1}.")
+        raise BenchError(f"--folds: There is no fold {too_high[0]}; there are the folds 0 to {n_folds - 1}.")
     if not as_json:
         name = asked.name if asked else ", ".join(own_methods)
         screen.print(
