@@ -81,7 +81,7 @@ def claims_report(
     judged = judge(claims, sources)
     named = partial(_of_its_launch, launches=_launches(sources))
     shown = _shown_launches(judged, sources)
-    banners = {grid: found for grid, one in shown.items() if (found := banner_of(one.results, one.manifest))}
+    banners = {grid: text for grid, one in shown.items() if (text := banner_of(one.results, one.manifest))}
     apart = _apart(judged, shown)
     tables = claims_tables(judged, notes=tuple(_notes(judged, sources)), apart=apart, banners=banners)
     tables = [table.with_addresses(named) for table in tables]

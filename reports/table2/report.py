@@ -178,7 +178,8 @@ def _best_lines(own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[st
             cells.append(
                 f"{version} {DECIMALS.format(value)} ({level_label(factor, level)}, {layers_label(layers)}{more})"
             )
-        for version, rows in frame.groupby("version", sort=False):
+        for _, rows in frame.groupby("version", sort=False):
+            version = str(rows["version"].iloc[0])
             if rows["value"].notna().any() and version not in set(best["version"]):
                 cells.append(f"{version} {no_best(rows['value'], noun='cell')}")
         lines.append(f"{whose} best Dice [%]: {'; '.join(cells) or 'none yet'}.")
