@@ -49,7 +49,9 @@ def one_a_run(cells: Iterable[CellRun]) -> list[CellRun]:
 class GridManifest:
     """Which runs make up a grid. Written by the launcher; all that a report needs to find its scores.
 
-    `data_fingerprint` stands for all prepared copies of the data set that the runs see.
+    `dataset` is what people call the data (`--data-name`, or the folder's name), `reader` what read them; empty in
+    manifests of earlier versions, whose `dataset` is the reader. `data_fingerprint` stands for all prepared copies of
+    the data set that the runs see. `asked`: the runs that launches were asked for; empty: all.
     """
 
     __pydantic_config__ = STRICT
@@ -63,6 +65,8 @@ class GridManifest:
     created: Annotated[Amount, Field(le=1e11)]
     cells: Annotated[tuple[CellRun, ...], Field(max_length=MOST_CELLS)]
     excluded_cases: tuple[Text, ...] = ()
+    reader: Text = ""
+    asked: tuple[Text, ...] = ()
 
     @property
     def name(self) -> str:
@@ -82,7 +86,12 @@ def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
             earlier = read_manifest(path)
             known = {(cell.run_id, cell.reading) for cell in manifest.cells}
             kept = tuple(cell for cell in earlier.cells if (cell.run_id, cell.reading) not in known)
-            manifest = replace(manifest, cells=kept + manifest.cells)
+            asked = (
+                tuple(dict.fromkeys(earlier.asked + manifest.asked))
+                if earlier.asked and manifest.asked
+                else ()
+            )
+            manifest = replace(manifest, cells=kept + manifest.cells, asked=asked)
         write_json(path, asdict(manifest))
     return manifest
 

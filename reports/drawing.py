@@ -10,10 +10,13 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from benchmark.files import written_whole
+from reports import banner
 
 FORMATS = ("png", "pdf", "svg")
+BANNER_INCHES = 0.22
 # No dates and no versions, so that equal numbers give equal files.
 METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
@@ -87,11 +90,29 @@ def tint(colour: str) -> tuple[float, float, float]:
 
 
 def save(figure: Figure, stem: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """The figure as PNG (200 dpi), PDF and SVG beside one another; the paths written."""
+    """The figure as PNG (200 dpi), PDF and SVG beside one another, under the report's banner; the paths written."""
+    strip = _banner_strip(figure, banner.shown())
     written = []
     for kind in formats:
         path = stem.with_name(f"{stem.name}.{kind}")
         with written_whole(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=METADATA[kind])
+            figure.savefig(temporary, format=kind, metadata=METADATA[kind], bbox_inches=strip)
         written.append(path)
     return written
+
+
+def _banner_strip(figure: Figure, text: str) -> Bbox | None:
+    """What is saved of a figure under a banner: all of it and a strip above, which no layout has to make room for."""
+    if not text:
+        return None
+    width, height = figure.get_size_inches()
+    figure.text(
+        *(0.5, 1 + 0.5 * BANNER_INCHES / height),
+        text,
+        ha="center",
+        va="center",
+        fontsize=8,
+        fontweight="bold",
+        color=VERMILLION,
+    )
+    return Bbox.from_bounds(0, 0, width, height + BANNER_INCHES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from reports.page.sharing import without_folders
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, write_page
 from reports.panels.thumbnails import thumbnail_png
 from reports.provenance.trace import Links
+from reports.remembering import remembering
 from reports.report import REPORTS, write_launch
 from reports.runs import Place, planned_runs
 from reports.words import counted
@@ -94,7 +96,8 @@ def write_html(
     chosen = newest_launches(results) if launches is None else launches
     if not chosen and not search_cards(results):
         raise _no_runs(results)
-    with new_page(out) as building:
+    with new_page(out) as building, ExitStack() as reading:
+        reading.enter_context(remembering())
         parts = _parts(results, chosen, source=source, out=building / "files")
         waiting = _waiting(results, chosen) if launches is None else []
         searches = list(_searches(results, building / "files", storage)) if launches is None else []
@@ -107,6 +110,8 @@ def write_html(
         )
         grids = [shown_grid(results, part.manifest) for part in parts if part.report and part.manifest]
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
+        # What follows looks at the files anew, cell by cell.
+        reading.close()
         rows = shown_parts(page, results)
         files = write_page(
             with_links(page, grids, rows),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.files import write_text, written_whole
+from reports import banner
 from reports.cells import Source
 from reports.hypertext import standalone
-from reports.printing import PrintedTable, latex, markdown, markdown_text
+from reports.latex import latex
+from reports.printing import PrintedTable, markdown, markdown_text
 from reports.provenance.addresses import of_launch
 
 SHOWN: dict[Source, str] = {
@@ -21,6 +23,8 @@ SHOWN: dict[Source, str] = {
     "paper": "as published",
     "both": "own runs beside the published numbers",
 }
+APART = "own runs, and apart from them the published numbers"
+"""What is shown of both where they are not comparable."""
 TWO_DECIMALS = "%.2f"
 TABLE_ENDS = (".md", ".tex", ".html", ".csv", "_cells.csv")
 
@@ -55,6 +59,15 @@ class ReportFiles:
     figures: tuple[WrittenFigure, ...] = ()
     remarks: tuple[str, ...] = ()
     """Sentences on what could not be shown, and why."""
+    banner: str = ""
+    """What stands above all of it."""
+    apart: str = ""
+    """Why own and published numbers are not comparable, where both are shown."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Title and summary, for the terminal; what must not be overlooked comes first."""
+        return (self.title, *filter(None, (self.banner, self.apart)), *self.summary)
 
 
 def write_table(
@@ -72,6 +85,7 @@ def write_table(
     `digits` is the format of the layout's numbers; None writes them in full. The addresses of numbers name the
     `launch`, so that they stay theirs whatever is started later.
     """
+    printed = [replace(table, banner=banner.shown()) for table in printed]
     if launch:
         printed = [table.with_addresses(partial(of_launch, launch=launch)) for table in printed]
     paths = [stem.with_name(f"{stem.name}{end}") for end in TABLE_ENDS]
@@ -120,14 +134,19 @@ def write_index(
     tables: Sequence[WrittenTable] = (),
     figures: Sequence[WrittenFigure] = (),
     remarks: Sequence[str] = (),
+    apart: str = "",
 ) -> ReportFiles:
     """`report.md`: the title, the lines for the terminal, and the Markdown of every table and figure.
 
-    `remarks` are those sentences among the `texts` that say what could not be shown.
+    `remarks` are those sentences among the `texts` that say what could not be shown; `apart` says why own and published
+    numbers are not comparable.
     """
-    index = out / "report.md"
+    index, above = out / "report.md", banner.shown()
     listed = [f"* {markdown_text(line)}" for line in lines]
-    write_text(index, "\n".join([f"# {markdown_text(title)}", "", *listed, "", "\n".join(texts)]))
+    head = [f"# {markdown_text(title)}", ""]
+    for line in filter(None, (above, apart)):
+        head += [f"**{markdown_text(line)}**", ""]
+    write_text(index, "\n".join([*head, *listed, "", "\n".join(texts)]))
     return ReportFiles(
         title=title,
         summary=tuple(lines),
@@ -135,4 +154,6 @@ def write_index(
         tables=tuple(tables),
         figures=tuple(figures),
         remarks=tuple(remarks),
+        banner=above,
+        apart=apart,
     )

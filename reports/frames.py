@@ -18,6 +18,7 @@ from benchmark.manifests import GridManifest
 from benchmark.vocabulary import BenchError
 from reports.measures import Measure
 from reports.runs import current_runs, damaged_runs
+from reports.words import counted
 
 DECIMALS = "{:.2f}"
 """How every score is printed; what is equal in print is a tie."""
@@ -170,9 +171,20 @@ def progress(frame: pd.DataFrame) -> Progress:
 def best_mask(frame: pd.DataFrame, within: Sequence[str], *, higher_is_better: bool = True) -> pd.Series:
     """Which rows hold the best `value` of their group, as printed (two decimals): all of a tie, no NaN.
 
-    Without columns in `within` the whole frame is one group.
+    None of a group without a difference: a number alone, or among its equals, is the best of nothing. Without columns
+    in `within` the whole frame is one group.
     """
     shown = frame["value"].map(DECIMALS.format).astype(float)
     groups = [frame[column] for column in within] or [pd.Series(0, index=frame.index)]
-    best = shown.groupby(groups).transform("max" if higher_is_better else "min")
-    return shown.notna() & (shown == best)
+    highest, lowest = (shown.groupby(groups).transform(end) for end in ("max", "min"))
+    return shown.notna() & (shown == (highest if higher_is_better else lowest)) & (highest > lowest)
+
+
+def no_best(values: pd.Series, *, noun: str) -> str:
+    """Why none of these is the best: `one method alone has a number`."""
+    known = values.dropna()
+    if known.empty:
+        return "none yet"
+    if len(known) == 1:
+        return f"none, one {noun} alone has a number"
+    return f"none, all {counted(len(known), noun)} are equal in print"

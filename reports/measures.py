@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.names import unique_names
+from benchmark.vocabulary import BenchError
 from reports.words import enumerated
 
 
@@ -23,11 +25,15 @@ class Measure:
     higher_is_better: bool
     printed_as: str
     region: str = ""
+    region_as: str = ""
+    """The region as a part of its key."""
+    region_shown: str = ""
+    """The region as it begins its title."""
 
     @property
     def key(self) -> str:
         """Its name in frames and CSV files: `dice`, `whole_tumor_dice`."""
-        return f"{region_key(self.region)}_{self.metric}" if self.region else self.metric
+        return f"{self.region_as}_{self.metric}" if self.region else self.metric
 
     @property
     def name(self) -> str:
@@ -37,21 +43,27 @@ class Measure:
     @property
     def kind(self) -> str:
         """The name without the region."""
-        return self.title.split(" [")[0].removeprefix(_opened(self.region)).lstrip()
+        return self.title.removeprefix(self.region_shown).lstrip().split(" [")[0]
 
     @property
     def heading(self) -> str:
         """The title, and which end of the scale is the better one."""
         return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
 
-    def of(self, region: str) -> Measure:
-        """The same metric of one region; of the only one for an empty name."""
+    def of(self, region: str, among: Iterable[str] = ()) -> Measure:
+        """The same metric of one region; of the only one for an empty name. `among`: the regions of the same table,
+        whose keys are others, whatever signs and case their names have."""
         if not region:
             return self
+        keys = unique_names([region, *among], region_key)
+        alike = {other for other in (region, *among) if _opened(other) == _opened(region)}
+        shown = _opened(region) if len(alike) == 1 else region
         return replace(
             self,
             region=region,
-            title=f"{_opened(region)} {self.title}",
+            region_as=keys[region],
+            region_shown=shown,
+            title=f"{shown} {self.title}",
             printed_as=f"{region_key(region)}_{self.printed_as}",
         )
 
@@ -70,8 +82,14 @@ def _opened(region: str) -> str:
 
 
 def measures_of(*measures: Measure) -> Measures:
-    """The measures by their keys."""
-    return {measure.key: measure for measure in measures}
+    """The measures by their keys; BenchError where two have the same, so that none is lost."""
+    found = {measure.key: measure for measure in measures}
+    if lost := [measure for measure in measures if found[measure.key] != measure]:
+        raise BenchError(
+            f"Two columns would be called {lost[0].key}: {lost[0].title} and {found[lost[0].key].title}. Rename one of "
+            "the regions."
+        )
+    return found
 
 
 DICE = Measure("dice", "Dice [%]", 100.0, True, "dice")
@@ -102,7 +120,7 @@ def usual_measures(regions: Sequence[str], metrics: Iterable[str]) -> Measures:
     more = [HD95] if HD95.metric in metrics else []
     if len(regions) <= 1:
         return measures_of(*MEASURES.values(), *more)
-    return measures_of(*(measure.of(region) for measure in (DICE, *more) for region in regions))
+    return measures_of(*(measure.of(region, regions) for measure in (DICE, *more) for region in regions))
 
 
 def best_words(measures: Measures) -> str:

@@ -1,47 +1,79 @@
-"""Printed numbers: where they come from, of which data they are, and the files that hold them."""
+"""Printed numbers: where they come from, of which experiment they are, and the files that hold them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from benchmark.config import flat
+from benchmark.strict_yaml import read_yaml
 from benchmark.vocabulary import BenchError
-from reports.frames import Behind
 
 PUBLISHED = Path(__file__).parent / "published"
 PUBLISHED_TABLES = (2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
-class Publication:
-    """A printed table: its `source`, on what it stands (`setting`, whole sentences), and the data set it is
-    of.
+class PublishedExperiment:
+    """What printed numbers were measured on, as `published/mirror_unet.yaml` states it.
 
-    `dataset` is the data set's name in the suite, `called` its name in print; `apart` is what keeps own
-    numbers of the very data set from being the same experiment, if anything does.
+    The counts are the data set's fingerprint; `test_cases` of its cases were tested. `recipe`: settings of a run,
+    with one key a setting, for all but the methods of `own_recipes`. `left_alone`: arguments of methods that the
+    experiment does not name.
+    """
+
+    called: str
+    modalities: tuple[str, ...]
+    cases: int
+    patients: int
+    with_lesions: int
+    test_cases: int
+    recipe: Mapping[str, Any]
+    own_recipes: tuple[str, ...]
+    left_alone: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A printed table: its `source`, on what it stands (`setting`, whole sentences), and what the data set is `called`.
+
+    `experiment` None: the publication does not state it. `apart`: why own numbers cannot be of the same experiment,
+    where they never can.
     """
 
     source: str
     setting: str
-    dataset: str
     called: str
+    experiment: PublishedExperiment | None = None
     apart: str = ""
 
-    def notes(self, behind: Behind | None) -> Iterator[str]:
-        """Where the numbers come from, and whether own ones (`behind`) may be compared with them."""
+    def notes(self, *, compared: bool) -> Iterator[str]:
+        """Where the numbers come from; `compared`: own ones stand beside them."""
         yield f"Published numbers: {self.source}. {self.setting}"
-        if behind is not None:
+        if compared:
             yield "Difference = own − published."
-            if behind.dataset.casefold() != self.dataset.casefold() or behind.profile != "paper":
-                yield (
-                    f"The two are not comparable here: own numbers are of data set {behind.dataset} under "
-                    f"profile {behind.profile}, published ones of {self.called} with the paper's recipe."
-                )
-            elif self.apart:
-                yield self.apart
+
+
+@cache
+def _experiments() -> Mapping[str, PublishedExperiment]:
+    content = read_yaml(PUBLISHED / "mirror_unet.yaml")
+    return {
+        name: PublishedExperiment(
+            **{
+                **facts,
+                "modalities": tuple(facts["modalities"]),
+                "recipe": flat(facts["recipe"]),
+                "own_recipes": tuple(facts["own_recipes"]),
+                "left_alone": tuple(facts["left_alone"]),
+            }
+        )
+        for name, facts in content.items()
+    }
 
 
 def _of_autopet(table: int) -> Publication:
@@ -49,8 +81,8 @@ def _of_autopet(table: int) -> Publication:
         f"Mirror U-Net, ICCV Workshops 2023, Table {table}",
         "AutoPET, 811 studies for training and 203 for test. The paper prints one number a cell and does not state "
         "seeds, nor over how many cases the Dice is defined; its checkpoint was chosen on the reported split.",
-        dataset="autopet",
         called="AutoPET",
+        experiment=_experiments()["autopet"],
     )
 
 
@@ -60,9 +92,10 @@ MIRROR_UNET = {
         "Mirror U-Net, ICCV Workshops 2023, Table 5",
         "MSD BrainTumour, 484 cases for training and 266 for test, whose labels are not public; the paper does not "
         "say how it scored them. It prints one number a cell and does not state seeds.",
-        dataset="msd",
         called="MSD BrainTumour",
-        apart="Own folds are over the 484 labelled cases: own and published numbers are of different test cases.",
+        experiment=_experiments()["msd"],
+        apart="the published numbers are of 266 test cases whose labels are not public, own folds are over the 484 "
+        "labelled ones",
     ),
 }
 """The tables of the Mirror U-Net paper by their numbers."""

@@ -15,10 +15,12 @@ from typing import get_args
 
 from benchmark.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
+from reports import banner
 from reports.aahn import report as aahn_report
 from reports.cells import Source
 from reports.comparison.frames import TABLE3, TABLE4, TABLE5, comparison_of
 from reports.comparison.report import report as comparison_report
+from reports.experiments import banner_of
 from reports.files import ReportFiles
 from reports.launches import shown_of
 from reports.table2.report import report as table2_report
@@ -73,9 +75,10 @@ def write_launch(
 ) -> ReportFiles:
     """Write the report of one launch to the folder `out`; `others` are launches of its grid that are not
     shown."""
-    written = _report_of(manifest)(
-        results, manifest, source=source, out=out, summary=[_which(results, manifest, others)]
-    )
+    with banner.under(banner_of(results, manifest)):
+        written = _report_of(manifest)(
+            results, manifest, source=source, out=out, summary=[_which(results, manifest, others)]
+        )
     return replace(written, manifest=manifest.name)
 
 
@@ -86,13 +89,7 @@ def _command(grid: str) -> str:
 def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
     if manifest.grid in REPORTS:
         return REPORTS[manifest.grid]
-    comparison = comparison_of(manifest)
-    if comparison is None:
-        raise BenchError(
-            f"There is no report for the grid {manifest.grid!r}: its cells are not methods, and of the grids that vary "
-            f"something else only table2 has one. `bench status --grid {manifest.grid}` shows how it stands."
-        )
-    return partial(comparison_report, comparison)
+    return partial(comparison_report, comparison_of(manifest))
 
 
 def choose_launch(

@@ -23,6 +23,7 @@ from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.measures import MEASURES, Measure, Measures
+from reports.remembering import remembered
 from reports.score_files import (
     SCORES,
     SOURCE,
@@ -88,6 +89,11 @@ def planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.Data
     `failure` and `error` (else empty); one whose record cannot be read has failed, and is `damaged`. Rows with the
     same `run_id` are readings of one training.
     """
+    key = ("runs", results, manifest.name, place.keys)
+    return remembered(key, lambda: _planned_runs(results, manifest, place)).copy()
+
+
+def _planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.DataFrame:
     rows = []
     for run in current_runs(manifest):
         record = RunFolder(results, run.run_id).seen()
@@ -115,7 +121,10 @@ def reported_scores(
     Names are categories. A case has no row for a region that its method cannot tell, nor for a metric that
     came later than the run. `metrics`: only these, which spares memory.
     """
-    return read_scores(results, _readings(runs), metrics=metrics)
+    readings = _readings(runs)
+    return remembered(
+        _asked("scores", results, readings, metrics), lambda: read_scores(results, readings, metrics=metrics)
+    )
 
 
 def planned_and_scored(
@@ -124,7 +133,11 @@ def planned_and_scored(
     """`planned_runs` and their `reported_scores`. A run whose scores cannot be read or believed is said to be damaged,
     and is among the failed; it stops no other."""
     runs = planned_runs(results, manifest, place)
-    scores, damaged = readable_scores(results, _readings(runs), metrics=metrics)
+    readings = _readings(runs)
+    scores, damaged = remembered(
+        _asked("readable", results, readings, metrics),
+        lambda: readable_scores(results, readings, metrics=metrics),
+    )
     for words in damaged.values():
         notice(words)
     return with_damaged(runs, damaged), scores
@@ -154,6 +167,14 @@ def _readings(runs: pd.DataFrame) -> dict[str, list[str]]:
     for run_id, reading in zip(done["run_id"], done["reading"], strict=True):
         readings.setdefault(str(run_id), []).append(str(reading))
     return readings
+
+
+def _asked(
+    what: str, results: Path, readings: Mapping[str, list[str]], metrics: Collection[str] | None
+) -> tuple[object, ...]:
+    """What names an answer that is to be remembered."""
+    asked = tuple((run_id, tuple(of_run)) for run_id, of_run in readings.items())
+    return (what, results, asked, None if metrics is None else tuple(metrics))
 
 
 def of_readings(scores: pd.DataFrame, folder: RunFolder, *, readings: Iterable[str]) -> pd.DataFrame:

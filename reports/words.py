@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from benchmark.words import counted
 
-def counted(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+__all__ = ["counted", "enumerated", "listed", "p_text", "signed", "spread"]
 
 
 def listed(numbers: Sequence[int]) -> str:

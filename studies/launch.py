@@ -86,6 +86,7 @@ def manifest(
     *,
     data_root: Path,
     excluded_cases: Sequence[str] = (),
+    reader: str = "",
 ) -> GridManifest:
     """What a report needs to know of the grid: `runs` on one data set, each with its data's fingerprint.
 
@@ -101,6 +102,10 @@ def manifest(
     fingerprints = list(dict.fromkeys(fingerprint for _, fingerprint in runs))
     together = fingerprints[0] if len(fingerprints) == 1 else _digest(sorted(fingerprints))[:16]
     identity = [study.name, profile.name, together, *dict.fromkeys(questions)]
+    cells = [(run, run.cell(fingerprint)) for run, fingerprint in runs]
+    part = (
+        () if all(run.chosen for run, _ in runs) else tuple(cell.run_id for run, cell in cells if run.chosen)
+    )
     return GridManifest(
         grid=study.name,
         key=_digest(identity)[:8],
@@ -109,8 +114,10 @@ def manifest(
         data_root=str(data_root),
         data_fingerprint=together,
         created=time.time(),
-        cells=tuple(run.cell(fingerprint) for run, fingerprint in runs),
+        cells=tuple(cell for _, cell in cells),
         excluded_cases=tuple(excluded_cases),
+        reader=reader,
+        asked=tuple(dict.fromkeys(part)),
     )
 
 

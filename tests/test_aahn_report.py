@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from written_runs import methods_manifest, write_regions, write_run
 
@@ -46,19 +45,21 @@ def test_numbers_of_several_regions_have_their_columns_and_those_without_a_unit_
     assert numbers_on("msd").empty
 
 
-def test_published_numbers_stand_beside_own_ones_of_the_same_data_set(tmp_path: Path) -> None:
+def test_published_numbers_of_the_same_data_set_stand_apart_from_own_ones(tmp_path: Path) -> None:
     results = tmp_path / "results"
     write_run(results, "a", [0.7], fpv_ml=[1.0], fnv_ml=[0.0])
     manifest = methods_manifest("aahn", ("nnUNet", 0, 0, "a"), ("AAHN led by CT", 0, 0, "a"))
     write_manifest(results, replace(manifest, dataset="HECKTOR21"))
     write_report(results, grid="aahn", source="both", out=tmp_path / "out")
     text = (tmp_path / "out" / "aahn.md").read_text(encoding="utf-8")
-    assert "| AAHN | – / **82.42** | – | – |" in text
-    assert "| nnUNet | **70.00** / 78.36 (−8.36) | **1.00** | **0.00** |" in text
-    assert "own and published numbers are of different test cases" in text
-    assert "AutoPET" not in text
-    layout = pd.read_csv(tmp_path / "out" / "aahn.csv").set_index(["method", "source"])
-    assert layout.loc[("nnUNet", "difference"), "dice"] == -8.36
+    assert "| nnUNet | 70.00 | 1.00 | 0.00 |" in text
+    assert "78.36" not in text
+    published = (tmp_path / "out" / "aahn_published.md").read_text(encoding="utf-8")
+    assert "| AAHN | **82.42** |" in published
+    assert "| nnUNet | 78.36 |" in published
+    for printed in (text, published):
+        assert "cases that the authors divided by their own code" in printed
+        assert "AutoPET" not in printed
 
 
 def test_several_regions_are_matched_by_their_names(tmp_path: Path) -> None:
@@ -68,7 +69,9 @@ def test_several_regions_are_matched_by_their_names(tmp_path: Path) -> None:
     write_manifest(results, replace(manifest, dataset="BraTS2019"))
     write_report(results, grid="aahn", source="both", out=tmp_path / "out")
     text = (tmp_path / "out" / "aahn.md").read_text(encoding="utf-8")
-    assert "| AAHN | **90.00** / **92.80** (−2.80) | **80.00** |" in text
+    assert "| AAHN | 90.00 | 80.00 |" in text
+    published = (tmp_path / "out" / "aahn_published.md").read_text(encoding="utf-8")
+    assert "| AAHN | 92.80 |" in published
 
 
 def test_own_numbers_alone_name_no_published_ones(tmp_path: Path) -> None:

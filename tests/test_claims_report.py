@@ -13,8 +13,10 @@ from typing import get_args
 import pandas as pd
 import pytest
 from planted_claims import plant_methods
+from published_experiment import as_published
 
 from benchmark.cli import main
+from benchmark.manifests import manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.frames import CLAIM, JUDGEMENT
 from reports.claims.language import FORMS, QUANTIFIERS, REDUCTIONS, Claim, SpreadKind
@@ -91,6 +93,7 @@ def test_every_comparison_is_on_the_claims_page_and_in_the_csv(tmp_path: Path) -
 
 def test_own_and_published_stand_in_one_row_with_interval_and_p(tmp_path: Path, mine: Path) -> None:
     plant_methods(tmp_path / "results", "table3", METHODS, n_patients=20)
+    as_published(tmp_path / "results", manifests(tmp_path / "results", "table3")[0])
     report = claims_report(tmp_path / "results", [mine], source="both", out=tmp_path / "out")
     text = report.files[1].read_text(encoding="utf-8")
     header = "| Claim | Place | Says | As printed | Margin | Own runs | Margin \\[95 %\\] | p | Cells | Against it |"

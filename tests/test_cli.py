@@ -8,16 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_bench
 import pytest
 
 from benchmark.cli import main, planning
+from benchmark.cli.planning import data_name, data_names
+from benchmark.execution.devices import torch_is_for_cpus
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import inspect_runs
 from benchmark.manifests import manifests
 from benchmark.results import RunFolder, state_of
+from benchmark.vocabulary import BenchError
 from studies.grid import PROFILES, STUDIES, available, load_profile, load_study
 from studies.launch import plan
 
@@ -133,8 +138,9 @@ def test_folds_and_seeds_are_chosen_and_checked(bench: Bench) -> None:
     assert len(json.loads(bench.out)) == 2 * 5 * 2
     assert bench.run(grid, "--seeds", "0;1") == 2
     assert "write whole numbers" in bench.err
-    assert bench.run(grid, "--folds", "7") == 2
-    assert "There is no fold 7" in bench.err
+    for more in ((), ("--dry-run",)):
+        assert bench.run(grid, "--folds", "7", *more) == 2
+        assert "There is no fold 7; there are the folds 0 to 4" in bench.err
 
 
 def test_a_dry_run_of_table2_lists_105_different_runs_and_writes_nothing(bench: Bench) -> None:
@@ -144,6 +150,61 @@ def test_a_dry_run_of_table2_lists_105_different_runs_and_writes_nothing(bench: 
     versions = [row["config"]["method_args"]["version"] for row in rows]
     assert [versions.count(v) for v in ("v1", "v2", "v3", "v4")] == [21, 21, 21, 42]
     assert not bench.results.exists()
+
+
+def test_a_dry_run_counts_trainings_and_says_which_cells_share_one(bench: Bench) -> None:
+    assert bench("run", "--grid", "table3", "--dry-run", "--results", str(bench.results)) == 0
+    lines = [line for line in bench.out.splitlines() if line.startswith("pending")]
+    shared = [line for line in lines if line.endswith("(and 4 more cells, read from the same training)")]
+    assert len(lines) == 7
+    assert len(shared) == 1
+    assert "7 trainings for 11 cells, 0 of them done" in bench.out
+
+
+def test_every_command_has_a_short_help_and_the_suite_a_version(bench: Bench) -> None:
+    for words in (("-h",), ("run", "-h"), ("data", "check", "-h")):
+        assert bench(*words) == 0
+        assert "Usage: bench" in bench.out
+    assert bench("--version") == 0
+    assert bench.out == f"mirror-bench {version('mirror-bench')}\n"
+
+
+def test_data_are_named_by_their_folder_or_by_hand_and_never_by_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "STS").mkdir()
+    assert data_name("autopet", tmp_path / "STS", {}) == "STS"
+    assert data_name("autopet", tmp_path / "STS", {"autopet": "sarcomas"}) == "sarcomas"
+    assert data_name("phantom", None, {}) == data_name("phantom", tmp_path / "STS", {}) == "phantom"
+    roots = {"autopet": tmp_path, "msd": tmp_path}
+    assert data_names(["autopet=A", "msd=B"], roots) == {"autopet": "A", "msd": "B"}
+    assert data_names(["one"], {"autopet": tmp_path}) == {"autopet": "one"}
+    for wrong, said in (
+        ("one", "say of which data set"),
+        ("msdd=x", "write --data-name autopet=NAME or msd=NAME"),
+        ("msd= ", "write"),
+    ):
+        with pytest.raises(BenchError, match=said):
+            data_names([wrong], roots)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("cuda: Optional[str] = None\n", True),
+        ("cuda = None\n", True),
+        ("cuda: Optional[str] = '12.8'\n", False),
+        ("cuda = '12.8'\nhip = None\n", False),
+        ("", False),
+    ],
+)
+def test_a_torch_without_cuda_is_known_by_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, expected: bool
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").touch()
+    (tmp_path / "torch" / "version.py").write_text(written)
+    found = SimpleNamespace(origin=str(tmp_path / "torch" / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    assert torch_is_for_cpus() is expected
 
 
 def test_without_data_the_first_line_says_that_it_is_a_demonstration_and_what_to_do(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.boxes import box_statistics
-from reports.frames import behind, best_mask, progress
+from reports.frames import behind, best_mask, no_best, progress
 from reports.publications import published
 from reports.runs import run_cells
 from reports.table2.frames import (
@@ -76,11 +76,22 @@ def test_bold_is_the_best_of_a_version_and_a_choice_of_layers() -> None:
 
 
 def test_ties_in_print_are_all_best_and_undefined_is_never() -> None:
-    frame = pd.DataFrame({"box": ["a", "a", "a", "b"], "value": [1.001, 1.004, NAN, NAN]})
-    assert list(best_mask(frame, ["box"])) == [True, True, False, False]
+    frame = pd.DataFrame({"box": ["a", "a", "a", "a", "b"], "value": [1.001, 1.004, 0.5, NAN, NAN]})
+    assert list(best_mask(frame, ["box"])) == [True, True, False, False, False]
+    frame = frame[1:].assign(box="a")
     frame["value"] = [1.0, 2.0, 3.0, NAN]
     assert list(best_mask(frame, ["box"], higher_is_better=False)) == [True, False, False, False]
     assert list(best_mask(frame, [])) == [False, False, True, False]
+
+
+def test_nothing_is_the_best_without_a_difference() -> None:
+    frame = pd.DataFrame(
+        {"box": ["alone", "equal", "equal", "apart", "apart"], "value": [66.0, 0.0, 0.001, 1.0, 2.0]}
+    )
+    assert list(best_mask(frame, ["box"])) == [False, False, False, False, True]
+    assert no_best(frame["value"][:1], noun="cell") == "none, one cell alone has a number"
+    assert no_best(frame["value"][1:3], noun="cell") == "none, all 2 cells are equal in print"
+    assert no_best(pd.Series([NAN]), noun="cell") == "none yet"
 
 
 def test_figure_5_takes_the_bold_numbers() -> None:

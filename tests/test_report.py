@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from published_experiment import as_published
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
 from benchmark.cli.finished import named_launch
@@ -56,6 +57,14 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def reproduction(results: Path) -> Path:
+    """The same runs, as if they were the published experiment."""
+    manifest = replace(manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b")), dataset="AutoPET", profile="paper")
+    write_manifest(results, as_published(results, manifest))
+    return results
+
+
 def test_the_published_report_needs_no_results_and_is_the_same_each_time(tmp_path: Path) -> None:
     report = write_report(None, source="paper", out=tmp_path / "one")
     assert [path.name for path in report.files] == ["report.md", *TABLES, *FIGURES]
@@ -67,8 +76,8 @@ def test_the_published_report_needs_no_results_and_is_the_same_each_time(tmp_pat
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_the_index_embeds_every_table_and_figure(tmp_path: Path, results: Path) -> None:
-    report = write_report(results, source="both", out=tmp_path / "out")
+def test_the_index_embeds_every_table_and_figure(tmp_path: Path, reproduction: Path) -> None:
+    report = write_report(reproduction, source="both", out=tmp_path / "out")
     assert [path.name for path in report.files] == ["report.md", *TABLES, *VOLUMES, *STATISTICS, *FIGURES]
     text = report.files[0].read_text(encoding="utf-8")
     for number in (4, 5, 6):
@@ -89,8 +98,8 @@ def test_an_unfinished_grid_says_so_in_every_title(tmp_path: Path, results: Path
     assert any("Figure 6" in title and "0 of 35 cells" in title for title in titles)
 
 
-def test_the_csv_of_the_report_holds_the_printed_numbers(tmp_path: Path, results: Path) -> None:
-    write_report(results, source="both", out=tmp_path)
+def test_the_csv_of_the_report_holds_the_printed_numbers(tmp_path: Path, reproduction: Path) -> None:
+    write_report(reproduction, source="both", out=tmp_path)
     frame = pd.read_csv(tmp_path / "table2.csv")
     v3 = frame[(frame["version"] == "v3") & (frame["parameters"] == "L2 + shuffling")].set_index("source")
     assert v3["L = {5}"].to_dict() == {"own": 65.91, "paper": 65.91, "difference": 0.0}
@@ -174,7 +183,7 @@ def comparisons(tmp_path: Path) -> Path:
     write_run(folder, "v3", [0.5], fpv_ml=[1.0], fnv_ml=[1.0], **record)
     write_failure(folder, "ef", "memory")
     cells = [("PET", 0, 0, "pet"), ("Mirror U-Net v3", 0, 0, "v3"), ("EF", 0, 0, "ef")]
-    write_manifest(folder, methods_manifest("table3", *cells))
+    write_manifest(folder, as_published(folder, methods_manifest("table3", *cells)))
     return folder
 
 
@@ -198,7 +207,8 @@ def test_a_table_of_methods_comes_with_its_costs_and_box_plots(tmp_path: Path, c
     assert [path.name for path in report.files] == ["report.md", *SCORES, *TOLD_APART, *COSTS, *BOXES]
     assert report.title == "Table 3: own runs beside the published numbers – unfinished: 2 of 11 methods"
     assert report.summary[2:4] == (
-        "Own best: Dice [%] 60.00 (PET); FPV [ml] 1.00 (Mirror U-Net v3); FNV [ml] 1.00 (PET, and 1 equal).",
+        "Own best: Dice [%] 60.00 (PET); FPV [ml] 1.00 (Mirror U-Net v3); FNV [ml] none, all 2 methods are equal in "
+        "print.",
         "Own Dice [%] / FPV [ml] / FNV [ml]: Mirror U-Net v3 50.00 / 1.00 / 1.00.",
     )
     text = report.files[0].read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import struct
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from reports.search.frames import (
     training_steps,
     trials_frame,
 )
-from reports.search.grid_file import write_grid
+from reports.search.grid_file import scoring_command, write_grid
 from reports.search.pairs import Compared, interval, paired
 from reports.search.report import write_search_report
 from reports.search.summary import summary
@@ -93,6 +94,48 @@ def test_the_best_trial_is_the_first_of_the_best_that_keep_all_constraints() -> 
     assert frame["value"].tolist() == [0.5, 0.9, 0.7, 0.7]
     assert frame["best"].tolist() == [0.5, 0.5, 0.7, 0.7]
     assert best_trial(trials, {"dice": "minimize"})["trial"] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.6602], "One complete trial (Dice [%] 66.02): there is nothing to compare it with, and no best."),
+        ([0.0] * 9, "All 9 complete trials have Dice [%] 0.00: none is the best."),
+        ([0.5, 0.500001], "All 2 complete trials have Dice [%] 50.00: none is the best."),
+    ],
+)
+def test_nothing_is_crowned_without_a_difference(tmp_path: Path, values: list[float], said: str) -> None:
+    study = study_of()
+    for number, value in enumerate(values):
+        add(study, [value], x=number / 9, params={"x": number / 9, "y": 0.1, "mode": "ab"[number % 2]})
+    written = write_search_report(tmp_path, study, out=tmp_path / "out")
+    assert written.facts["best"] is None
+    assert said in written.files.summary
+    assert importances(study).empty
+    names = {path.stem for path in written.files.files}
+    assert not {"best", "importances", "contours_dice"} & names
+    assert {"history", "slices"} <= names
+    text = (tmp_path / "out" / "trials.md").read_text(encoding="utf-8")
+    assert "**Phantoms: scores are not results**" in text
+    assert text.count("**") == 2
+
+
+def test_what_scores_the_best_trial_has_all_that_the_search_was_launched_with(tmp_path: Path) -> None:
+    profile = tmp_path / "my profiles" / "tinyph.yaml"
+    launched = {"--data": ["autopet=/data/STS one"], "--profile": [str(profile)], "--data-name": []}
+    config = {"dataset": "autopet", "fold": 3, "seed": 1}
+    words = scoring_command(
+        tmp_path / "best.yaml", config, profile="tinyph", launched=launched, results=tmp_path / "results"
+    )
+    options = dict(zip(*[iter(shlex.split(words)[2:])] * 2, strict=True))
+    assert options == {
+        "--grid": str(tmp_path / "best.yaml"),
+        "--data": "autopet=/data/STS one",
+        "--profile": str(profile),
+        "--folds": "3",
+        "--seeds": "1",
+        "--results": str(tmp_path / "results"),
+    }
 
 
 def test_trials_that_were_given_back_are_left_out_and_failed_ones_say_why() -> None:
@@ -229,6 +272,7 @@ def test_the_best_trial_s_grid_has_its_settings_where_no_profile_replaces_them(t
 def test_a_summary_says_how_the_comparison_with_the_paper_stands() -> None:
     study = study_of()
     add(study, [0.4], x=0.1)
+    add(study, [0.2], x=0.9)
 
     def lines() -> list[str]:
         trials, definition = trials_frame(study), definition_of(study)
@@ -238,8 +282,8 @@ def test_a_summary_says_how_the_comparison_with_the_paper_stands() -> None:
     assert "not tried beside these yet" in lines()[2]
     add(study, None, state="FAIL", user_attrs={"failure": "memory", REASON: "full", REFERENCE: 0})
     assert lines()[2:] == [
-        "The paper's values beside these are trial 1, which is failed.",
-        "Failed: trial 1, memory: full",
+        "The paper's values beside these are trial 2, which is failed.",
+        "Failed: trial 2, memory: full",
     ]
     add(study, [0.3], user_attrs={REFERENCE: 0})
     assert "The paper's values beside" not in " ".join(lines())
@@ -295,7 +339,12 @@ def test_every_figure_can_be_drawn(objectives: dict[str, Any]) -> None:
             figures.draw_history({o: history(trials, o, d) for o, d in objectives.items()}, [12]),
             figures.draw_importances(importances(study)),
             figures.draw_slices(trials, definition),
-            *(figure for _, figure in figures.draw_contours(trials, definition, definition.parameters)),
+            *(
+                figure
+                for _, figure in figures.draw_contours(
+                    trials, definition, definition.parameters, objectives=list(objectives)
+                )
+            ),
         ]
         if len(objectives) == 1:
             drawn.append(figures.draw_curves(curves(study), 3))

@@ -13,14 +13,15 @@ import pytest
 
 from reports.comparison.frames import TABLE3
 from reports.comparison.report import report as comparison_report
+from reports.latex import latex_text
 from reports.measures import DICE, FNV, FPV, Measure
-from reports.printing import latex_text
 from reports.statistics.paired import holm, pair_ps
 from reports.statistics.scores import CaseScores
 from reports.statistics.standing import Grouping, Lesions, standings
 from reports.statistics.tables import standing_notes
 from reports.table2.report import report as table2_report
 from reports.words import p_text
+from tests.published_experiment import as_published
 from tests.written_runs import NAN, manifest_of, methods_manifest, write_readings
 
 N = 12
@@ -199,6 +200,7 @@ def test_a_table_of_methods_marks_what_is_not_told_from_the_best(tmp_path: Path)
         scores = {"dice": list(values), "fpv_ml": zeros, "fnv_ml": zeros, "missed": zeros}
         write_readings(tmp_path, name, {"": scores})
     manifest = methods_manifest("table3", ("PET", 0, 0, "a"), ("EF", 0, 0, "b"), ("CT", 0, 0, "c"))
+    as_published(tmp_path, manifest)
     written = comparison_report(TABLE3, tmp_path, manifest, source="both", out=tmp_path / "out", summary=[])
     (table,) = written.tables[1].printed
     (ef,) = [row for row in table.rows if row.label == "EF" and row.cells[0][0].text == "Dice [%]"]

@@ -11,6 +11,7 @@ import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
 from benchmark.manifests import GridManifest, write_manifest
+from reports.comparable import why_not
 from reports.comparison import tables
 from reports.comparison.frames import (
     PLACE,
@@ -100,13 +101,12 @@ def test_table_5_speaks_of_its_own_data(tmp_path: Path, brains: GridManifest) ->
     manifest = replace(brains, dataset="msd", profile="paper")
     _, _, notes = table_of(TABLE5, tmp_path, manifest)
     assert "484 cases for training and 266 for test, whose labels are not public" in notes
-    assert "Own folds are over the 484 labelled cases" in notes
     assert "AutoPET" not in notes
     assert "mm³" not in notes
-    assert "not comparable here" not in notes
-    _, _, notes = table_of(TABLE5, tmp_path, replace(brains, dataset="brain_phantom"))
-    assert "own numbers are of data set brain_phantom" in notes
-    assert "published ones of MSD BrainTumour" in notes
+    (reason,) = why_not(tmp_path, manifest, TABLE5.publication)[:1]
+    assert reason.startswith("the published numbers are of 266 test cases whose labels are not public")
+    (reason,) = why_not(tmp_path, replace(brains, dataset="brain_phantom"), TABLE5.publication)
+    assert reason == "own numbers are of phantoms, not of MSD BrainTumour"
 
 
 def test_the_claim_of_table_5_is_of_v2_and_holds_as_printed() -> None:
@@ -204,7 +204,12 @@ def test_every_table_of_a_brain_grid_is_written(tmp_path: Path, monkeypatch: pyt
         "_costs_cells",
         "_boxes",
     )
-    assert stems == {"report", *(f"table5{part}" for part in parts)}
+    assert stems == {
+        "report",
+        "table5_published",
+        "table5_published_cells",
+        *(f"table5{part}" for part in parts),
+    }
     paper = write_report(None, grid="table5", source="paper", out=tmp_path / "paper")
     assert "Whole tumor Dice [%] 92.52 (Mirror U-Net v2)" in paper.summary[1]
 

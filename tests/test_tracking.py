@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,38 @@ def test_a_grid_is_a_parent_and_its_runs_are_children_with_everything_the_folder
     assert {parent.data.tags[f"runs.{s}"] for s in ("done", "failed", "pending")} == {"1"}
     assert parent.data.tags["profile"] == "demo"
     assert parent.info.status == "KILLED"
+
+
+def test_a_part_that_was_asked_for_and_is_done_is_finished(results: Path) -> None:
+    write_run(results, "r1")
+    manifest = write_grid(results, "r1", "never-asked", "nor-this")
+    write_manifest(results, replace(manifest, asked=("r1",)))
+    # Joined with an earlier launch that asked for everything, which it still does.
+    tracking.sync(results)
+    assert mlflow_runs(results)["table2-k1"].info.status == "KILLED"
+    manifest_file(results, manifest.name).unlink()
+    write_manifest(results, replace(manifest, asked=("r1",)))
+    tracking.sync(results)
+    parent = mlflow_runs(results)["table2-k1"]
+    assert (parent.info.status, parent.data.tags["bench.part"]) == ("FINISHED", "1 of 3 runs")
+    assert parent.data.tags["mlflow.note.content"].endswith("1 done (asked for: 1 of 3 runs).")
+
+
+def test_names_that_mlflow_refuses_or_takes_for_one_another_are_delivered_apart(results: Path) -> None:
+    folder = write_run(results, "r1")
+    row = scores("r1").iloc[:1]
+    names = ["PSMA+", "PSMA-", "./x", "a//b", "..", "Liver", "liver", "[0, 50] HU"]
+    frames = [row.assign(region=name, value=number / 10) for number, name in enumerate(names)]
+    folder.write_scores(pd.concat(frames, ignore_index=True))
+    write_grid(results, "r1")
+    assert tracking.sync(results).undelivered == {}
+    run = mlflow_runs(results)["r1"]
+    found = {
+        name: value for name, value in run.data.metrics.items() if name.endswith("dice") or "dice_" in name
+    }
+    told = {run.data.tags.get(f"bench.name.{name}", name): value for name, value in found.items()}
+    for number, name in enumerate(names):
+        assert told[f"test/{name.replace('/', '%2F')}/dice"] == number / 10
 
 
 def test_a_run_that_several_cells_share_is_one_run_with_a_metric_for_each_reading(results: Path) -> None:

@@ -13,6 +13,7 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -27,7 +28,27 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"mirror-bench {version('mirror-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _bench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(run.run)
 app.command()(search.search)
 app.command()(results.status)
@@ -61,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(words: list[str]) -> int:
     """The one place where errors end: the exit code."""
     try:
-        app(args=words)
+        app(args=words, prog_name="bench")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BenchError as error:

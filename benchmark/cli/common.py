@@ -34,6 +34,14 @@ Results = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes or threads; default: all cores.")]
+DataNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-name",
+        metavar="NAME",
+        help="What the data are called in reports; default: their folder. Of several: autopet=NAME.",
+    ),
+]
 MethodFiles = Annotated[
     list[Path] | None,
     typer.Option("--method-file", metavar="FILE", help="A method of your own, e.g. my_net.py. Repeatable."),
@@ -45,6 +53,15 @@ def is_given(context: typer.Context, option: str) -> bool:
     source = context.get_parameter_source(option)
     # The class depends on whether typer brings its own click.
     return source is not None and source.name != "DEFAULT"
+
+
+def grid_name(grid: str) -> str:
+    """A grid by its name, or by the file that `bench run --grid` takes."""
+    if not grid.endswith((".yaml", ".yml")):
+        return grid
+    from studies.grid import load_study
+
+    return load_study(grid).name
 
 
 def mlflow_links(results: Path) -> Links:

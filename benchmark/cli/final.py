@@ -84,9 +84,11 @@ def _settle(searching: Searching, marker: Path) -> dict[str, Any]:
             f"--final compares one best trial with the paper's values; {search.source} has "
             f"{'several objectives' if len(search.objectives) > 1 else 'none of them (paper: ...)'}."
         )
-    best = best_of(searching.trials.all(), next(iter(search.objectives.values())))
+    best = best_of(searching.trials.all(), search.objectives)
     if best is None:
-        raise BenchError("--final: no trial is complete yet and keeps all constraints.")
+        raise BenchError(
+            "--final: no trial is the best yet. Two that keep all constraints must be complete, with other values."
+        )
     params = {"best": dict(best.params), "paper": trainings.reference(best.params)}
     if trainings.config(params["best"]) == trainings.config(params["paper"]):
         raise BenchError(

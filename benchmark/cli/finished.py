@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.vocabulary import BenchError, did_you_mean
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,9 +39,11 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
 def named_launch(results: Path, grid: str) -> GridManifest:
     """The launch of this name, or of a grid of this name the one that its report shows; BenchError where there is
     none."""
+    from benchmark.cli.common import grid_name
     from benchmark.manifests import manifests
     from reports.launches import shown_of
 
+    grid = grid_name(grid)
     every = manifests(results)
     found = [manifest for manifest in every if grid in (manifest.grid, manifest.name)]
     if not found:
@@ -72,7 +75,9 @@ def _done(results: Path, cells: Sequence[CellRun], screen: Console) -> list[Cell
     if len(left_out) == len(state):
         raise BenchError(f"None of the {len(state)} runs is done; `bench run` finishes them.")
     if left_out:
-        screen.print(f"{len(left_out)} of {len(state)} runs are not done, and left out.", soft_wrap=True)
+        screen.print(
+            f"{len(left_out)} of {counted(len(state), 'run')} not done, and left out.", soft_wrap=True
+        )
     unique = {(cell.run_id, cell.reading): cell for cell in cells if state[cell.run_id] == "done"}
     return list(unique.values())
 

@@ -45,12 +45,12 @@ def list_methods(
         _print_methods(console(), rows)
 
 
+MOST_COLUMNS = 100
+
+
 def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line each; what follows the data sets is as long as it is, and left to the terminal to wrap."""
-    title = (
-        *("method", "tasks", "fusion", "parameters", "modalities", "labels"),
-        *("data sets", "variants", "paper"),
-    )
+    """A method in a line of columns, what is as long as it is in lines below; all within MOST_COLUMNS."""
+    title = ("method", "tasks", "fusion", "parameters", "modalities", "labels")
     shown = [
         (
             row["method"],
@@ -59,20 +59,37 @@ def _print_methods(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             _size(row["parameters"], trains_itself=row["trains_itself"]),
             row["takes_modalities"],
             row["takes_labels"],
-            _served(row) + (f" ({row['shown_with']})" if row["shown_with"] else ""),
-            ", ".join(row["variants"]) or "one",
-            f"{row['paper']}  ({row['problem']})" if row["problem"] else row["paper"],
         )
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(title, *shown, strict=True)]
-    for number, cells in enumerate((title, *shown)):
+    right = title.index("parameters")
+
+    def line(cells: Sequence[str]) -> str:
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        right = title.index("parameters")
         padded[right] = cells[right].rjust(widths[right])
-        screen.print(
-            "  ".join(padded).rstrip(), style="" if number else "dim", soft_wrap=True, highlight=False
-        )
+        return "  ".join(padded).rstrip()
+
+    screen.print(line(title), style="dim", soft_wrap=True, highlight=False)
+    for row, cells in zip(rows, shown, strict=True):
+        screen.print(line(cells), soft_wrap=True, highlight=False)
+        for below in _below(row):
+            screen.print(below, style="dim", soft_wrap=True, highlight=False)
+
+
+def _below(row: Mapping[str, Any]) -> Iterator[str]:
+    """Data sets, variants, paper and what is wrong with a method, indented."""
+    told = {
+        "data sets": _served(row) + (f" ({row['shown_with']})" if row["shown_with"] else ""),
+        "variants": ", ".join(row["variants"]),
+        "paper": row["paper"],
+        "problem": row["problem"] or "",
+    }
+    for name, text in told.items():
+        if text:
+            yield from textwrap.wrap(
+                f"{name}: {text}", MOST_COLUMNS, initial_indent="    ", subsequent_indent="      "
+            )
 
 
 def _served(facts: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from benchmark.registry import dataset as reader_of
 from benchmark.registry import dataset_names, phantom_readers
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError, Preparation, did_you_mean
+from benchmark.words import counted
 from studies.grid import PhantomSettings, Profile, Study, load_study, study_of_methods, with_methods
 from studies.launch import PlannedRun, manifest
 from studies.search import Search
@@ -44,6 +45,8 @@ class How:
     resources: Resources
     screen: Console
     quiet: bool
+    data_names: Mapping[str, str] = field(default_factory=dict)
+    """What people call the data sets, by reader, where the command line says it."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,36 @@ def study_on(
 def names_of(roots: Mapping[str, Path | None]) -> dict[str, str]:
     """What the data sets call themselves, by their readers' names."""
     return {name: reader_of(name).spec_of(root).name for name, root in roots.items()}
+
+
+def data_names(given: Sequence[str], roots: Mapping[str, Path | None]) -> dict[str, str]:
+    """The names of `--data-name`, by reader; BenchError for one that no data set takes."""
+    names: dict[str, str] = {}
+    for text in given:
+        reader, equals, name = text.partition("=")
+        if not equals:
+            if len(roots) > 1:
+                raise BenchError(
+                    f"--data-name {text}: say of which data set, --data-name {next(iter(roots))}={text}."
+                )
+            reader, name = next(iter(roots)), text
+        if reader not in roots or not name.strip():
+            known = " or ".join(f"{one}=NAME" for one in roots)
+            raise BenchError(f"--data-name {text}: write --data-name {known}.")
+        names[reader] = name.strip()
+    return names
+
+
+def data_name(reader: str, root: Path | None, given: Mapping[str, str]) -> str:
+    """What the data in a folder are called: as the command line says, as they call themselves, or as their folder; a
+    reader's name is not theirs, unless it writes them itself."""
+    if reader in given:
+        return given[reader]
+    found = reader_of(reader)
+    own = found.spec_of(root).name
+    if own != reader or root is None or found.phantoms is not None:
+        return own
+    return root.resolve().name or own
 
 
 def check_names(profile: Profile) -> None:
@@ -159,10 +192,11 @@ def announce(
     listed = manifest(
         study,
         profile,
-        data.spec.name,
+        data_name(name, given_root, how.data_names),
         [(need.run, ready.fingerprint) for need, (ready, _) in zip(own, ready_of, strict=True)],
         data_root=data.root.resolve() if given_root else data.root,
         excluded_cases=sorted({case for ready, _ in ready_of for case in ready.excluded_cases}),
+        reader=name,
     )
     write_manifest(how.results, listed)
     orders = {
@@ -251,7 +285,9 @@ class DataAtHand:
 def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -> None:
     left_out = sorted({case for ready, _ in ready_of for case in ready.excluded_cases})
     if left_out:
-        how.screen.print(f"Left out {len(left_out)} bad cases: {', '.join(left_out)}", soft_wrap=True)
+        how.screen.print(
+            f"Left out {counted(len(left_out), 'bad case')}: {', '.join(left_out)}", soft_wrap=True
+        )
 
 
 def tell_of_data(ready_of: Sequence[ReadyData], how: How) -> None:
@@ -265,7 +301,7 @@ def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
     without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
     if how.resources.save_predictions and without:
         print(
-            f"{len(without)} finished runs have no masks, since they ran without --save-predictions; to get them, "
+            f"{counted(len(without), 'finished run')} without masks, started without --save-predictions; to get them, "
             f"remove their folders in {how.results / 'runs'}: {', '.join(without[:5])}",
             file=sys.stderr,
         )
@@ -303,13 +339,14 @@ def print_plan(
     results: Path,
     places: Sequence[Slot],
     *,
+    names: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """`--dry-run`. The runs' names and states are known when they were announced by an earlier start."""
     rows: list[dict[str, Any]] = []
     for name in roots:
         own = [need.run for need in needs if need.run.config.dataset == name]
-        known = _announced(results, study, profile, reader_of(name).spec_of(roots[name]).name, own)
+        known = _announced(results, study, profile, data_name(name, roots[name], names), own)
         words = state_words(results, list(known.values()))
         for number, run in enumerate(own):
             if run.chosen:
@@ -325,11 +362,19 @@ def print_plan(
     if as_json:
         print(json.dumps(rows, indent=1))
         return
+    # Cells that are read from one training cost one.
+    trainings: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        screen.print(f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}".rstrip(), soft_wrap=True)
+        trainings.setdefault(json.dumps(row["config"], sort_keys=True), []).append(row)
+    for row, *others in trainings.values():
+        shared = f" (and {counted(len(others), 'more cell')}, read from the same training)" if others else ""
+        line = f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}{shared}"
+        screen.print(line.rstrip(), soft_wrap=True)
+    done = sum(first["state"] == "done" for first, *_ in trainings.values())
+    share = f" for {counted(len(rows), 'cell')}" if len(rows) > len(trainings) else ""
     data = ", ".join(f"{name} in {root or _phantom_root(name, profile)}" for name, root in roots.items())
     screen.print(
-        f"{len(rows)} cells, {sum(row['state'] == 'done' for row in rows)} of them done; data: {data}",
+        f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
         soft_wrap=True,
     )
     where = ", ".join(f"{place.device} ({place.threads} threads)" for place in places)

@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.common import MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from benchmark.protocols import Entrant
@@ -65,9 +66,7 @@ def predict(
             )
     kept = len(masks.files) - masks.written
     earlier = f", {kept} of them from before" if kept else ""
-    screen.print(
-        f"{len(masks.files)} mask{'s' if len(masks.files) != 1 else ''} in {out}{earlier}", soft_wrap=True
-    )
+    screen.print(f"{counted(len(masks.files), 'mask')} in {out}{earlier}", soft_wrap=True)
 
 
 def opened_run(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import optuna
 
 from benchmark.cli import planning
-from benchmark.cli.planning import DataAtHand, How, Need, data_at_hand
+from benchmark.cli.planning import How, Need, data_at_hand
 from benchmark.cli.run import chosen_devices, places_for
 from benchmark.cli.searching import Searching
 from benchmark.credentials import has_secret, is_address, without_secrets
@@ -31,6 +31,7 @@ from benchmark.search.sharing import Launcher
 from benchmark.search.storage import journal_file, open_storage
 from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 from studies.grid import Profile
 from studies.search import Place, Search
 from studies.trials import Trainings
@@ -95,6 +96,24 @@ def notes_on(sampler: str, trials: int, trainings: Trainings) -> list[str]:
     return [note for note in (startup_note(sampler, trials), at_random) if note]
 
 
+def launched(
+    roots: Mapping[str, Path | None],
+    profile: str | None,
+    method_files: Sequence[Path],
+    splits: Path | None,
+    names: Mapping[str, str],
+) -> dict[str, list[str]]:
+    """The options that make a later run of a trial the same run, by name; files with their whole path."""
+    files = profile is not None and Path(profile).suffix in (".yaml", ".yml")
+    return {
+        "--data": [name if root is None else f"{name}={root.resolve()}" for name, root in roots.items()],
+        "--data-name": [f"{name}={called}" for name, called in names.items()],
+        "--profile": [str(Path(profile).resolve()) if files else profile] if profile is not None else [],
+        "--method-file": [str(path.resolve()) for path in method_files],
+        "--splits": [str(splits.resolve())] if splits is not None else [],
+    }
+
+
 def unpruned_notes(pruner: str, needs: Sequence[Need]) -> list[str]:
     """Which methods of a search this pruner cannot stop."""
     methods = sorted({need.run.config.method for need in needs if need.trains_itself})
@@ -125,7 +144,8 @@ def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
     goals = ", ".join(f"{direction} {metric}" for metric, direction in search.objectives.items())
     limits = "".join(f", {metric} at most {limit:g}" for metric, limit in search.constraints.items())
     screen.print(
-        f"{search.source} would {goals}{limits}; {len(checked.places)} trials at a time", soft_wrap=True
+        f"{search.source} would {goals}{limits}; {counted(len(checked.places), 'trial')} at a time",
+        soft_wrap=True,
     )
 
 
@@ -141,8 +161,12 @@ def start(
     fresh: bool,
     limit: int,
     timeout: float | None,
+    launched: Mapping[str, Sequence[str]],
 ) -> Searching:
-    """Prepare the data, open the study or create it, and say that this launcher is at work on it."""
+    """Prepare the data, open the study or create it, and say that this launcher is at work on it.
+
+    `launched`: the options, by name, that a later run of one of its trials needs again.
+    """
     began = time.monotonic()
     trainings, search = checked.trainings, checked.trainings.search
     suggesting = sampler_of(sampler, seed=seed, n_objectives=len(search.objectives))
@@ -156,13 +180,26 @@ def start(
     if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
     if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
-        how.screen.print(f"Left out {len(excluded)} bad cases: {', '.join(excluded)}", soft_wrap=True)
+        how.screen.print(
+            f"Left out {counted(len(excluded), 'bad case')}: {', '.join(excluded)}", soft_wrap=True
+        )
     planning.tell_of_data(ready_of[:1], how)
     fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)
     launcher = around.enter_context(Launcher(how.results))
-    about = _about(trainings, data, sampler=sampler, pruner=pruner, seed=seed)
+    named = planning.data_name(data.name, checked.root, how.data_names)
+    about = {
+        **trainings.search.definition(),
+        "dataset": named,
+        "profile": trainings.place.profile.name,
+        "fold": trainings.fold,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "created": time.time(),
+        "launched": dict(launched),
+    }
     trials = Trials(
         launcher,
         results=how.results,
@@ -178,7 +215,8 @@ def start(
         grid=f"{GRID}{search.name}",
         key=name.removeprefix(f"{search.name}-"),
         profile=trainings.place.profile.name,
-        dataset=data.spec.name,
+        dataset=named,
+        reader=data.name,
         data_root=str(data.root.resolve() if checked.root else data.root),
         data_fingerprint=fingerprints[0],
         created=time.time(),
@@ -200,22 +238,6 @@ def start(
         checked.root,
         tuple(fingerprints),
     )
-
-
-def _about(
-    trainings: Trainings, data: DataAtHand, *, sampler: str, pruner: str, seed: int
-) -> dict[str, object]:
-    """What a report needs to know of a study."""
-    return {
-        **trainings.search.definition(),
-        "dataset": data.spec.name,
-        "profile": trainings.place.profile.name,
-        "fold": trainings.fold,
-        "sampler": sampler,
-        "pruner": pruner,
-        "seed": seed,
-        "created": time.time(),
-    }
 
 
 def _write_card(results: Path, trials: Trials, *, search: str, address: str) -> None:

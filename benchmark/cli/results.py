@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, Results, grid_name, stopped_by_ctrl_c
 from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from reports.files import ReportFiles
@@ -36,6 +37,7 @@ def status(
     from benchmark.execution import overview
     from benchmark.execution.monitor import console
 
+    grid = None if grid is None else grid_name(grid)
     if as_json:
         print(json.dumps(overview.status(results, grid), indent=1))
     else:
@@ -71,7 +73,9 @@ def report(
             help="With --claims, --html or --all: files of claims of your own, instead of the paper's.",
         ),
     ] = None,
-    grid: Annotated[str | None, typer.Option(help="The grid's name; default: table2.")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="The grid's name or its YAML file; default: table2.")
+    ] = None,
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
     ] = Source.RUNS,
@@ -118,6 +122,12 @@ def report(
     from reports.report import write_report
 
     refuse_idle(context)
+    if grid is not None:
+        grid = grid_name(grid)
+    if search is not None and search.endswith((".yaml", ".yml")):
+        from studies.search import load_search
+
+        search = load_search(search).name
     if (html or everything) and source is Source.PAPER:
         raise BenchError("--all and --html show own runs: use --source runs or both.")
     if html:
@@ -224,12 +234,17 @@ def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
     if as_json:
         content = {
             "title": written.title,
+            "banner": written.banner,
+            "apart": written.apart,
             "summary": written.summary,
             "files": [str(f) for f in written.files],
         }
         print(json.dumps(content, indent=1))
     else:
-        say("\n".join([written.title, *written.summary, f"{len(written.files)} files in {folder}"]))
+        pages = [path for path in written.files if path.suffix == ".html"]
+        shown = f"Open {pages[0] if pages else written.files[0]}"
+        more = "All reports in one page for the browser: bench report --html"
+        say("\n".join([*written.lines, f"{counted(len(written.files), 'file')} in {folder}", shown, more]))
 
 
 def sync(
@@ -244,6 +259,6 @@ def sync(
     from benchmark.tracking import sync as deliver
 
     with stopped_by_ctrl_c():
-        delivery = deliver(results, grids=grid)
+        delivery = deliver(results, grids=None if grid is None else list(map(grid_name, grid)))
     say(json.dumps(dataclasses.asdict(delivery), default=str) if as_json else delivery.message)
     raise typer.Exit(1 if delivery.undelivered or delivery.problem else 0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +54,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="A data set and its folder, or `phantom`. Repeatable."),
     ] = None,
+    data_name: DataNames = None,
     profile: Annotated[
         str | None, typer.Option(help="Size of the experiment: demo, small, paper, or a YAML file.")
     ] = None,
@@ -103,10 +106,21 @@ def run(
             soft_wrap=True,
         )
     roots = data_roots(data or [phantoms_for(real)])
+    names_given = planning.data_names(data_name or (), roots)
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
     planning.check_names(size)
     if not dry_run:
         check_writable(results)
+
+    n_folds = _n_folds(size, splits, roots)
+    asked_folds = _numbers(folds, "--folds", size.folds, everything=range(n_folds))
+    if too_high := [fold for fold in asked_folds if fold >= n_folds]:
+        raise BenchError(f"--folds: There is no fold {too_high[0]}; there are the folds 0 to {n_folds - 1}.")
+    if not as_json:
+        name = asked.name if asked else ", ".join(own_methods)
+        screen.print(
+            f"Loading PyTorch to check every run of {name}; that takes some seconds.", soft_wrap=True
+        )
 
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
         study = planning.study_on(pool, asked, own_methods, roots)
@@ -116,7 +130,7 @@ def run(
             size,
             datasets=list(roots),
             data_names=planning.names_of(roots),
-            folds=_numbers(folds, "--folds", size.folds, everything=range(_n_folds(size, splits, roots))),
+            folds=asked_folds,
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),
             overrides={"inference": {"score_grid": score_grid.value}}
@@ -128,7 +142,9 @@ def run(
         places = places_for(names, planned, jobs, jobs_per_device)
         needs = planning.inspect(pool, planned, study, roots)
         if dry_run:
-            planning.print_plan(screen, study, size, needs, roots, results, places, as_json=as_json)
+            planning.print_plan(
+                screen, study, size, needs, roots, results, places, names=names_given, as_json=as_json
+            )
             return
         how = planning.How(
             results=results,
@@ -137,6 +153,7 @@ def run(
             resources=Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds),
             screen=screen,
             quiet=as_json,
+            data_names=names_given,
         )
         work = [planning.announce(study, size, name, needs, roots[name], how) for name in roots]
         code = _execute(
@@ -193,10 +210,22 @@ def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[lis
         names = list(found) or ["cpu"]
     if unknown := [name for name in names if name not in found and name != "cpu"]:
         raise BenchError(
-            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}."
+            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}.{_why_no_gpu()}"
         )
     bfloat16 = all(found.get(name, devices.cpu_has_bfloat16()) for name in names)
     return list(dict.fromkeys(names)), bfloat16
+
+
+def _why_no_gpu() -> str:
+    """A sentence where the installed torch cannot see any GPU."""
+    from benchmark.execution.devices import torch_is_for_cpus
+
+    if not torch_is_for_cpus():
+        return ""
+    return (
+        " The installed torch is a build for CPUs, which sees no GPU: install the one for your GPU from "
+        "https://pytorch.org/get-started/locally."
+    )
 
 
 def places_for(
@@ -252,7 +281,7 @@ def _execute(
         if not as_json:
             where = ", ".join(f"{n} x {device}" for device, n in Counter(p.device for p in places).items())
             screen.print(
-                f"{title}: {len(due)} of {len(labels)} runs to do on {where}, results in {results}",
+                f"{title}: {len(due)} of {counted(len(labels), 'run')} to do on {where}, results in {results}",
                 soft_wrap=True,
             )
         with contextlib.ExitStack() as around:
@@ -264,22 +293,31 @@ def _execute(
 
     standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
     missing = len(tracking.undelivered(results, grids=names)) if mlflow else 0
-    counted = counts(standings)
+    states = counts(standings)
     if as_json:
         print(
-            json.dumps({"event": "summary", "undelivered": missing, "total": len(labels), **counted}),
+            json.dumps({"event": "summary", "undelivered": missing, "total": len(labels), **states}),
             flush=True,
         )
     else:
         print_summary(screen, results, cells)
+        if states["done"]:
+            where = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+            for part in work:
+                launch_of = f"--grid {part.manifest.grid} --manifest {part.manifest.name}"
+                screen.print(f"Next: bench report {launch_of}{where}", soft_wrap=True)
+            screen.print(f"Or all in one page for the browser: bench report --html{where}", soft_wrap=True)
         if missing:
             screen.print(
-                f"MLflow lacks {missing} runs; `bench sync` delivers them. See {results / 'mlflow.log'}.",
+                f"MLflow lacks {counted(missing, 'run')}; `bench sync` delivers what it can. See "
+                f"{results / 'mlflow.log'}.",
                 soft_wrap=True,
             )
-    unfinished = len(labels) - counted["done"]
+    unfinished = len(labels) - states["done"]
     if pool.stops and unfinished:
-        screen.print(f"Stopped with {unfinished} runs to go; the same command continues.", soft_wrap=True)
+        screen.print(
+            f"Stopped with {counted(unfinished, 'run')} to go; the same command continues.", soft_wrap=True
+        )
         return 1 if pool.stopped_by_error else 130
     return 1 if unfinished else 0
 

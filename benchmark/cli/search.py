@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 if TYPE_CHECKING:
     from benchmark.cli.searching import Searching
@@ -49,6 +50,7 @@ def search(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="A data set and its folder, or `phantom`."),
     ] = None,
+    data_name: DataNames = None,
     profile: Annotated[
         str | None, typer.Option(help="Size of the experiment: demo, small, paper, or a YAML file.")
     ] = None,
@@ -135,6 +137,7 @@ def search(
         resources=Resources(checkpoint_seconds=checkpoint_seconds),
         screen=screen,
         quiet=as_json,
+        data_names=planning.data_names(data_name or (), roots),
     )
     if not dry_run:
         check_writable(results)
@@ -161,6 +164,7 @@ def search(
             fresh=not resume,
             limit=trials,
             timeout=timeout,
+            launched=preparing.launched(roots, profile, method_file or (), splits, how.data_names),
         )
         for grid in warm_start or ():
             warm(searching, grid)
@@ -196,7 +200,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
 
     from benchmark import tracking
     from benchmark.cli.run import monitor_for
-    from benchmark.cli.searching import counted, refer
+    from benchmark.cli.searching import refer, states_of
     from benchmark.credentials import without_secrets
     from benchmark.execution.signals import answered
     from benchmark.search.trials import counts
@@ -211,7 +215,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     searching.monitor = monitor
     if not as_json:
         screen.print(
-            f"{name}: {done} of {done + due} trials done, {len(places)} at a time, results in "
+            f"{name}: {done} of {counted(done + due, 'trial')} done, {len(places)} at a time, results in "
             f"{searching.how.results}",
             soft_wrap=True,
         )
@@ -227,7 +231,7 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
                 f"The search's trials in {without_secrets(searching.trial.storage)} cannot be reached any more; the "
                 "runs in progress were stopped with a checkpoint. The same command continues."
             ) from error
-    states = counted(searching.trials.all())
+    states = states_of(searching.trials.all())
     if pool.stops:
         screen.print("Stopped; the same command continues.", soft_wrap=True)
         return 130
@@ -247,8 +251,7 @@ def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[
         if others:
             if not said:
                 said = True
-                trials = "1 trial" if others == 1 else f"{others} trials"
-                print(f"Waiting for {trials} of another launcher.", file=sys.stderr)
+                print(f"Waiting for {counted(others, 'trial')} of another launcher.", file=sys.stderr)
             time.sleep(POLL_SECONDS)
 
 
@@ -269,4 +272,6 @@ def _conclude(searching: Searching, *, as_json: bool) -> None:
         print(json.dumps({"event": "summary", "search": name, **written.facts}), flush=True)
         return
     how.screen.print("\n".join(written.files.summary), soft_wrap=True)
-    how.screen.print(f"{len(written.files.files)} files in {written.files.files[0].parent}", soft_wrap=True)
+    how.screen.print(
+        f"{counted(len(written.files.files), 'file')} in {written.files.files[0].parent}", soft_wrap=True
+    )

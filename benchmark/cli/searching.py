@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pandas as pd
 from optuna.trial import FrozenTrial
 
 from benchmark.cli import planning
@@ -214,9 +215,20 @@ def _number(order: RunOrder) -> int:
     return order.trial.number
 
 
-def best_of(trials: Sequence[FrozenTrial], direction: str) -> FrozenTrial | None:
-    """The complete trial with the best value of those that keep all constraints; the first of equals."""
+def best_of(
+    trials: Sequence[FrozenTrial], objectives: Mapping[str, str], *, alone: bool = False
+) -> FrozenTrial | None:
+    """The complete trial with the best value of those that keep all constraints; the first of equals, and none where
+    no values differ in print, as in the report. `alone`: a single one is the best."""
+    from reports.measures import measure_of
+    from reports.search.frames import differ
+
     complete = [t for t in trials if t.values is not None and t.state.name == "COMPLETE" and is_feasible(t)]
+    objective, direction = next(iter(objectives.items()))
+    if not (alone and len(complete) == 1) and not differ(
+        pd.Series([trial.values[0] for trial in complete], dtype=float), measure_of(objective)
+    ):
+        return None
     sign = 1 if direction == "maximize" else -1
     return max(complete, key=lambda trial: (sign * trial.values[0], -trial.number), default=None)
 
@@ -231,7 +243,7 @@ def refer(searching: Searching) -> bool:
     trials = searching.trials.all()
     if not search.paper or len(search.objectives) > 1:
         return False
-    best = best_of(trials, next(iter(search.objectives.values())))
+    best = best_of(trials, search.objectives, alone=True)
     if best is None:
         return False
     params = searching.trainings.reference(best.params)
@@ -240,7 +252,7 @@ def refer(searching: Searching) -> bool:
     return searching.trials.enqueue_reference(params, best.number)
 
 
-def counted(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
+def states_of(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
     """How many trials are in each of Optuna's states, in words."""
     words = Counter(trial.state.name.lower() for trial in trials if GIVEN_BACK not in trial.user_attrs)
     return {word: words[word] for word in ("complete", "pruned", "fail", "running", "waiting") if words[word]}

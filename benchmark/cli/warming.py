@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmark.cli.common import grid_name
 from benchmark.cli.searching import Searching
 from benchmark.config import RunConfig, run_config, run_id
 from benchmark.manifests import manifests
@@ -29,6 +30,7 @@ class Warmth:
 def warm(searching: Searching, grid: str) -> None:
     """Let the grid's finished runs that lie in the space be known trials, and say how many do."""
     trainings, how = searching.trainings, searching.how
+    grid = grid_name(grid)
     warmth = warm_start(searching.trials, trainings, how.results, grid, fingerprints=searching.fingerprints)
     if how.quiet:
         return

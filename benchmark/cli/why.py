@@ -185,7 +185,7 @@ def print_traces(screen: Console, found: Sequence[Trace]) -> None:
     for one in found:
         again = "–" if one.recomputed is None else f"{one.recomputed:.6f}"
         done = f"{sum(run.state == 'done' for run in one.runs)}/{len(one.runs)}"
-        published = "–" if one.published is None else f"{one.published.value:.2f}"
+        published = "–" if one.published is None or one.published.apart else f"{one.published.value:.2f}"
         table.add_row(*map(Text, (one.address, one.printed, again, done, published)))
     screen.print(table)
     for one in found:

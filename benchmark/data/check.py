@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmark.data.facts import CaseFacts, facts_of
-from benchmark.data.findings import Finding, Severity, counted
+from benchmark.data.findings import Finding, Severity
 from benchmark.data.images import (
     CONVERT,
     CONVERT_TO_3D,
@@ -28,6 +28,7 @@ from benchmark.data.images import (
 from benchmark.data.images.grid import corners_apart_mm
 from benchmark.data.voxel_checks import Inspector, Signature, listed, same_images
 from benchmark.vocabulary import Case, DatasetSpec
+from benchmark.words import counted
 
 VOXEL_EDGE_MM = (0.1, 20.0)
 """Outside these bounds the header's unit is not what it says."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.data.findings import THE_DATA_SET, Finding, counted
+from benchmark.data.findings import THE_DATA_SET, Finding
 from benchmark.data.images import Volume
 from benchmark.data.patients import UNKNOWN, alike_patients, patients_words, shared_beginnings
 from benchmark.data.prepare import ras_spacing
 from benchmark.mask_pair import components
 from benchmark.vocabulary import Case, DatasetSpec, Spacing
+from benchmark.words import counted
 
 _UNUSUAL = 2.0
 """Times the median, or a part of it: a voxel edge."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from benchmark.data.folders import passed_over
 from benchmark.data.naming import printable
+from benchmark.words import counted
 
 Severity = Literal["fault", "warning"]
 THE_DATA_SET = ""
@@ -59,10 +60,6 @@ class Finding:
         )
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def report_findings(findings: Sequence[Finding], *, cases: int | None = None) -> str:
     """The findings as text for a person, grouped by case, faults first; `cases` is how many were checked."""
     faults = [finding for finding in findings if finding.is_fault]
@@ -77,10 +74,8 @@ def _headline(findings: Sequence[Finding], noun: str, cases: int | None) -> str:
     if not findings:
         return f"No {noun}s found." if cases is None else f"No {noun}s found in {counted(cases, 'case')}."
     named = {finding.case_id for finding in findings} - {THE_DATA_SET}
-    of = "" if cases is None else f" of {cases}"
-    plural = (len(named) if cases is None else cases) != 1
-    where = f" in {len(named)}{of} case{'s' if plural else ''}" if named else ""
-    return f"{counted(len(findings), noun)}{where}"
+    among = counted(len(named), "case") if cases is None else f"{len(named)} of {counted(cases, 'case')}"
+    return f"{counted(len(findings), noun)}{f' in {among}' if named else ''}"
 
 
 def _listed(findings: Iterable[Finding]) -> list[str]:
@@ -109,8 +104,8 @@ def passed_over_finding(folders: Iterable[Path]) -> list[Finding]:
     paths = passed_over(folders)
     if not paths:
         return []
-    noun = "file or folder" if len(paths) == 1 else "files or folders"
-    problem = f"{len(paths)} {noun} of archivers passed over, such as {paths[0].name}"
+    number = counted(len(paths), "file or folder", "files or folders")
+    problem = f"{number} of archivers passed over, such as {paths[0].name}"
     return [
         Finding(
             THE_DATA_SET,

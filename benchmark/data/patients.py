@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmark.data.naming import case_id_from, printable, resolve_keys
 from benchmark.vocabulary import Case, DataError
+from benchmark.words import counted
 
 STATED = "mirror_bench.patients"
 """The rule of cases whose patient `dataset.json` states."""
@@ -119,9 +120,8 @@ def patients_words(cases: Collection[Case]) -> str:
         if len(counts) == 1
         else ", ".join(f"{r} ({n})" for r, n in zip(rules, counts.values(), strict=True))
     )
-    n_patients = len({case.patient for case in cases})
-    of = f"{n_patients} patient{'s' * (n_patients != 1)}"
-    return f"{len(cases)} case{'s' * (len(cases) != 1)} of {of}, told by {told}"
+    of = counted(len({case.patient for case in cases}), "patient")
+    return f"{counted(len(cases), 'case')} of {of}, told by {told}"
 
 
 def shared_beginnings(names: Iterable[str]) -> dict[str, list[str]]:

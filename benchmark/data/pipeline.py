@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmark.data.check import checked_cases
 from benchmark.data.facts import dataset_findings
-from benchmark.data.findings import THE_DATA_SET, Finding, counted, report_findings
+from benchmark.data.findings import THE_DATA_SET, Finding, report_findings
 from benchmark.data.naming import printable
 from benchmark.data.patients import patients_words
 from benchmark.data.splits import load_or_make_splits, stored_splits
@@ -31,6 +31,7 @@ from benchmark.execution.side_by_side import side_by_side
 from benchmark.files import exclusive, write_json
 from benchmark.registry import dataset
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation
+from benchmark.words import counted
 
 _WAY_OUT = "Mend them, or go on without them with --skip-bad-cases."
 Progress = Callable[[str, int, int], None]

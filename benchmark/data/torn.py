@@ -17,6 +17,7 @@ from benchmark.data.patients import patients_of
 from benchmark.data.splits import Fold, Splits
 from benchmark.registry import dataset, dataset_names
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def torn_words(fold: Fold, number: int, patients: Mapping[str, str]) -> str:
     first = torn[0]
     cases = {case for one in torn for case in one.tested}
     return (
-        f"fold {number} tests what it trained on: {len(torn)} patient{'s' * (len(torn) != 1)} on both sides, with "
+        f"fold {number} tests what it trained on: {counted(len(torn), 'patient')} on both sides, with "
         f"{len(cases)} of {len(fold.test)} test cases ({first.patient}: {first.tested[0]} is tested, "
         f"{first.trained[0]} trained on). These scores must not be published; remove the folds' file and the runs on "
         "it, and run again"

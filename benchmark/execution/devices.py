@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +70,18 @@ def _words(path: Path) -> list[str]:
 def cuda_is_likely() -> bool:
     """Whether an NVIDIA driver is present; only then is it worth asking torch, which takes seconds."""
     return any(Path(sign).exists() for sign in ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg"))
+
+
+def torch_is_for_cpus() -> bool:
+    """Whether the installed torch was built without CUDA, by its own words; False where it says nothing. No import."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    try:
+        said = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return re.search(r"^cuda\b[^=\n]*= None$", said, re.MULTILINE) is not None
 
 
 def cpu_has_bfloat16() -> bool:

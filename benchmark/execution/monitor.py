@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,14 @@ from benchmark.execution.pool import Observer
 from benchmark.results import Heartbeat, RunFolder, RunRecord
 from benchmark.terminal import COMMANDS, plain, say
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 REFRESH_SECONDS = 0.5
 ENDED_WELL = ("done", "trained", "pruned")
 TRAINING_SHARE = 0.9
 """Of a run's time, as a first guess; the rest is evaluation."""
+PACE_SECONDS = 600.0
+"""How far back the pace is looked at, where that is more than a third of the time so far."""
 
 
 def duration(seconds: float) -> str:
@@ -49,12 +54,12 @@ def heartbeat_of(results: Path, run_id: str) -> Heartbeat | None:
     return None
 
 
-def fraction(beat: Heartbeat | None) -> float:
+def fraction(beat: Heartbeat | None, *, training_share: float = TRAINING_SHARE) -> float:
     """How much of a run is done, roughly."""
     if beat is None or beat.total <= 0 or beat.phase == "prepare":
         return 0.0
     part = min(1.0, beat.done / beat.total)
-    return TRAINING_SHARE + (1 - TRAINING_SHARE) * part if beat.phase == "evaluate" else TRAINING_SHARE * part
+    return training_share + (1 - training_share) * part if beat.phase == "evaluate" else training_share * part
 
 
 def where(beat: Heartbeat | None) -> str:
@@ -77,10 +82,6 @@ class _Running:
     beat: Heartbeat | None = None
     fraction_at_start: float | None = None
 
-    @property
-    def gained(self) -> float:
-        return max(0.0, fraction(self.beat) - (self.fraction_at_start or 0.0))
-
 
 class Monitor(Observer):
     """Keeps the score of a grid; subclasses show it. A context manager around `Pool.run`.
@@ -95,8 +96,11 @@ class Monitor(Observer):
         self.done = 0
         self.failed = 0
         self.running: dict[str, _Running] = {}
-        self.began = time.monotonic()
         self._looked = 0.0
+        self._shares: list[float] = []
+        """What training took of the runs that ended here."""
+        self._paces: deque[tuple[float, float]] = deque()
+        """When it was looked at, and how many runs were done by then since the launch, parts of runs included."""
 
     def __enter__(self) -> Monitor:
         return self
@@ -108,20 +112,53 @@ class Monitor(Observer):
     def finished(self) -> int:
         return self.finished_before + self.done + self.failed
 
+    @property
+    def training_share(self) -> float:
+        """Of a run's time: as of those that ended here, or as guessed."""
+        return statistics.median(self._shares) if self._shares else TRAINING_SHARE
+
+    def _fraction(self, run: _Running) -> float:
+        return fraction(run.beat, training_share=self.training_share)
+
     def eta_seconds(self) -> float | None:
-        """Time that is left at the pace so far; None before there is one."""
-        elapsed = time.monotonic() - self.began
-        gained = self.done + self.failed + sum(run.gained for run in self.running.values())
-        if gained < 0.05 or elapsed < 1.0:
+        """Time that is left at the pace of late; None before there is one."""
+        now = time.monotonic()
+        gained = (
+            self.done
+            + self.failed
+            + sum(
+                max(0.0, self._fraction(run) - (run.fraction_at_start or 0.0))
+                for run in self.running.values()
+            )
+        )
+        if not self._paces:
             return None
-        left = self.total - self.finished - sum(fraction(run.beat) for run in self.running.values())
-        return max(0.0, left) * elapsed / gained
+        if now - self._paces[-1][0] > PACE_SECONDS / 100:
+            self._paces.append((now, gained))
+        # Start-up is over after a while, and later runs may be of other sizes than the first.
+        window = max(PACE_SECONDS, (now - self._paces[0][0]) / 3)
+        while len(self._paces) > 2 and now - self._paces[1][0] > window:
+            self._paces.popleft()
+        elapsed, progress = now - self._paces[0][0], gained - self._paces[0][1]
+        if progress < 0.05 or elapsed < 1.0:
+            return None
+        left = self.total - self.finished - sum(map(self._fraction, self.running.values()))
+        return max(0.0, left) * elapsed / progress
 
     def started(self, order: RunOrder, *, attempt: int) -> None:
+        if not self._paces:
+            self._paces.append((time.monotonic(), 0.0))
         self.running[order.run_id] = _Running(order, attempt, time.monotonic())
 
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
-        self.running.pop(order.run_id, None)
+        run = self.running.pop(order.run_id, None)
+        if (
+            run is not None
+            and run.attempt == 1
+            and record.state == "done"
+            and record.train_seconds is not None
+        ):
+            self._shares.append(min(1.0, record.train_seconds / max(time.monotonic() - run.began, 1e-9)))
         if record.state in ENDED_WELL:
             self.done += 1
         elif record.failure != "interrupted":
@@ -183,6 +220,15 @@ class PlainMonitor(Monitor):
     def say(self, text: str) -> None:
         say(text)
 
+    def started(self, order: RunOrder, *, attempt: int) -> None:
+        first = not self._paces
+        super().started(order, attempt=attempt)
+        if first:
+            self.say(
+                f"        {self.label(order)}  starting; a line for every run that ends, and every half minute"
+            )
+            self._said = time.monotonic()
+
     def ended(self, order: RunOrder, record: RunRecord, *, elsewhere: bool) -> None:
         super().ended(order, record, elsewhere=elsewhere)
         eta = self.eta_seconds()
@@ -204,7 +250,7 @@ class PlainMonitor(Monitor):
     def waiting(self, orders: Sequence[RunOrder]) -> None:
         if not self._waits:
             self._waits = True
-            self.say(f"Waiting for {len(orders)} runs of another launcher.")
+            self.say(f"Waiting for {counted(len(orders), 'run')} of another launcher.")
 
     def stopping(self, count: int, *, killed: bool) -> None:
         self.say(_stopping(count, killed))
@@ -280,7 +326,7 @@ class LiveMonitor(Monitor):
         self._console.print(Text(text, style="yellow"))
 
     def waiting(self, orders: Sequence[RunOrder]) -> None:
-        self._note = f"waiting for {len(orders)} runs of another launcher"
+        self._note = f"waiting for {counted(len(orders), 'run')} of another launcher"
 
     def stopping(self, count: int, *, killed: bool) -> None:
         self._note = _stopping(count, killed)
@@ -296,7 +342,7 @@ class LiveMonitor(Monitor):
             words.append(f"{self.failed} failed")
         if self.finished < self.total:
             words.append("estimating" if eta is None else f"{duration(eta)} left")
-        progress = sum(fraction(run.beat) for run in self.running.values())
+        progress = sum(map(self._fraction, self.running.values()))
         head = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=max(1, self.total), completed=self.finished + progress, width=40)
         head.add_row(Text(self._title, style="bold"), bar, Text(", ".join(words)))
@@ -315,7 +361,7 @@ class LiveMonitor(Monitor):
 
 
 def _stopping(count: int, killed: bool) -> str:
-    runs = f"{count} run{'s' if count != 1 else ''}"
+    runs = counted(count, "run")
     if killed:
         return f"Killing {runs}; the next start continues from the last checkpoints."
     return f"Stopping {runs} with a checkpoint. Press Ctrl-C again to kill them."
@@ -361,7 +407,7 @@ class Preparation:
             self._what, self._began, self._said = what, now, False
         if not self._quiet and not self._said and now - self._began > self.SILENT_SECONDS:
             self._said = True
-            self._console.print(f"{what.capitalize()}: {total} cases")
+            self._console.print(f"{what.capitalize()}: {counted(total, 'case')}")
 
     def named(self, what: str) -> Callable[[int, int], None]:
         """A callback `(done, total)` under a fixed name."""

@@ -86,19 +86,26 @@ def mean_dice(scores: pd.DataFrame) -> dict[Reading, float]:
 
 def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, str]) -> list[Table]:
     """One table per set of factors: the last of several across, Dice or the state in the cells."""
-    dice = dice_by_reading(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
+    scores = load_scores(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
+    dice, regions = mean_dice(scores), sorted(scores.loc[scores["metric"] == "dice", "region"].unique())
+    over = f", mean over the regions {', '.join(regions)}" if len(regions) > 1 else ""
     groups: dict[tuple[str, ...], list[CellRun]] = {}
     for cell in cells:
         groups.setdefault(tuple(cell.factors), []).append(cell)
-    return [_summary_table(names, group, words, dice) for names, group in groups.items()]
+    return [_summary_table(names, group, words, dice, over=over) for names, group in groups.items()]
 
 
 def _summary_table(
-    names: tuple[str, ...], cells: Sequence[CellRun], words: Mapping[str, str], dice: Mapping[Reading, float]
+    names: tuple[str, ...],
+    cells: Sequence[CellRun],
+    words: Mapping[str, str],
+    dice: Mapping[Reading, float],
+    *,
+    over: str,
 ) -> Table:
     down, last = (names[:-1], names[-1]) if len(names) > 1 else (names, None)
     by = f" by {last.replace('_', ' ')}" if last else ""
-    table = Table(title=f"Dice [%] on the test part{by}", title_justify="left", header_style="")
+    table = Table(title=f"Dice [%] on the test part{over}{by}", title_justify="left", header_style="")
     across = list(dict.fromkeys(cell.factors[last] for cell in cells)) if last else ["Dice"]
     for name in down:
         table.add_column(name.replace("_", " "))
@@ -353,7 +360,7 @@ def print_run(console: Console, folder: RunFolder, facts: Mapping[str, Any]) -> 
         console.print(Text(f"\n{facts['failure'] or 'error'}: {error}", style="red"), soft_wrap=True)
     _print_block(console, "Facts", {k: v for k, v in record.items() if v not in (None, "", [], ())})
     _print_rows(console, "Attempts", [_attempt_row(attempt) for attempt in attempts(folder)])
-    _print_block(console, "Configuration", facts["config"])
+    _print_block(console, "Configuration", _in_force(facts["config"]))
     _print_rows(console, "History, last rows", facts["history"])
     _print_rows(console, "Scores, means over cases (n: cases that define the value)", facts["scores"])
     console.print(Text("\nFiles", style="bold"))
@@ -374,9 +381,30 @@ def _attempt_row(attempt: Attempt) -> dict[str, str]:
 
 def _print_block(console: Console, title: str, content: Mapping[str, Any]) -> None:
     console.print(Text(f"\n{title}", style="bold"))
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
+    plain = {key: _readable(value) for key, value in content.items()}
     text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=100)
     console.print(Text("  " + text.rstrip().replace("\n", "\n  ")), soft_wrap=True)
+
+
+def _readable(value: Any) -> Any:
+    """For people: numbers of four digits, and the costs of the only reading as those of the run."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, Mapping):
+        return (
+            _readable(value[""])
+            if set(value) == {""}
+            else {key: _readable(one) for key, one in value.items()}
+        )
+    return [_readable(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _in_force(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what another setting overrides: of steps and epochs, steps decide."""
+    training = dict(config.get("training", {}))
+    if training.get("steps") is not None:
+        training.pop("epochs", None)
+    return {**config, "training": training} if training else dict(config)
 
 
 def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -128,8 +128,10 @@ def _write_plans(kind: type[Any], dataset: RawDataset, plan: Plan, preprocessed:
     file = preprocessed / f"{planner.plans_identifier}.json"
     plans = json.loads(file.read_text())
     if plan.configuration not in plans["configurations"]:
+        there = ", ".join(plans["configurations"]) or "none"
         raise DataError(
-            f"nnU-Net plans no {plan.configuration} for images this small; take configuration 3d_fullres."
+            f"nnU-Net plans no {plan.configuration} for these images, but only: {there}. Name one of them as the "
+            "method's argument configuration, or leave the method out."
         )
     _edit(plans["configurations"][plan.configuration], plan, planner)
     write_json(file, plans)

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from benchmark.config import flat
 from benchmark.credentials import without_secrets
 from benchmark.foreign.places import DamagedFileError, is_name, is_regular, is_there
 from benchmark.manifests import GridManifest, readable_manifests
+from benchmark.names import unique_names
 from benchmark.results import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
@@ -22,6 +23,8 @@ PARAM_LENGTH, TAG_LENGTH, KEY_LENGTH = 6000, 8000, 250
 """MLflow's limits (mlflow.utils.validation)."""
 
 KIND, RUN_ID, GRID = "bench.kind", "bench.run_id", "bench.grid"
+ORIGINAL = "bench.name."
+"""The tag that says what a name in MLflow stands for begins so."""
 PARENT, COMMIT, NOTE = "mlflow.parentRunId", "mlflow.source.git.commit", "mlflow.note.content"
 """Tags that MLflow's user interface understands."""
 
@@ -121,7 +124,7 @@ def curves(history: pd.DataFrame) -> Series:
         rows = history.loc[values.index]
         steps = rows.get("step", rows.index)
         name = f"val/{column[4:]}" if column.startswith("val_") else f"train/{column}"
-        found[accepted_name(name)] = [
+        found[name] = [
             Point(int(step), float(value), float(seconds))
             for step, value, seconds in zip(steps, values, rows.get("seconds", steps), strict=True)
         ]
@@ -136,11 +139,12 @@ def outcome(folder: RunFolder, record: RunRecord) -> Series:
     }
     keys = ["split", "reading", "region", "metric"]
     for place, values in _scores(folder, record).groupby(keys)["value"]:
-        name = "/".join(filter(None, map(str, place)))
+        # A slash within a name is no border between two.
+        name = "/".join(part.replace("/", "%2F") for part in map(str, place) if part)
         numbers[name] = values.mean() if values.notna().any() else None
         numbers[f"{name}_n"] = values.notna().sum()
     step, seconds = record.steps or 0, record.train_seconds or 0.0
-    return {accepted_name(k): [Point(step, float(v), seconds)] for k, v in numbers.items() if v is not None}
+    return {k: [Point(step, float(v), seconds)] for k, v in numbers.items() if v is not None}
 
 
 def _scores(folder: RunFolder, record: RunRecord) -> pd.DataFrame:
@@ -151,20 +155,23 @@ def _scores(folder: RunFolder, record: RunRecord) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """`{"training": {"epochs": 4}}` as `{"training.epochs": "4"}`, within MLflow's limits."""
-    entries: dict[str, str] = {}
-    for name, value in content.items():
-        if isinstance(value, Mapping) and value:
-            entries |= flat(value, f"{prefix}{name}.")
-        else:
-            entries[accepted_name(f"{prefix}{name}")] = shortened(without_secrets(str(value)), PARAM_LENGTH)
-    return entries
-
-
 def accepted_name(name: str) -> str:
-    """A name MLflow takes for a parameter, a metric or a tag."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:KEY_LENGTH]
+    """The nearest name that MLflow takes for a parameter, a metric or a tag; other names may have the same.
+
+    On file systems names are paths, which must be written in the shortest way and lead nowhere else.
+    """
+    parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
+    return "/".join(part.replace(".", "_") if part.strip(".") == "" else part for part in parts if part)
+
+
+def accepted(names: Iterable[str]) -> dict[str, str]:
+    """A name of its own that MLflow takes for each of these."""
+    return unique_names(names, accepted_name, longest=KEY_LENGTH - len(ORIGINAL))
+
+
+def originals(names: Mapping[str, str]) -> dict[str, str]:
+    """The tags that say what names in MLflow stand for, where they are others."""
+    return {f"{ORIGINAL}{ours}": shortened(name, TAG_LENGTH) for name, ours in names.items() if ours != name}
 
 
 def shortened(text: str, length: int) -> str:
@@ -220,6 +227,7 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
     series = curves(folder.history())
     if state in ("done", "trained"):
         series |= outcome(folder, record)
+    params = {name: shortened(str(value), PARAM_LENGTH) for name, value in flat(config).items()}
     ended = state not in ("pending", "running")
     status = STATUSES[state]
     method, fold, seed = (str(config.get(key, "")) for key in ("method", "fold", "seed"))
@@ -240,6 +248,7 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
         NOTE: "\n\n".join(note for note in notes if note),
         **{f"factor.{name}": value for name, value in place.factors.items()},
     }
+    named = accepted([*series, *params, *tags])
     return RunContent(
         run_id=folder.run_id,
         place=place,
@@ -248,11 +257,10 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
         status="KILLED" if failure == "interrupted" else status,
         complete=state in ("done", "failed") and failure != "interrupted",
         name=f"{' '.join(f'{k}={v}' for k, v in place.factors.items()) or method} fold={fold} seed={seed}",
-        tags={
-            accepted_name(tag): shortened(without_secrets(value), TAG_LENGTH) for tag, value in tags.items()
-        },
-        params=flat(config),
-        series=series,
+        tags={named[tag]: shortened(without_secrets(value), TAG_LENGTH) for tag, value in tags.items()}
+        | originals(named),
+        params={named[name]: value for name, value in params.items()},
+        series={named[name]: points for name, points in series.items()},
         # The log may be a link to anybody's file, which would be sent.
         artifacts=tuple(filter(is_regular, folder.delivered_files)) if ended else (),
         start_ms=folder.config_file.stat().st_mtime_ns // 1_000_000,

@@ -34,6 +34,7 @@ from benchmark.tracking.content import (
 )
 from benchmark.tracking.memory import Delivered, Memory
 from benchmark.tracking.store import FOLDER, Store, folder_id, reason
+from benchmark.words import counted
 
 SERIES = "bench.delivered"
 """The tag that repeats `Delivered.series` in MLflow, for the day the file beside the results is lost."""
@@ -240,7 +241,10 @@ class Delivery:
         """How far the grid is. `active`: a launcher is at work on it."""
         from mlflow.entities import RunTag
 
-        known = [self.memory.runs.get(cell.run_id) for cell in one_a_run(manifest.cells)]
+        planned = one_a_run(manifest.cells)
+        # Nobody has asked for the others: a part that is done is no grid that was stopped.
+        asked = [cell for cell in planned if cell.run_id in manifest.asked] if manifest.asked else planned
+        known = [self.memory.runs.get(cell.run_id) for cell in asked]
         states = [entry.state if entry else "pending" for entry in known]
         n = {state: states.count(state) for state in ("done", "running", "failed", "pending")}
         n |= {state: states.count(state) for state in ("trained", "pruned") if state in states}
@@ -253,7 +257,13 @@ class Delivery:
         so_far = ", ".join(f"{count} {state}" for state, count in n.items() if count)
         tags = self._grid_tags(manifest)
         tags |= {f"runs.{state}": str(count) for state, count in n.items()}
-        tags[NOTE] = f"Grid {manifest.grid}, profile {manifest.profile}, data {manifest.dataset}: {so_far}."
+        tags["bench.part"] = (
+            f"{len(asked)} of {counted(len(planned), 'run')}" if len(asked) < len(planned) else "all"
+        )
+        part = f" (asked for: {tags['bench.part']})" if len(asked) < len(planned) else ""
+        tags[NOTE] = (
+            f"Grid {manifest.grid}, profile {manifest.profile}, data {manifest.dataset}: {so_far}{part}."
+        )
         entry = self.parent_of(manifest)
         if not _news(entry, tags) and status == entry.status:
             return

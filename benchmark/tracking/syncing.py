@@ -16,6 +16,7 @@ from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory
 from benchmark.tracking.store import lock_file, reason, store_uri
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SyncReport:
         """One line for a person."""
         if self.skipped:
             return "Another process is delivering these results to MLflow; try again when it has ended."
-        text = f"{self.uri}: {self.delivered} runs delivered, {self.up_to_date} were up to date"
+        text = f"{self.uri}: {counted(self.delivered, 'run')} delivered, {self.up_to_date} were up to date"
         if self.problem:
             return (
                 f"{text}, {len(self.undelivered)} not delivered ({self.problem}). `bench sync` tries again."

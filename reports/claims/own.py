@@ -17,6 +17,7 @@ from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, 
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.comparison.frames import PLACE as METHODS
+from reports.comparison.frames import factor_place
 from reports.launches import SEARCH, shown_of
 from reports.provenance.mixing import Mixed, conditions, mixed, refusal
 from reports.runs import Place, Scored, planned_and_scored, scored_in, with_means
@@ -70,7 +71,7 @@ class Launch:
     def table(self) -> Table:
         scored: Scored = scored_in(self.all_scores)
         regions = scored.named_regions if scored.regions else ("",)
-        measures = [measure.of(region) for region in regions for measure in OF_ONE_REGION]
+        measures = [measure.of(region, regions) for region in regions for measure in OF_ONE_REGION]
         return own_table(self.manifest.grid, self.cells, measures)
 
     def scores(self, measure: str) -> CaseScores | str:
@@ -197,8 +198,7 @@ class OwnNumbers:
                 fitting.setdefault(found.grid, []).append(found)
         for grid, launches in fitting.items():
             shown = shown_of(results, launches)
-            if (place := _place_of(shown)) is not None:
-                self.launches[grid] = Launch(results, shown, place, resamples)
+            self.launches[grid] = Launch(results, shown, _place_of(shown), resamples)
 
     @property
     def name(self) -> SourceName:
@@ -263,8 +263,8 @@ class OwnNumbers:
         }
 
 
-def _place_of(manifest: GridManifest) -> Place | None:
-    """How its cells stand in a table; None where claims cannot speak of them."""
+def _place_of(manifest: GridManifest) -> Place:
+    """How its cells stand in a table: as methods, as in Table 2, or by their factors."""
     for place in (METHODS, TABLE2):
         try:
             for cell in manifest.cells:
@@ -272,4 +272,4 @@ def _place_of(manifest: GridManifest) -> Place | None:
         except BenchError:
             continue
         return place
-    return None
+    return factor_place(manifest)

@@ -11,8 +11,9 @@ from reports.printing import markdown, markdown_text
 from reports.words import p_text
 
 
-def claim_page(found: Sequence[Judged]) -> str:
-    """The page of one claim in Markdown; `found` are its judgements, one a source."""
+def claim_page(found: Sequence[Judged], *, apart: str = "") -> str:
+    """The page of one claim in Markdown; `found` are its judgements, one a source, `apart` says why those of two are
+    not comparable."""
     claim = found[0].stated.claim
     lines = [f"# {markdown_text(claim.id)}", "", markdown_text(claim.says), ""]
     facts = {
@@ -27,6 +28,7 @@ def claim_page(found: Sequence[Judged]) -> str:
     if found[0].verdict == "untestable":
         lines += ["", f"Untestable. {markdown_text(found[0].sentence)}"]
         return "\n".join(lines) + "\n"
+    lines += ["", f"**{markdown_text(apart)}**"] if apart else []
     for number, one in enumerate(found, start=1):
         lines += ["", f"## {VERDICT[one.source]}: {one.verdict}", "", markdown_text(one.sentence)]
         facts_of_source = [f"* {markdown_text(line)}" for line in _facts(one)]

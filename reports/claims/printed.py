@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from reports.claims.frames import caveat_text
 from reports.claims.judging import Judged
@@ -31,14 +33,32 @@ def by_claim(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
     return found
 
 
-def claims_tables(judged: Sequence[Judged], *, notes: Sequence[str]) -> list[PrintedTable]:
-    """A table for the claims about each of the paper's (or own) tables, then one of the untestable ones."""
+def claims_tables(
+    judged: Sequence[Judged],
+    *,
+    notes: Sequence[str],
+    apart: Mapping[str, str] = MappingProxyType({}),
+    banners: Mapping[str, str] = MappingProxyType({}),
+) -> list[PrintedTable]:
+    """A table for the claims about each of the paper's (or own) tables, then one of the untestable ones.
+
+    By grid: `apart` says why its sources have a table each, `banners` what stands above own runs.
+    """
     testable = [one for one in judged if one.verdict != "untestable"]
     grids = dict.fromkeys(str(one.stated.claim.table) for one in testable)
-    tables = []
-    for number, grid in enumerate(grids, start=1):
-        rows = by_claim([one for one in testable if one.stated.claim.table == grid])
-        tables.append(_table(f"C{number}", f"Claims about {grid}", rows, notes=notes))
+    tables: list[PrintedTable] = []
+    for grid in grids:
+        about = [one for one in testable if one.stated.claim.table == grid]
+        sources = list(dict.fromkeys(one.source for one in about))
+        said = apart.get(grid, "") if len(sources) > 1 else ""
+        for shown in [[source] for source in sources] if said else [sources]:
+            rows = by_claim([one for one in about if one.source in shown])
+            whose = f": {VERDICT[shown[0]].lower()}" if said else ""
+            title, number = f"Claims about {grid}{whose}", f"C{len(tables) + 1}"
+            table = _table(number, title, rows, notes=notes)
+            first = (said,) if said else ()
+            banner = banners.get(grid, "") if "runs" in shown else ""
+            tables.append(replace(table, notes=(*first, *table.notes), banner=banner))
     untestable = by_claim([one for one in judged if one.verdict == "untestable"])
     if untestable:
         tables.append(_untestable_table(f"C{len(tables) + 1}", untestable))
@@ -48,10 +68,12 @@ def claims_tables(judged: Sequence[Judged], *, notes: Sequence[str]) -> list[Pri
 def _table(number: str, title: str, claims: ByClaim, *, notes: Sequence[str]) -> PrintedTable:
     sources = [one.source for one in next(iter(claims.values()))]
     columns, align = ["Place", "Says"], "pp"
+    bounded = any(
+        one.interval is not None and one.interval.known for found in claims.values() for one in found
+    )
     for source in sources:
-        columns += (
-            [VERDICT[source], "Margin"] if source == "paper" else [VERDICT[source], "Margin [95 %]", "p"]
-        )
+        margin = "Margin [95 %]" if bounded else "Margin"
+        columns += [VERDICT[source], "Margin"] if source == "paper" else [VERDICT[source], margin, "p"]
         align += "lr" if source == "paper" else "lrr"
     columns += ["Cells", "Against it"]
     rows = tuple(Row("", name, tuple(_row(found))) for name, found in claims.items())
@@ -149,9 +171,7 @@ def in_pages(tables: Sequence[PrintedTable]) -> list[PrintedTable]:
             last = number == len(groups)
             title = f"{table.title} ({number} of {len(groups)})" if len(groups) > 1 else table.title
             notes = table.notes if last else ()
-            parts.append(
-                PrintedTable(table.number, title, table.stub, table.columns, rows, notes, table.align)
-            )
+            parts.append(replace(table, title=title, rows=rows, notes=notes))
     return parts
 
 

@@ -10,23 +10,26 @@ from typing import get_args
 
 from benchmark.files import write_text
 from benchmark.vocabulary import BenchError
+from reports import banner
 from reports.cells import Source
 from reports.claims.findings import Source as Numbers
 from reports.claims.frames import claims_frame, comparisons_frame
 from reports.claims.judging import LEVEL, Judged, Verdict, judge
-from reports.claims.own import RESAMPLES, OwnNumbers
+from reports.claims.own import RESAMPLES, Launch, OwnNumbers
 from reports.claims.pages import claim_page
 from reports.claims.printed import VERDICT, by_claim, claims_tables, in_pages
 from reports.claims.published import PublishedNumbers
 from reports.claims.reading import Stated, choose, load_claims
+from reports.comparable import apart_note, publication_of, why_not
+from reports.experiments import banner_of
 from reports.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
 from reports.hypertext import standalone
-from reports.printing import latex, markdown, markdown_text
+from reports.latex import latex
+from reports.printing import markdown, markdown_text
 from reports.provenance.addresses import of_launch, parse_places
 from reports.provenance.mixing import mixing_notes
-from reports.publications import MIRROR_UNET
 from reports.statistics.resampling import MIN_PATIENTS
-from reports.words import counted
+from reports.words import counted, enumerated
 
 
 def numbers_of(
@@ -77,7 +80,10 @@ def claims_report(
     sources = numbers_of(results, source, manifest=manifest, profile=profile, dataset=dataset)
     judged = judge(claims, sources)
     named = partial(_of_its_launch, launches=_launches(sources))
-    tables = claims_tables(judged, notes=tuple(_notes(judged, sources)))
+    shown = _shown_launches(judged, sources)
+    banners = {grid: text for grid, one in shown.items() if (text := banner_of(one.results, one.manifest))}
+    apart = _apart(judged, shown)
+    tables = claims_tables(judged, notes=tuple(_notes(judged, sources)), apart=apart, banners=banners)
     tables = [table.with_addresses(named) for table in tables]
     stem = out / "claims"
     paths = [stem.with_name(f"claims{end}") for end in (".md", ".tex", ".csv", "_comparisons.csv", ".html")]
@@ -89,10 +95,43 @@ def claims_report(
     written = WrittenTable(tuple(tables), tuple(paths))
     for name, found in by_claim(judged).items():
         paths.append(stem / f"{name}.md")
-        write_text(paths[-1], claim_page(found))
+        write_text(paths[-1], claim_page(found, apart=apart.get(str(found[0].stated.claim.table), "")))
     title = f"Claims: {SHOWN[source]}"
     texts = [*map(markdown, tables), _contents(claims)]
-    return write_index(out, title, lines=list(_lines(judged)), texts=texts, files=paths, tables=[written])
+    above = " ".join(f"{text} ({enumerated(grids)})." for text, grids in _by_text(banners).items())
+    aside = " ".join(f"{enumerated(grids)}: {text}" for text, grids in _by_text(apart).items())
+    with banner.under(above):
+        return write_index(
+            *(out, title), lines=list(_lines(judged)), texts=texts, files=paths, tables=[written], apart=aside
+        )
+
+
+def _by_text(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Each text once, with the grids it is of."""
+    found: dict[str, list[str]] = {}
+    for grid, text in texts.items():
+        found.setdefault(text, []).append(grid)
+    return found
+
+
+def _shown_launches(judged: Sequence[Judged], sources: Sequence[Numbers]) -> dict[str, Launch]:
+    """The launches that claims were tested on, by grid."""
+    asked = {one.stated.claim.table for one in judged}
+    own = [numbers for numbers in sources if isinstance(numbers, OwnNumbers)]
+    return {grid: one for numbers in own for grid, one in numbers.launches.items() if grid in asked}
+
+
+def _apart(judged: Sequence[Judged], launches: Mapping[str, Launch]) -> dict[str, str]:
+    """Why verdicts on own runs stand apart from those on the printed numbers, by grid."""
+    if len({one.source for one in judged}) < 2:
+        return {}
+    found = {}
+    for grid, launch in launches.items():
+        publication = publication_of(grid)
+        reasons = why_not(launch.results, launch.manifest, publication)
+        if publication is not None and reasons:
+            found[grid] = apart_note(reasons, publication)
+    return found
 
 
 def _launches(sources: Sequence[Numbers]) -> dict[str, str]:
@@ -152,24 +191,11 @@ def _own_notes(judged: Sequence[Judged], own: OwnNumbers) -> Iterator[str]:
         f"the {counted(len(tested), 'claim')} tested here. Spreads (range, sd, iqr) have no rank test. Undecided: p "
         f"above {LEVEL}, fewer than {MIN_PATIENTS} patients, or missing cells would decide."
     )
-    asked = {one.stated.claim.table for one in judged}
-    for grid, launch in own.launches.items():
-        if grid not in asked:
-            continue
+    for grid, launch in _shown_launches(judged, [own]).items():
         manifest = launch.manifest
         yield f"{grid}: launch {manifest.name}, data set {manifest.dataset}, profile {manifest.profile}."
         if launch.refusal:
             yield f"Nothing is decided on {manifest.name}: {launch.refusal}"
         yield from mixing_notes(launch.mixed)
-        papers = {f"table{number}": publication for number, publication in MIRROR_UNET.items()}
-        publication = papers.get(grid)
-        if publication is None:
-            continue
-        same_data = manifest.dataset.casefold() == publication.dataset.casefold()
-        if not same_data or manifest.profile != "paper":
-            yield (
-                f"That is another experiment than the paper's, which is on {publication.called} with the paper's "
-                "recipe: own verdicts are about these runs, not about the paper."
-            )
-        elif publication.apart:
-            yield publication.apart
+        if why_not(launch.results, manifest, publication_of(grid)):
+            yield "That is another experiment than the paper's: own verdicts are about these runs, not about the paper."

@@ -100,7 +100,7 @@ def _of_methods(comparison: Comparison) -> Table:
         for method, value in frame[["method", "value"]].itertuples(index=False, name=None)
     }
     named = dict.fromkeys(measure.region for measure in comparison.measures.values())
-    more = [measure.of(region) for region in named for measure in OF_ONE_REGION]
+    more = [measure.of(region, named) for region in named for measure in OF_ONE_REGION]
     measures = {**comparison.measures, **measures_of(*more)}
     return Table(comparison.grid, METHOD, places, measures, values=values)
 
@@ -108,9 +108,9 @@ def _of_methods(comparison: Comparison) -> Table:
 def own_table(grid: str, cells: pd.DataFrame, measures: Iterable[Measure]) -> Table:
     """A grid as own runs have it; one of the paper keeps its places and measures, and gets what runs have besides.
 
-    `cells` are the coordinates of the planned runs: `method`, or those of Table 2.
+    `cells` are the coordinates of the planned runs: `method`, those of Table 2, or the factors of another grid.
     """
-    axes = METHOD if set(cells.columns) == set(METHOD) else TABLE2_AXES
+    axes = TABLE2_AXES if set(TABLE2_AXES) < set(cells.columns) else tuple(map(str, cells.columns))
     places = tuple(dict.fromkeys(cells[list(axes)].astype(str).itertuples(index=False, name=None)))
     known = paper_tables().get(grid)
     if known is None:

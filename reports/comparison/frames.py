@@ -5,7 +5,7 @@ A further table of methods is one more `Comparison`; any other grid of methods g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.manifests import GridManifest
+from benchmark.names import unique_names
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.frames import cells_frame
@@ -20,11 +21,25 @@ from reports.measures import DICE, MEASURES, Measures, measures_of, usual_measur
 from reports.provenance.addresses import address
 from reports.publications import MIRROR_UNET, Publication, published
 from reports.runs import Place, Scored
+from reports.words import enumerated
 
 
 def nothing_printed() -> pd.DataFrame:
     """The published scores of a table that nobody published."""
     return pd.DataFrame({"method": []}, dtype=str)
+
+
+def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
+    """A run's row from the factors of its grid: its method, and nothing else."""
+    if set(factors) != {"method"}:
+        raise BenchError(
+            f"A cell with the factors {dict(factors)} has no place in a table of methods: its only factor must be "
+            "method, whose value is the row's name. Give variants of a method names of their own."
+        )
+    return {"method": factors["method"]}
+
+
+PLACE = Place(("method",), cell_of)
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,15 @@ class Comparison:
     measures: Measures = field(default_factory=lambda: MEASURES)
     printed: Callable[[], pd.DataFrame] = nothing_printed
     publication: Publication | None = None
+    place: Place = PLACE
+    """Where a run stands: its row, by the factors of its grid."""
+    coordinates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By row how addresses name it, where they do so by something else than the row's name."""
+
+    @property
+    def noun(self) -> str:
+        """What a row is."""
+        return "cell" if self.coordinates else "method"
 
     @property
     def name(self) -> str:
@@ -56,6 +80,7 @@ class Comparison:
         return self.grid if self.number is None else str(self.number)
 
 
+NO_LEVEL = "–"
 FACTS = {"tasks": "Tasks", "multimodal_fission": "Multimodal fission", "multi_task": "Multi-task"}
 TABLE3 = Comparison(
     "table3",
@@ -87,11 +112,58 @@ TABLE5 = Comparison(
 )
 
 
-def comparison_of(manifest: GridManifest) -> Comparison | None:
-    """A table of the grid's own; None where its cells are not methods."""
-    if any(set(cell.factors) != {"method"} for cell in manifest.cells):
-        return None
-    return Comparison(manifest.grid, f"Methods of the grid {manifest.grid}", facts=FACTS)
+def comparison_of(manifest: GridManifest) -> Comparison:
+    """A table of the grid's own: a row a method or, where its factors are others, a row a cell."""
+    if is_of_methods(manifest):
+        return Comparison(manifest.grid, f"Methods of the grid {manifest.grid}", facts=FACTS)
+    keys = factors_of(manifest)
+    levels = dict.fromkeys(coordinates_of(cell.factors, keys) for cell in manifest.cells)
+    names = unique_names([_named(keys, level) for level in levels], str)
+    rows = dict(zip(levels, names.values(), strict=True))
+
+    def of(factors: Mapping[str, str]) -> dict[str, str]:
+        return {"method": rows[coordinates_of(factors, keys)]}
+
+    return Comparison(
+        manifest.grid,
+        f"All cells of the grid {manifest.grid}, by {enumerated(keys)}",
+        facts=FACTS,
+        place=Place(("method",), of),
+        coordinates={row: level for level, row in rows.items()},
+    )
+
+
+def is_of_methods(manifest: GridManifest) -> bool:
+    """Whether each of its cells is a method and nothing else."""
+    return all(set(cell.factors) == {"method"} for cell in manifest.cells)
+
+
+WHOLE = "cell"
+"""The only coordinate of a grid without factors, and its value."""
+
+
+def factors_of(manifest: GridManifest) -> tuple[str, ...]:
+    """All factors of a grid, in the order in which its cells name them."""
+    return tuple(dict.fromkeys(name for cell in manifest.cells for name in cell.factors)) or (WHOLE,)
+
+
+def coordinates_of(factors: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
+    """A cell's levels of these factors; a dash for one that its block does not have."""
+    if keys == (WHOLE,):
+        return (WHOLE,)
+    return tuple(factors.get(key, NO_LEVEL) for key in keys)
+
+
+def factor_place(manifest: GridManifest) -> Place:
+    """Where a run stands among the factors of its grid."""
+    keys = factors_of(manifest)
+    return Place(keys, lambda factors: dict(zip(keys, coordinates_of(factors, keys), strict=True)))
+
+
+def _named(keys: Sequence[str], levels: Sequence[str]) -> str:
+    """`depth=3, width=8`; what a cell does not have is left out."""
+    said = [f"{key}={level}" for key, level in zip(keys, levels, strict=True) if level != NO_LEVEL]
+    return ", ".join(said) if keys != (WHOLE,) else WHOLE
 
 
 def on_data(comparison: Comparison, scored: Scored) -> Comparison:
@@ -110,21 +182,9 @@ def on_data(comparison: Comparison, scored: Scored) -> Comparison:
         return comparison if len(scored.regions) == 1 else replace(comparison, measures=usual)
     if not own_regions & set(scored.regions):
         return replace(comparison, measures=usual)
-    more = [DICE.of(region) for region in scored.regions if region not in own_regions]
+    every = [*own_regions, *scored.regions]
+    more = [DICE.of(region, every) for region in scored.regions if region not in own_regions]
     return replace(comparison, measures={**comparison.measures, **measures_of(*more)})
-
-
-def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
-    """A run's row from the factors of its grid: its method, and nothing else."""
-    if set(factors) != {"method"}:
-        raise BenchError(
-            f"A cell with the factors {dict(factors)} has no place in a table of methods: its only factor must be "
-            "method, whose value is the row's name. Give variants of a method names of their own."
-        )
-    return {"method": factors["method"]}
-
-
-PLACE = Place(("method",), cell_of)
 
 
 def methods(comparison: Comparison, runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -139,7 +199,7 @@ def methods(comparison: Comparison, runs: pd.DataFrame | None = None) -> pd.Data
 def addresses(comparison: Comparison, methods: Iterable[str], measure: str) -> list[str]:
     """The addresses of a measure's numbers."""
     shown = "" if measure == next(iter(comparison.measures)) else measure
-    return [address(comparison.grid, [method], shown) for method in methods]
+    return [address(comparison.grid, comparison.coordinates.get(m, (m,)), shown) for m in methods]
 
 
 def comparison_frames(comparison: Comparison, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:

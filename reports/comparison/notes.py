@@ -11,7 +11,7 @@ from reports.comparison.costs import joint_trainings
 from reports.comparison.frames import Comparison, methods
 from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
 from reports.frames import Behind, progress
-from reports.measures import FNV, FPV, Measures, best_words
+from reports.measures import FNV, FPV, HD95, Measures, best_words
 from reports.notes import MISSING, Frames, own_notes
 from reports.words import counted, enumerated, spread
 
@@ -27,15 +27,26 @@ def comparison_notes(
     with_paper: bool,
     remarks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     standing: Sequence[str] = (),
+    apart: str = "",
 ) -> Iterator[str]:
     """All notes of a table of methods; `runs` and `behind` come with `own`; `remarks` are methods by
-    remark, `standing` the sentences of the statistics."""
+    remark, `standing` the sentences of the statistics; `apart` says why published numbers are not beside own ones."""
+    if apart:
+        yield apart
     finished = own is None or progress(next(iter(own.values()))).finished
     among = "" if finished else ", among the methods that are there"
-    yield f"Best of each metric in bold ({best_words(comparison.measures)}), ties included{among}."
+    yield (
+        f"Best of each metric in bold ({best_words(comparison.measures)}), ties included{among}; none where "
+        "the numbers do not differ, or there is one alone."
+    )
     if own is not None and runs is not None and behind is not None:
-        yield from own_notes(own, behind, noun="method", measures=comparison.measures)
+        yield from own_notes(own, behind, noun=comparison.noun, measures=comparison.measures)
         yield from standing
+        if any(measure.metric == HD95.metric for measure in comparison.measures.values()):
+            yield (
+                "HD95 of a case whose structure was missed or invented is the volume's diagonal, which makes means "
+                f"large; the counts are in {comparison.grid}_surfaces."
+            )
         yield from _unscored(own, comparison.measures)
         yield from _unsupported(runs)
         yield from _joint(runs)
@@ -46,7 +57,7 @@ def comparison_notes(
         if comparison.publication is not None and besides:
             yield f"Not in the paper's table: {enumerated(besides)}."
     if with_paper and comparison.publication is not None:
-        yield from comparison.publication.notes(behind)
+        yield from comparison.publication.notes(compared=behind is not None)
         if comparison.number is not None and {FPV.key, FNV.key} & set(comparison.measures):
             yield (
                 "The paper prints FPV and FNV in mm³; they are taken for ml, since one voxel of its grid already has "

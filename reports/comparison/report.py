@@ -12,11 +12,11 @@ import pandas as pd
 from benchmark.manifests import GridManifest
 from reports import drawing
 from reports.cells import STANDING, Source, titled, unfinished
+from reports.comparable import apart_note, why_not
 from reports.comparison import box_figure, modalities, surfaces, tables
 from reports.comparison.boxes import box_cases
 from reports.comparison.costs import costs_frame, joint_trainings, run_costs
 from reports.comparison.frames import (
-    PLACE,
     Comparison,
     addresses,
     comparison_frames,
@@ -31,6 +31,7 @@ from reports.comparison.logic import OURS
 from reports.comparison.notes import comparison_notes, costs_notes
 from reports.comparison.standing import comparison_standing_notes, comparison_standings, statistics
 from reports.files import (
+    APART,
     SHOWN,
     TWO_DECIMALS,
     ReportFiles,
@@ -40,8 +41,8 @@ from reports.files import (
     write_index,
     write_table,
 )
-from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
-from reports.measures import Measures, usual_measures
+from reports.frames import DECIMALS, Behind, behind, best_mask, no_best, require_finished
+from reports.measures import usual_measures
 from reports.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.panels.included import include_panels
 from reports.printing import PrintedTable, markdown, markdown_text
@@ -51,6 +52,7 @@ from reports.statistics.outputs import write_shown
 from reports.statistics.rank_tables import rank_tables
 from reports.statistics.scores import case_scores
 from reports.statistics.tables import count_notes
+from reports.words import enumerated
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,17 @@ def report(
         if source == "runs":
             require_finished(own.behind, grid=manifest.grid, results=results)
     paper = published_frames(comparison) if source in ("paper", "both") else {}
+    apart = ""
+    if own is not None and manifest is not None and paper and comparison.publication is not None:
+        reasons = why_not(own.results, manifest, comparison.publication)
+        apart = apart_note(reasons, comparison.publication) if reasons else ""
     dice = next(iter(own.frames.values())) if own is not None else None
-    lacking = unfinished(dice, noun="method")
+    lacking = unfinished(dice, noun=comparison.noun)
 
     written = Written(out, manifest.name if manifest is not None else "")
-    _write_scores(comparison, own, paper, written)
+    _write_scores(comparison, own, {} if apart else paper, written, apart=apart)
+    if apart:
+        _write_scores(comparison, None, paper, written, apart=apart)
     if own is not None and own.behind.n_runs:
         parts = (
             _write_statistics,
@@ -136,14 +144,15 @@ def report(
             written.texts += pictures.texts
             written.remarks += pictures.remarks
 
-    title = titled(f"Table {comparison.name}: {SHOWN[source]}", lacking)
+    shown = APART if apart else SHOWN[source]
+    title = titled(f"Table {comparison.name}: {shown}", lacking)
     lines = list(summary)
     if own is not None and dice is not None:
-        lines.append(progress_note(dice, own.behind, noun="method"))
-        lines += _best_lines("Own", own.frames, comparison.measures)
-    if paper:
-        lines += _best_lines("Published", paper, comparison.measures)
-    elif manifest is not None and source != "runs":
+        lines.append(progress_note(dice, own.behind, noun=comparison.noun))
+        lines += _best_lines("Own", own.frames, comparison)
+    if paper and not apart:
+        lines += _best_lines("Published", paper, comparison)
+    elif not paper and manifest is not None and source != "runs":
         lines.append(
             f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
             "--source paper prints them."
@@ -157,12 +166,13 @@ def report(
         tables=written.tables,
         figures=written.figures,
         remarks=written.remarks,
+        apart=apart,
     )
 
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
     """The grid's runs, and the comparison with the columns they have scores for."""
-    planned, scores = planned_and_scored(results, manifest, PLACE)
+    planned, scores = planned_and_scored(results, manifest, comparison.place)
     scored = scored_in(scores)
     comparison = on_data(comparison, scored)
     runs = with_means(planned, scores, measures=comparison.measures)
@@ -175,7 +185,10 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
     return comparison, Own(results, planned, scores, scored, runs, frames, stand, known)
 
 
-def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, written: Written) -> None:
+def _write_scores(
+    comparison: Comparison, own: Own | None, paper: Frames, written: Written, *, apart: str = ""
+) -> None:
+    """The table of scores; `apart`: why the published ones have a table of their own, which is that without `own`."""
     facts, frames = published_facts(comparison), own.frames if own is not None else None
     said: dict[str, list[str]] = {}
     if own is not None:
@@ -187,13 +200,17 @@ def _write_scores(comparison: Comparison, own: Own | None, paper: Frames, writte
         behind=own.behind if own is not None else None,
         with_paper=bool(paper),
         remarks=said,
+        apart=apart,
         standing=comparison_standing_notes(comparison, own.standings, paper) if own is not None else (),
     )
     printed = [tables.comparison_table(comparison, frames, paper or None, facts=facts, notes=tuple(notes))]
     if frames is not None and not uniform_counts(frames):
         printed.append(tables.counts_table(comparison, frames))
+    published_alone = bool(apart) and own is None
+    if published_alone:
+        printed = [replace(table, number=f"{comparison.name} (published)") for table in printed]
     written.table(
-        comparison.grid,
+        f"{comparison.grid}_published" if published_alone else comparison.grid,
         printed,
         layout=tables.comparison_layout(comparison, frames, paper or None, facts=facts),
         cells=tables.comparison_cells(comparison, frames, paper or None),
@@ -274,17 +291,22 @@ def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Writte
     written.figures += more.figures
 
 
-def _best_lines(whose: str, frames: Frames, measures: Measures) -> Iterator[str]:
+def _best_lines(whose: str, frames: Frames, comparison: Comparison) -> Iterator[str]:
     """The best method of each measure and the rows of Mirror U-Net, for the terminal."""
-    best = []
+    measures = comparison.measures
+    best: list[str] = []
+    without: dict[str, list[str]] = {}
     for key, frame in frames.items():
         measure = measures[key]
         top = frame[best_mask(frame, [], higher_is_better=measure.higher_is_better)]
-        if not top.empty:
-            more = f", and {len(top) - 1} equal" if len(top) > 1 else ""
-            value, name = top["value"].iloc[0], top["method"].iloc[0]
-            best.append(f"{measure.title} {DECIMALS.format(value)} ({name}{more})")
-    yield f"{whose} best: {'; '.join(best) or 'none yet'}."
+        if top.empty:
+            without.setdefault(no_best(frame["value"], noun=comparison.noun), []).append(measure.title)
+            continue
+        more = f", and {len(top) - 1} equal" if len(top) > 1 else ""
+        value, name = top["value"].iloc[0], top["method"].iloc[0]
+        best.append(f"{measure.title} {DECIMALS.format(value)} ({name}{more})")
+    said = [f"{enumerated(titles)} {why}" for why, titles in without.items()] if best else list(without)
+    yield f"{whose} best: {'; '.join([*best, *said])}."
     rows = []
     for method in next(iter(frames.values()))["method"]:
         scores = [frame.set_index("method")["value"][method] for frame in frames.values()]

@@ -58,7 +58,7 @@ def statistics(comparison: Comparison, stand: Mapping[str, pd.DataFrame], *, not
         label=_label,
         number=f"{comparison.name} (statistics)",
         title=titled(f"What Table {comparison.name} can tell apart", note),
-        stub=("Method",),
+        stub=(comparison.noun.capitalize(),),
     )
 
 

@@ -37,7 +37,7 @@ def surfaces_frame(
     """
     blocks = []
     for region in regions:
-        measures = measures_of(*(measure.of(region) for measure in SHOWN))
+        measures = measures_of(*(measure.of(region, regions) for measure in SHOWN))
         frames = comparison_frames(
             replace(comparison, measures=measures), with_means(planned, scores, measures=measures)
         )
@@ -82,11 +82,12 @@ def structure_counts(planned: pd.DataFrame, scores: pd.DataFrame, *, region: str
 
 def surfaces_table(comparison: Comparison, frame: pd.DataFrame, *, note: str) -> PrintedTable:
     """The `surfaces_frame` as a table: a row per method and region, best of each region bold."""
-    several = frame["region"].nunique() > 1
+    regions = list(dict.fromkeys(frame["region"].astype(str)))
+    several = len(regions) > 1
     rows = [
-        Row(str(row["method"]), str(row["region"]), _cells(comparison, row))
+        Row(str(row["method"]), str(row["region"]), _cells(comparison, row, regions))
         if several
-        else Row("", str(row["method"]), _cells(comparison, row))
+        else Row("", str(row["method"]), _cells(comparison, row, regions))
         for row in frame.to_dict("records")
     ]
     return PrintedTable(
@@ -99,8 +100,10 @@ def surfaces_table(comparison: Comparison, frame: pd.DataFrame, *, note: str) ->
     )
 
 
-def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
+def _cells(comparison: Comparison, row: Mapping[Any, Any], regions: Sequence[str]) -> tuple[Cell, ...]:
     values = []
+    name = str(row["method"])
+    place = comparison.coordinates.get(name, (name,))
     for measure in SHOWN:
         part = {
             "own": row[measure.metric],
@@ -109,10 +112,10 @@ def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
             "std": row[f"{measure.metric}_std"],
             "undefined": row[f"{measure.metric}_undefined"],
             "partial": row[f"{measure.metric}_partial"],
-            "address": address(comparison.grid, [str(row["method"])], measure.of(str(row["region"])).key),
+            "address": address(comparison.grid, place, measure.of(str(row["region"]), regions).key),
         }
         values.append(own_cell(part))
-    linked = address(comparison.grid, [str(row["method"])])
+    linked = address(comparison.grid, place)
     counts = ((row["n_missed"], row["n_with"]), (row["n_invented"], row["n_without"]))
     return (*values, *(_of(number, total, linked) for number, total in counts))
 

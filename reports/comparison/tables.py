@@ -58,7 +58,7 @@ def comparison_table(
         whose = ", as published"
     elif comparison.methods_across:
         whose = whose and ": own and published"
-    title = titled(f"{comparison.title}{whose}", unfinished(_first(own), noun="method"))
+    title = titled(f"{comparison.title}{whose}", unfinished(_first(own), noun=comparison.noun))
     if comparison.methods_across:
         return _methods_across(comparison, frames, title=title, notes=tuple(notes))
     return _methods_down(comparison, frames, facts, title=title, notes=tuple(notes))
@@ -98,7 +98,7 @@ def _methods_down(
     return PrintedTable(
         number=comparison.name,
         title=title,
-        stub=("Method",),
+        stub=(comparison.noun.capitalize(),),
         columns=(*(comparison.measures[key].heading for key in frames), *comparison.facts.values()),
         rows=tuple(rows),
         notes=notes,
@@ -192,9 +192,10 @@ def counts_table(comparison: Comparison, own: Frames) -> PrintedTable:
     return PrintedTable(
         number=f"{comparison.name} (counts)",
         title=titled(
-            f"What stands behind each number of Table {comparison.name}", unfinished(first, noun="method")
+            f"What stands behind each number of Table {comparison.name}",
+            unfinished(first, noun=comparison.noun),
         ),
-        stub=("Method",),
+        stub=(comparison.noun.capitalize(),),
         columns=("Runs done/planned", "Seeds", "Folds", "Test cases", *defined),
         rows=tuple(rows),
     )
@@ -228,7 +229,7 @@ def costs_table(
     return PrintedTable(
         number=f"{comparison.name} (costs)",
         title=titled(f"What the numbers of Table {comparison.name} cost", note),
-        stub=("Method",),
+        stub=(comparison.noun.capitalize(),),
         columns=(
             "Parameters [M]",
             f"Training [{train.name}]",

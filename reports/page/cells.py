@@ -13,6 +13,7 @@ from reports.page.checking import Checked
 from reports.page.grids import ShownGrid
 from reports.page.text import packed
 from reports.provenance.evidence import FileEvidence
+from reports.provenance.publication import PublishedNumber
 from reports.provenance.trace import RunTrace, Trace
 from reports.provenance.words import commit_text, defaults_text, difference_text
 
@@ -125,11 +126,8 @@ def _digest(file: FileEvidence | None) -> str | None:
 def trace_content(trace: Trace, checked: Checked) -> dict[str, object]:
     """What is known of a cell besides its runs: its numbers from the files, what was published of it, its neighbours,
     faults."""
-    published = trace.published
     return {
-        "published": None
-        if published is None
-        else f"{published.value:.2f} ({published.source}; {published.file}, line {published.line})",
+        "published": None if trace.published is None else _published(trace.published),
         "neighbours": [
             {
                 "along": near.along.replace("_", " "),
@@ -142,6 +140,11 @@ def trace_content(trace: Trace, checked: Checked) -> dict[str, object]:
         "faults": list(dict.fromkeys([*trace.faults, *checked.faults])),
         "remarks": list(trace.remarks),
     }
+
+
+def _published(number: PublishedNumber) -> str:
+    apart = f" Not comparable with the own number: {number.apart}." if number.apart else ""
+    return f"{number.value:.2f} ({number.source}; {number.file}, line {number.line}).{apart}"
 
 
 def _seconds(seconds: float | None) -> str | None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.results import RunFolder
-from reports.measures import Measure
+from reports.measures import Measures
 from reports.page.grids import ShownGrid
 from reports.provenance.evidence import FileEvidence, scores_file
-from reports.provenance.recomputing import agree, over_folds_then_seeds, read_rows
+from reports.provenance.recomputing import agree, over_folds_then_seeds, stored_rows
 from reports.provenance.trace import RunTrace, Trace
 
 
@@ -30,27 +30,23 @@ class Checked:
 def checked(grid: ShownGrid, cell: int, trace: Trace, *, results: Path) -> Checked:
     """Read the files of a traced cell once more, in every measure that the page shows."""
     done = [run for run in trace.runs if run.state == "done"]
-    recomputed = {
-        key: trace.recomputed if key == trace.measure else _recomputed(done, measure, results)
-        for key, measure in grid.measures.items()
-    }
+    others = {key: measure for key, measure in grid.measures.items() if key != trace.measure}
+    again = _recomputed(done, others, results)
+    recomputed = {key: again.get(key, trace.recomputed) for key in grid.measures}
     scores = {run.run_id: _digested(run, results) for run in done}
     printed = {key: frame["value"].iloc[cell] for key, frame in grid.frames.items() if key != trace.measure}
     faults = [*_other_numbers(grid, printed, recomputed), *_changed(scores)]
     return Checked(recomputed, scores, tuple(faults))
 
 
-def _recomputed(runs: list[RunTrace], measure: Measure, results: Path) -> float | None:
-    """As the trace does for its one measure."""
-    return over_folds_then_seeds(
-        [
-            (
-                run.seed,
-                read_rows(RunFolder(results, run.run_id), measure, reading=run.reading).mean,
-            )
-            for run in runs
-        ]
-    )
+def _recomputed(runs: list[RunTrace], measures: Measures, results: Path) -> dict[str, float | None]:
+    """As the trace does for its one measure; every file is opened once."""
+    means: dict[str, list[tuple[int, float | None]]] = {key: [] for key in measures}
+    for run in runs:
+        rows = stored_rows(RunFolder(results, run.run_id))
+        for key, measure in measures.items():
+            means[key].append((run.seed, rows.mean(measure, reading=run.reading)))
+    return {key: over_folds_then_seeds(found) for key, found in means.items()}
 
 
 def _digested(run: RunTrace, results: Path) -> FileEvidence:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pandas as pd
 
 from benchmark.manifests import GridManifest
 from reports.boxes import box_statistics
+from reports.comparable import why_not
 from reports.frames import cells_frame
 from reports.measures import Measure, Measures, measures_of
-from reports.provenance.publication import published_number
+from reports.provenance.publication import publication_on, published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
+from reports.provenance.trace import Known
 from reports.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.scores import CaseScores, case_scores
+from reports.table2.frames import CELL
 from reports.table2.tables import layers_label, level_label
 
 CASE = ["case_id", "fold"]
@@ -40,6 +44,10 @@ class ShownGrid:
     frames: Mapping[str, pd.DataFrame]
     cases: pd.DataFrame
     scores: Mapping[str, CaseScores]
+    runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The `planned` ones with their means."""
+    comparable: bool = True
+    """Whether published numbers may stand beside own ones."""
 
     @property
     def keys(self) -> list[str]:
@@ -51,8 +59,26 @@ class ShownGrid:
 
     def runs_of(self, cell: int) -> pd.DataFrame:
         """The planned runs of a cell."""
-        wanted = list(self.cells.iloc[cell][self.keys])
-        return self.planned[(self.planned[self.keys] == wanted).all(axis="columns")]
+        return self.planned.iloc[self._places[tuple(self.cells[self.keys].iloc[cell])]]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, ...], list[int]]:
+        """Where in `planned` the runs of every cell are."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for place, coordinates in enumerate(self.planned[self.keys].itertuples(index=False, name=None)):
+            found.setdefault(tuple(coordinates), []).append(place)
+        return found
+
+    def known(self) -> Known:
+        """What was read of its cells already, for their traces."""
+        values = {
+            (tuple(map(str, coordinates)), key): (float(value), int(n_scored))
+            for key, frame in self.frames.items()
+            for *coordinates, value, n_scored in frame[[*self.keys, "value", "n_scored"]].itertuples(
+                index=False, name=None
+            )
+        }
+        return Known(self.runs, self.keys, values)
 
     def address(self, cell: int) -> str:
         """The address of the cell's first number."""
@@ -79,6 +105,8 @@ def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
         frames={key: cells_frame(runs, cells, measure) for key, measure in measures.items()},
         cases=cases,
         scores={key: on_cases(of_measure, cases) for key, of_measure in by_case.items()},
+        runs=runs,
+        comparable=not why_not(results, manifest, publication_on(manifest)),
     )
 
 
@@ -99,6 +127,8 @@ def cell_label(cell: Mapping[Any, Any]) -> str:
     """A cell in words: `v3, L2 + shuffling, L = {5}`, or a method's name."""
     if "method" in cell:
         return str(cell["method"])
+    if not set(CELL) <= set(cell):
+        return ", ".join(f"{key}={value}" for key, value in cell.items())
     level = level_label(str(cell["factor"]), str(cell["level"]))
     return f"{cell['version']}, {level}, {layers_label(str(cell['shared_layers']))}"
 
@@ -124,7 +154,9 @@ def on_cases(scores: CaseScores, cases: pd.DataFrame) -> CaseScores:
 
 
 def _published(grid: ShownGrid, cell: Mapping[Any, Any]) -> dict[str, float]:
-    """What was printed of a cell, by measure."""
+    """What was printed of a cell and may stand beside its number, by measure."""
+    if not grid.comparable:
+        return {}
     place = {key: str(cell[key]) for key in grid.keys}
     found = {
         key: published_number(grid.manifest.grid, place, measure, grid.manifest)

@@ -60,6 +60,9 @@ class Section:
     measures: tuple[Measure, ...] = ()
     remarks: tuple[str, ...] = ()
     """On what could not be shown."""
+    banner: str = ""
+    apart: str = ""
+    """Why own and published numbers are not comparable, where both are shown."""
 
     @property
     def has_files(self) -> bool:
@@ -127,6 +130,8 @@ def section_of(
         cells=cells_table(grid) if grid is not None and len(grid.cells) else None,
         measures=tuple(grid.measures.values()) if grid is not None else (),
         remarks=tuple(map(share, report.remarks)),
+        banner=report.banner,
+        apart=share(report.apart),
     )
 
 

@@ -69,7 +69,7 @@ def write_page(
         data[f"{number}/cases"] = script_json(cases_content(grid))
         drawn = _thumbnails(grid, results, thumbnail, most_thumbnails)
         n_thumbnails += sum(map(len, drawn.values()))
-        traces = Traces(results, grid.manifest, links=links, verify=False)
+        traces = Traces(results, grid.manifest, links=links, verify=False, known=grid.known())
         for cell in range(len(grid.cells)):
             trace = traces.of(grid.address(cell))
             found = checked(grid, cell, trace, results=results)
@@ -196,23 +196,30 @@ def _thumbnails(
         return {}
     key, measure = next(iter(grid.measures.items()))
     values = grid.scores[key].case_values()
+    folds, names = grid.cases["fold"].tolist(), grid.cases["case_id"].astype(str).tolist()
+    runs: dict[tuple[int, int], tuple[str, str] | None] = {}
     found: dict[int, dict[int, str]] = {}
     for cell, case in wanted_thumbnails(values, higher_is_better=measure.higher_is_better, most=most):
-        runs = grid.runs_of(cell)
-        fits = runs[(runs["state"] == "done") & (runs["fold"] == grid.cases["fold"].iloc[case])]
-        if fits.empty:
+        place = (cell, folds[case])
+        if place not in runs:
+            runs[place] = _first_done(grid, cell, fold=folds[case])
+        if (run := runs[place]) is None:
             continue
-        run = fits.sort_values("seed").iloc[0]
         try:
-            png = thumbnail(
-                results, str(run["run_id"]), str(run["reading"]), str(grid.cases["case_id"].iloc[case])
-            )
+            png = thumbnail(results, *run, names[case])
         except BenchError as error:
             notice(str(error))
             continue
         if png is not None:
             found.setdefault(cell, {})[case] = b64encode(png).decode("ascii")
     return found
+
+
+def _first_done(grid: ShownGrid, cell: int, *, fold: int) -> tuple[str, str] | None:
+    """The run and reading of a cell's first seed on a fold, if one is done."""
+    planned = grid.runs_of(cell)
+    fits = planned[(planned["state"] == "done") & (planned["fold"] == fold)].sort_values("seed")
+    return None if fits.empty else (str(fits["run_id"].iloc[0]), str(fits["reading"].iloc[0]))
 
 
 def _about_thumbnails(n: int) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports import drawing
+from reports import banner, drawing
+from reports.experiments import BANNER, PHANTOMS
 from reports.panels import ink
 from reports.panels.page import LINE, Margins, page
 from reports.panels.reading import Outputs, read_outputs
@@ -26,7 +27,7 @@ def write_panel(npz_path: Path, out_folder: Path, *, title: str = "", said: Sequ
     views, tiles = pictured(read)
     out_folder.mkdir(parents=True, exist_ok=True)
     title = title or read.run.method
-    with drawing.style():
+    with drawing.style(), banner.under(BANNER if read.run.dataset in PHANTOMS else ""):
         figure = draw_panel(
             tiles, views, title=title, said=said or [f"Case {read.case_id}"], labels=read.labels
         )

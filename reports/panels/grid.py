@@ -16,7 +16,8 @@ from benchmark.files import exclusive, write_json
 from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError, DataError
-from reports import drawing
+from reports import banner, drawing
+from reports.experiments import banner_of
 from reports.panels.choice import Chosen
 from reports.panels.figure import FORMATS
 from reports.panels.layout import PicturedCase
@@ -156,7 +157,7 @@ def write_grid_figures(
     drawn = shown.by_network(figure.rows) if figure and figure.across_cases else shown.by_case()
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    with drawing.style():
+    with drawing.style(), banner.under(banner_of(results, manifest)):
         for picture, parts in drawn.values():
             for stem, (rows, views) in zip(picture.stems, parts, strict=True):
                 drawn_rows = draw_rows(rows, title=picture.title, views=views)

@@ -61,6 +61,7 @@ class RunFacts:
     seed: int = 0
     method: str = ""
     method_args: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = ""
 
 
 def read_outputs(npz_path: Path) -> Outputs:
@@ -104,6 +105,7 @@ def outputs_of(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Out
             said["seed"],
             said["method"],
             said.get("method_args", {}),
+            str(said.get("dataset", "")),
         ),
     )
 

@@ -99,7 +99,7 @@ def data_of(
             places = {name: str(path) for name, path in vars(folder.data()).items()}
         except DamagedFileError as error:
             faults.append(str(error))
-    path = _splits_path(folder, places.get("splits", ""))
+    path = splits_path(folder, places.get("splits", ""))
     splits, n_test, n_fold = None, None, None
     digest: FileState = "missing"
     if places and path.is_file():
@@ -133,7 +133,7 @@ def data_of(
     return evidence, faults
 
 
-def _splits_path(folder: RunFolder, written: str) -> Path:
+def splits_path(folder: RunFolder, written: str) -> Path:
     """Where the run's folds lie: as it says, or, for a run of another machine, among the results it is in."""
     path = Path(written)
     here = folder.path.parents[1] / "splits" / path.parent.name / path.name

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmark.manifests import GridManifest
 from reports import aahn
+from reports.comparable import publication_of
 from reports.measures import Measure
 from reports.provenance.tables import PRINTED_TABLES
 from reports.publications import MIRROR_UNET, PUBLISHED, Publication
@@ -17,7 +18,8 @@ from reports.publications import MIRROR_UNET, PUBLISHED, Publication
 
 @dataclass(frozen=True)
 class PublishedNumber:
-    """`value` in the printed unit; `row` is the text of the file's `line`, counted from 1."""
+    """`value` in the printed unit; `row` is the text of the file's `line`, counted from 1; `apart` says why own numbers
+    are not comparable with it, where they are not."""
 
     value: float
     file: str
@@ -25,6 +27,7 @@ class PublishedNumber:
     row: str
     source: str
     setting: str
+    apart: str = ""
 
 
 def published_number(
@@ -38,6 +41,13 @@ def published_number(
     if grid == "aahn" and manifest is not None:
         return _of_aahn(manifest.dataset, cell["method"], measure)
     return None
+
+
+def publication_on(manifest: GridManifest) -> Publication | None:
+    """What was printed of a launch's grid, on its data where that matters."""
+    if manifest.grid == "aahn":
+        return aahn.comparison_on(manifest.dataset, source="both").publication
+    return publication_of(manifest.grid)
 
 
 def _of_mirror_unet(number: int, cell: Mapping[str, str], column: str) -> PublishedNumber | None:

@@ -1,9 +1,10 @@
 """A cell's number once more from the rows on disk, by a plain loop of its own.
 
 Not shared with the tables: decoding the files, choosing rows, means (`reports.score_files`, `with_means`,
-`reports.frames`), so that a fault there cannot be repeated here; hence no pandas, no vectors. Shared, and so not
-checked by it: which files are read at all (`benchmark.foreign.tables`), which runs are a cell's (`current_runs`,
-`Place`, their state) and what a measure is (`Measure`: its metric, region and scale).
+`reports.frames`), so that a fault there cannot be repeated here; hence no pandas: Arrow chooses the rows, and what is
+left is added up one by one. Shared, and so not checked by it: which files are read at all (`benchmark.foreign.tables`),
+which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is (`Measure`: its metric, region and
+scale).
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, reduce
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow
+import pyarrow.compute as compute
 
 from benchmark.foreign.places import DamagedFileError
 from benchmark.foreign.tables import open_scores
@@ -22,6 +26,8 @@ from reports.measures import Measure
 
 CLOSE = 1e-9
 """Sums in another order differ in their last bits, relative to their size; more is another number."""
+KEPT = 64
+"""Files: the runs of a cell, which are asked for one measure after the other."""
 COLUMNS = ["run_id", "fold", "seed", "split", "checkpoint", "grid", "reading", "case_id", "patient", "region"]
 
 
@@ -55,13 +61,45 @@ class RunRows:
         return mean(case.value for case in self.cases)
 
 
-def read_rows(folder: RunFolder, measure: Measure, *, reading: str) -> RunRows:
-    """The rows of one measure; DamagedFileError for a file that cannot be read."""
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """All rows of a file of scores."""
+
+    table: pyarrow.Table
+
+    def of(self, measure: Measure, *, reading: str) -> RunRows:
+        """The rows of one measure."""
+        own = self.table.filter(self._chosen(measure, reading=reading))
+        columns = (own.column(name).to_pylist() for name in ("case_id", "patient", "region", "value"))
+        return _told(own, measure, zip(*columns, strict=True))
+
+    def mean(self, measure: Measure, *, reading: str) -> float | None:
+        """`of(...).mean`, without looking at the cases."""
+        values = self.table.column("value").filter(self._chosen(measure, reading=reading)).to_pylist()
+        return mean(_printed(value, measure) for value in values)
+
+    def _chosen(self, measure: Measure, *, reading: str) -> Any:
+        wanted = {"split": "test", "reading": reading, "metric": measure.metric}
+        if measure.region:
+            wanted["region"] = measure.region
+        same = (compute.equal(self.table.column(name), value) for name, value in wanted.items())
+        return reduce(compute.and_, same)
+
+
+@lru_cache(maxsize=KEPT)
+def _stored(path: Path, below: Path, stamp: tuple[int, int]) -> StoredRows:
+    # `stamp` tells the file from an earlier one.
+    file = open_scores(path, SCORE_COLUMNS, below=below)
+    return StoredRows(file.read(columns=[*COLUMNS, "metric", "value"], use_threads=False))
+
+
+def stored_rows(folder: RunFolder) -> StoredRows:
+    """The rows of a run; DamagedFileError where they cannot be read. The last KEPT files are kept."""
     path = folder.scores_file
     try:
-        file = open_scores(path, SCORE_COLUMNS, below=folder.path.parent)
-        rows = file.read(columns=[*COLUMNS, "metric", "value"]).to_pylist()
-    except (DamagedFileError, pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        status = path.stat()
+        return _stored(path, folder.path.parent, (status.st_mtime_ns, status.st_size))
+    except (DamagedFileError, pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
         words = (
             str(error).rstrip(".")
             if isinstance(error, DamagedFileError)
@@ -70,20 +108,23 @@ def read_rows(folder: RunFolder, measure: Measure, *, reading: str) -> RunRows:
         raise DamagedFileError(
             f"Run {folder.run_id}: {words}. Remove {folder.path} and start its grid again."
         ) from error
-    own = [
-        row
-        for row in rows
-        if row["split"] == "test"
-        and row["reading"] == reading
-        and row["metric"] == measure.metric
-        and measure.region in ("", row["region"])
-    ]
+
+
+def read_rows(folder: RunFolder, measure: Measure, *, reading: str) -> RunRows:
+    """The rows of one measure; DamagedFileError for a file that cannot be read."""
+    return stored_rows(folder).of(measure, reading=reading)
+
+
+def _told(
+    own: pyarrow.Table, measure: Measure, rows: Iterable[tuple[str, str, str, float | None]]
+) -> RunRows:
     cases = tuple(
-        CaseRow(row["case_id"], row["patient"], row["region"], _printed(row["value"], measure)) for row in own
+        CaseRow(case_id, patient, region, _printed(value, measure))
+        for case_id, patient, region, value in rows
     )
 
     def said(column: str) -> tuple[Any, ...]:
-        return tuple(sorted({row[column] for row in own}))
+        return tuple(sorted(compute.unique(own.column(column)).to_pylist()))
 
     return RunRows(
         cases,

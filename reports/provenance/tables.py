@@ -98,22 +98,19 @@ class AddressedTable:
 def table_of(
     manifest: GridManifest, runs: pd.DataFrame | None = None, scored: Scored | None = None
 ) -> AddressedTable:
-    """The table of a launch, from its `planned_runs` and what they were scored in.
-
-    BenchError for a grid without a table.
-    """
+    """The table of a launch, from its `planned_runs` and what they were scored in."""
     if manifest.grid == "table2":
         return _table2(runs)
     if manifest.grid == "aahn":
-        comparison: Comparison | None = aahn.comparison_on(manifest.dataset, source="both")
+        comparison = aahn.comparison_on(manifest.dataset, source="both")
     else:
         comparison = PRINTED_TABLES.get(manifest.grid) or comparison_of(manifest)
-    if comparison is None:
-        raise BenchError(
-            f"The grid {manifest.grid} has no table, so that its numbers have no address; those of {', '.join(GRIDS)} "
-            "and of all grids of methods have one."
-        )
-    return _comparison(comparison, runs, scored)
+    found = _comparison(comparison, runs, scored)
+    if not comparison.coordinates:
+        return found
+    place = comparisons.factor_place(manifest)
+    cells = pd.DataFrame(list(comparison.coordinates.values()), columns=list(place.keys))
+    return replace(found, place=place, shown=place.keys, cells=cells)
 
 
 def printed_table(grid: str) -> AddressedTable:
@@ -134,7 +131,10 @@ def printed_table(grid: str) -> AddressedTable:
 
 def place_of(manifest: GridManifest) -> Place:
     """How the factors of a launch give its cells."""
-    return table2.PLACE if manifest.grid == "table2" else comparisons.PLACE
+    if manifest.grid == "table2":
+        return table2.PLACE
+    known = manifest.grid in GRIDS or comparisons.is_of_methods(manifest)
+    return comparisons.PLACE if known else comparisons.factor_place(manifest)
 
 
 def _table2(runs: pd.DataFrame | None) -> AddressedTable:
@@ -151,7 +151,7 @@ def _comparison(comparison: Comparison, runs: pd.DataFrame | None, scored: Score
         name=comparison.name,
         place=comparisons.PLACE,
         shown=("method",),
-        cells=comparisons.methods(comparison, runs),
+        cells=comparisons.methods(comparison, None if comparison.coordinates else runs),
         measures={**comparison.measures, **_measured(regions)},
     )
 
@@ -162,4 +162,4 @@ def _regions(comparison: Comparison) -> tuple[str, ...]:
 
 def _measured(regions: Sequence[str]) -> dict[str, Measure]:
     """Whatever a report prints of a case, in every region."""
-    return dict(measures_of(*(measure.of(region) for region in regions for measure in MEASURED)))
+    return dict(measures_of(*(measure.of(region, regions) for region in regions for measure in MEASURED)))

@@ -23,6 +23,7 @@ from benchmark.config import flat
 from benchmark.manifests import CellRun, GridManifest
 from benchmark.results import RunFolder, RunRecord, damaged
 from benchmark.vocabulary import BenchError
+from reports.comparable import why_not
 from reports.frames import DECIMALS, cells_frame
 from reports.measures import Measure, measures_of
 from reports.notes import MISSING, UNDEFINED
@@ -30,7 +31,7 @@ from reports.provenance import evidence
 from reports.provenance.addresses import Address, parse_address
 from reports.provenance.configs import unlike, unlike_defaults
 from reports.provenance.mixing import conditions, mixed, mixing_notes, refusal
-from reports.provenance.publication import published_number
+from reports.provenance.publication import PublishedNumber, publication_on, published_number
 from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
@@ -52,14 +53,38 @@ def trace(
     return Traces(results, manifest, links=links, verify=verify).of(address)
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The rows of `run_cells` of a launch, and by coordinates and measure the number and how many cases were scored."""
+
+    runs: pd.DataFrame
+    keys: Sequence[str]
+    values: Mapping[tuple[tuple[str, ...], str], tuple[float, int]]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, ...], list[int]]:
+        found: dict[tuple[str, ...], list[int]] = {}
+        for place, coordinates in enumerate(self.runs[list(self.keys)].itertuples(index=False, name=None)):
+            found.setdefault(tuple(map(str, coordinates)), []).append(place)
+        return found
+
+    def of(self, coordinates: tuple[str, ...]) -> pd.DataFrame:
+        """The rows of a cell."""
+        return self.runs.iloc[self._places.get(coordinates, [])].reset_index(drop=True)
+
+
 @dataclass
 class Traces:
-    """The numbers of one launch. Without `verify` no file is digested, which takes its time where weights are large."""
+    """The numbers of one launch. Without `verify` no file is digested, which takes its time where weights are large.
+
+    `known`: what was read of its cells already.
+    """
 
     results: Path
     manifest: GridManifest
     links: Links | None = None
     verify: bool = True
+    known: Known | None = None
     _configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _damaged: dict[str, str] = field(default_factory=dict)
 
@@ -100,7 +125,7 @@ class Traces:
         cell, measure = self.table.cell(wanted), self.table.measure(wanted)
         traced = [self._run(run, measure) for run in self._runs_of(cell)]
         means = self._means(cell, measure)
-        value, printed = _reported(means, cell, measure)
+        value, printed = self._reported(means, cell, measure)
         runs = tuple(run for run, _ in traced)
         recomputed = over_folds_then_seeds([(run.seed, run.mean) for run in runs if run.state == "done"])
         address = self.table.of_launch(self.manifest).address(cell, measure.key)
@@ -125,16 +150,41 @@ class Traces:
             agrees=agrees,
             runs=runs,
             neighbours=tuple(self._neighbours(cell)),
-            published=published_number(self.table.grid, cell, measure, self.manifest),
+            published=self._published(cell, measure),
             faults=tuple(faults),
             remarks=(*self._remarks(cell, runs), *mixing_notes(apart, unsaid=())),
         )
 
+    def _published(self, cell: Mapping[str, str], measure: Measure) -> PublishedNumber | None:
+        found = published_number(self.table.grid, cell, measure, self.manifest)
+        return None if found is None else replace(found, apart=self._apart)
+
+    @cached_property
+    def _apart(self) -> str:
+        """Why the launch's numbers are not comparable with published ones."""
+        return "; ".join(why_not(self.results, self.manifest, publication_on(self.manifest)))
+
     def _means(self, cell: Mapping[str, str], measure: Measure) -> pd.DataFrame:
         """The rows of `run_cells` of one cell and measure."""
+        if self.known is not None and measure.key in self.known.runs:
+            return self.known.of(tuple(cell[key] for key in self.table.place.keys))
         own = replace(self.manifest, cells=tuple(self._runs_of(cell)))
         planned, scores = planned_and_scored(self.results, own, self.table.place)
         return with_means(planned, scores, measures=measures_of(measure))
+
+    def _reported(
+        self, means: pd.DataFrame, cell: Mapping[str, str], measure: Measure
+    ) -> tuple[float | None, str]:
+        """The number as the report's own frames have it, and as it is printed."""
+        place = (tuple(cell[key] for key in self.table.place.keys), measure.key)
+        if self.known is not None and place in self.known.values:
+            value, n_scored = self.known.values[place]
+        else:
+            frame = cells_frame(means, pd.DataFrame([dict(cell)]), measure)
+            value, n_scored = float(frame["value"].iloc[0]), int(frame["n_scored"].iloc[0])
+        if pd.isna(value):
+            return None, UNDEFINED if n_scored else MISSING
+        return value, DECIMALS.format(value)
 
     def _runs_of(self, cell: Mapping[str, str]) -> list[CellRun]:
         return self.cells.get(tuple(cell[key] for key in self.table.place.keys), [])
@@ -241,15 +291,6 @@ class Traces:
         if unfinished and len(unfinished) < len(runs):
             remarks.append(f"Not in the number, since not done: {', '.join(unfinished)}.")
         return remarks
-
-
-def _reported(means: pd.DataFrame, cell: Mapping[str, str], measure: Measure) -> tuple[float | None, str]:
-    """The number as the report's own frames have it, and as it is printed."""
-    frame = cells_frame(means, pd.DataFrame([dict(cell)]), measure)
-    value = float(frame["value"].iloc[0])
-    if pd.isna(value):
-        return None, UNDEFINED if frame["n_scored"].iloc[0] else MISSING
-    return value, DECIMALS.format(value)
 
 
 def _versions(record: RunRecord) -> dict[str, str]:

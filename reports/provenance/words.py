@@ -34,6 +34,8 @@ def number_words(found: Trace) -> Words:
     if found.published is not None:
         yield "published", f"{found.published.value:.2f} ({found.published.source})"
         yield "", f"{found.published.file}, line {found.published.line}: {found.published.row}"
+        if found.published.apart:
+            yield "", f"not comparable with the own number: {found.published.apart}"
     for near in found.neighbours:
         along = near.along.replace("_", " ")
         yield f"other {along}", f"{', '.join(near.cells)}; {neighbours_text(near)}"

@@ -125,11 +125,12 @@ def draw_slices(trials: pd.DataFrame, definition: Definition) -> Figure:
 
 
 def draw_contours(
-    trials: pd.DataFrame, definition: Definition, names: Sequence[str]
+    trials: pd.DataFrame, definition: Definition, names: Sequence[str], *, objectives: Sequence[str]
 ) -> list[tuple[str, Figure]]:
-    """A figure an objective: each pair of parameters, with the objective's contours where both are numbers."""
+    """A figure an objective, whose values must differ: each pair of parameters, with the objective's contours where
+    both are numbers."""
     figures = []
-    for objective in definition.objectives:
+    for objective in objectives:
         shown = [name for name in names if trials[name].notna().any()][:CONTOURED]
         pairs = list(itertools.combinations(shown, 2))
         if not pairs:
@@ -140,8 +141,7 @@ def draw_contours(
         measure = measure_of(objective)
         complete = trials[trials["state"] == "complete"].dropna(subset=[objective])
         values = measure.scale * complete[objective]
-        low, high = float(values.min()), float(values.max())
-        norm = {"vmin": low, "vmax": high if high > low else low + 1e-9}
+        norm = {"vmin": float(values.min()), "vmax": float(values.max())}
         for ax in axes.flat[len(pairs) :]:
             ax.set_visible(False)
         points: Any = None

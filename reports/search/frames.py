@@ -19,6 +19,9 @@ from benchmark.foreign.places import Name
 from benchmark.foreign.schemas import STRICT, Text, Whole, checked
 from benchmark.search.attributes import DEFINITION, FAILURE, GIVEN_BACK, KNOWN, MEANS, REASON, REFERENCE, RUN
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
+from reports.frames import DECIMALS
+from reports.measures import Measure, measure_of
 
 STATES = {
     "COMPLETE": "complete",
@@ -29,8 +32,8 @@ STATES = {
 }
 TOP = 0.25
 """Importance: which values tell the best quarter of the trials from the others."""
-FEWEST_TRIALS = 4
-"""Complete trials below which nothing is said of importance."""
+FEWEST_TRIALS = 8
+"""Complete trials below which nothing is said of importance: the best quarter is two of them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Definition:
     pruner: str
     seed: int
     created: float
-    more: Mapping[str, Any] = field(default_factory=dict)
+    launched: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The options, by name, that a run of one of its trials needs again."""
 
     @property
     def parameters(self) -> list[str]:
@@ -149,13 +153,35 @@ def _note(trial: FrozenTrial, first_with: dict[str, int]) -> str:
     return "" if first == trial.number else f"the run of trial {first}"
 
 
+def differ(values: pd.Series, measure: Measure) -> bool:
+    """Whether any two values differ in print; there is no best among equals, or of one alone."""
+    shown = (measure.scale * values.dropna().astype(float)).map(DECIMALS.format)
+    return shown.nunique() > 1
+
+
+def no_best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> str:
+    """Why no complete trial is the best, in a sentence; empty where one is, or there are several objectives."""
+    (objective, _), *more = objectives.items()
+    kept = trials[(trials["state"] == "complete") & trials["feasible"]] if not trials.empty else trials
+    if more or kept.empty or differ(kept[objective], measure_of(objective)):
+        return ""
+    measure = measure_of(objective)
+    value = DECIMALS.format(measure.scale * float(kept[objective].iloc[0]))
+    if len(kept) == 1:
+        return (
+            f"One complete trial ({measure.title} {value}): there is nothing to compare it with, and no best."
+        )
+    return f"All {counted(len(kept), 'complete trial')} have {measure.title} {value}: none is the best."
+
+
 def best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series | None:
-    """The complete trial that keeps all constraints with the best value of the only objective, the first of equals."""
+    """The complete trial that keeps all constraints with the best value of the only objective, the first of equals;
+    None where values do not differ in print."""
     (objective, direction), *more = objectives.items()
     if more or trials.empty:
         return None
     complete = trials[(trials["state"] == "complete") & trials["feasible"]]
-    if complete.empty:
+    if complete.empty or not differ(complete[objective], measure_of(objective)):
         return None
     values = complete[objective]
     place = values.argmax() if direction == "maximize" else values.argmin()
@@ -196,6 +222,8 @@ def importances(study: Study) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     if len(complete) >= FEWEST_TRIALS:
         for place, (objective, direction) in enumerate(definition.objectives.items()):
+            if not differ(pd.Series([trial.values[place] for trial in complete]), measure_of(objective)):
+                continue
             rows += [
                 {"objective": objective, "parameter": name, "importance": value}
                 for name, value in _importances(study, place, 1 if direction == "minimize" else -1).items()

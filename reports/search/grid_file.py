@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,27 @@ from benchmark.files import write_text
 AT_LAUNCH = ("dataset", "fold", "seed", "method_digest")
 
 
-def scoring_command(path: Path, config: Mapping[str, Any], *, profile: str, results: Path) -> str:
-    """What scores the grid's run where it was trained: its own data set, fold and seed, and the search's profile."""
+def scoring_command(
+    path: Path,
+    config: Mapping[str, Any],
+    *,
+    profile: str,
+    launched: Mapping[str, Sequence[str]],
+    results: Path,
+) -> str:
+    """What scores the grid's run where it was trained: its own fold and seed, and what the search was `launched` with;
+    of a search that did not write that down, its data set and the name of its profile."""
     dataset = str(config["dataset"])
-    data = dataset if dataset.endswith("phantom") else f"{dataset}=DIR"
-    options = f"--data {data} --profile {profile} --folds {config['fold']} --seeds {config['seed']}"
-    if results != Path("results"):
-        options += f" --results {shlex.quote(str(results))}"
-    return f"bench run --grid {shlex.quote(str(path))} {options}"
+    usual = {"--data": [dataset if dataset.endswith("phantom") else f"{dataset}=DIR"], "--profile": [profile]}
+    options = {
+        **usual,
+        **{name: values for name, values in launched.items() if values},
+        "--folds": [str(config["fold"])],
+        "--seeds": [str(config["seed"])],
+        "--results": [] if results == Path("results") else [str(results)],
+    }
+    words = [word for name, values in options.items() for value in values for word in (name, value)]
+    return shlex.join(["bench", "run", "--grid", str(path), *words])
 
 
 def write_grid(path: Path, config: Mapping[str, Any], *, name: str, cell: str, header: str) -> None:

@@ -25,7 +25,9 @@ from benchmark.results import RunFolder, load_scores
 from benchmark.search.cards import place_of_trials, search_cards
 from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, did_you_mean
+from reports import banner
 from reports.drawing import save, style
+from reports.experiments import BANNER, PHANTOMS
 from reports.files import ReportFiles, WrittenFigure, write_index, write_table
 from reports.measures import measure_of
 from reports.printing import PrintedTable, markdown, markdown_text
@@ -37,6 +39,7 @@ from reports.search.frames import (
     best_trial,
     curves,
     definition_of,
+    differ,
     front,
     history,
     importances,
@@ -101,7 +104,13 @@ def _load(study: str, address: str) -> Study:
 
 def write_search_report(results: Path, study: Study, *, out: Path) -> SearchReport:
     """Write the report of a search to the folder `out`, from its trials and their runs in `results`."""
-    definition, trials = definition_of(study), trials_frame(study)
+    definition = definition_of(study)
+    with banner.under(BANNER if definition.dataset in PHANTOMS else ""):
+        return _write_search_report(results, study, definition, out=out)
+
+
+def _write_search_report(results: Path, study: Study, definition: Definition, *, out: Path) -> SearchReport:
+    trials = trials_frame(study)
     if trials.empty:
         raise BenchError(f"The search {study.study_name} has no trial yet.")
     out.mkdir(parents=True, exist_ok=True)
@@ -177,13 +186,16 @@ def _write_best(
         notice(str(error))
         return None
     path = out / ("best.yaml" if alone else f"trial{number}.yaml")
-    command = scoring_command(path, config, profile=definition_of(study).profile, results=results)
+    definition = definition_of(study)
+    command = scoring_command(
+        path, config, profile=definition.profile, launched=definition.launched, results=results
+    )
     when = time.strftime("%Y-%m-%d", time.gmtime())
     what = "best trial" if alone else "trial on the Pareto front"
     header = (
         f"The {what} of the search {study.study_name} ({number}), found on the validation part; {when}.\n"
-        "Scored on the test part, without training it again, by\n"
-        f"    {command}\n"
+        f"`bench report --search {study.study_name}` prints the command that scores it on the test part, without\n"
+        "training it again.\n"
         "Other folds and seeds train it anew. All of a profile's training settings are written out here."
     )
     write_grid(path, config, name=f"{study.study_name}-trial{number}", cell=str(number), header=header)
@@ -248,8 +260,9 @@ def _figures(
         found.append(("importances", "Importances", figures.draw_importances(importance)))
     ranked = importance.groupby("parameter")["importance"].max().sort_values(ascending=False).index
     names = [*ranked, *(name for name in definition.parameters if name not in set(ranked))]
-    if not complete.empty:
-        for objective, figure in figures.draw_contours(trials, definition, names):
+    varied = [o for o in definition.objectives if differ(complete[o], measure_of(o))] if len(complete) else []
+    if varied:
+        for objective, figure in figures.draw_contours(trials, definition, names, objectives=varied):
             found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
     if len(definition.objectives) > 1 and not pareto.empty:
         found.append(("pareto", "Pareto front", figures.draw_front(pareto, definition)))

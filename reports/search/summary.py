@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.measures import measure_of
-from reports.search.frames import Definition
+from reports.search.frames import Definition, no_best_trial
 from reports.search.pairs import Paired
 from reports.search.tables import metrics_of
 from reports.words import counted
@@ -31,6 +31,8 @@ def summary(
     lines = [f"Search {study}: {counted(len(trials), 'trial')} ({so_far})."]
     if best is not None:
         lines += _best(trials, definition, best)
+    elif why := no_best_trial(trials, definition.objectives):
+        lines.append(why)
     elif on_front:
         lines.append(f"Pareto front: trials {', '.join(map(str, on_front))}.")
     else:

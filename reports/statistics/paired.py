@@ -42,7 +42,8 @@ class Paired:
     over `n_patients` patients, of which `n_zero` have no difference; NaN with fewer than MIN_PATIENTS.
     `p_adjusted` is Holm's, within the comparisons made together. `effect` is the matched-pairs rank-biserial
     correlation, from -1 (second higher in every patient) to 1; `dz` the mean over the standard deviation of the
-    patients' differences. `n_undefined` cases were scored in both cells, and are undefined in at least one.
+    patients' differences; both NaN with as few patients, among whom they are extreme by chance. `n_undefined` cases
+    were scored in both cells, and are undefined in at least one.
     """
 
     first: int
@@ -102,8 +103,8 @@ def _compare(
         interval=_interval(scores, (first, second), paired, resampled=resampled),
         p=signed_rank_p(by_patient) if p is None else p,
         p_adjusted=np.nan,
-        effect=rank_biserial(by_patient),
-        dz=cohens_dz(by_patient),
+        effect=rank_biserial(by_patient) if len(by_patient) >= MIN_PATIENTS else np.nan,
+        dz=cohens_dz(by_patient) if len(by_patient) >= MIN_PATIENTS else np.nan,
         n_cases=int(paired.sum()),
         n_patients=len(by_patient),
         n_undefined=int((scored & ~paired).sum()),
@@ -241,34 +242,38 @@ def _interval(
         apart = resampled.drawn.made(lambda means: means[:, cells[0]] - means[:, cells[1]])
         return resampled.interval(apart, freedom=freedom)
 
-    def differences(drawn: Draws) -> np.ndarray:
-        means = [
-            [_of_fold(scores.values[cell, cases], cases, cell, drawn) for cell in cells] for cases in folds
-        ]
+    def differences(drawn: Draws, what: str) -> np.ndarray:
+        means = [[of_fold(cell, cases, drawn, what) for cell in cells] for cases in folds]
         return mean_of_defined(np.array([first - second for first, second in means]), axis=0)
 
-    every_seed = differences(replace(drawn, seeds=None))
+    def of_fold(cell: int, cases: np.ndarray, drawn: Draws, what: str) -> np.ndarray:
+        # A cell meets many others, and with most of them on the same cases.
+        key = (cell, cases.tobytes(), what)
+        if key not in resampled.kept:
+            resampled.kept[key] = _of_fold(scores.values[cell, cases], cases, cell, drawn)
+        return resampled.kept[key]
+
+    every_seed = differences(replace(drawn, seeds=None), "patients")
     if drawn.seeds is None:
         return resampled.interval(Drawn(every_seed, every_seed, None), freedom=freedom)
-    every_case = differences(replace(drawn, cases=np.ones_like(drawn.cases)))
-    return resampled.interval(Drawn(differences(drawn), every_seed, every_case), freedom=freedom)
+    # Where every case is drawn once, all resamples of the cases are one.
+    every_case = differences(replace(drawn, cases=np.ones_like(drawn.cases[:1])), "seeds")
+    return resampled.interval(Drawn(differences(drawn, "both"), every_seed, every_case), freedom=freedom)
 
 
 def _of_fold(values: np.ndarray, cases: np.ndarray, cell: int, drawn: Draws) -> np.ndarray:
     """[n]: in every resample the mean over a fold's cases, each the mean over its seeds; values [case, seed]."""
-    weights = columns(drawn.cases, cases)
-    seeds = (
-        np.ones((len(weights), values.shape[1])) if drawn.seeds is None else drawn.seeds[drawn.seed_set[cell]]
-    )
+    weights = columns(drawn.cases, cases).astype(float)
+    seeds = np.ones((1, values.shape[1])) if drawn.seeds is None else drawn.seeds[drawn.seed_set[cell]]
     defined = ~np.isnan(values)
     known = np.where(defined, values, 0.0)
     if (defined == defined[:1]).all():
         # All cases have the same seeds, as those of whole runs have; then cases may be summed up first.
-        sums = np.einsum("ns,ns->n", weights @ known, seeds)
+        sums = (weights @ known * seeds).sum(axis=1)
         totals = weights.sum(axis=1) * (seeds @ defined[0].astype(float))
     else:
         n_seeds = seeds @ defined.T.astype(float)
         drawn_cases = weights * (n_seeds > 0)
         by_case = np.divide(seeds @ known.T, n_seeds, out=np.zeros(n_seeds.shape), where=n_seeds > 0)
-        sums, totals = np.einsum("nc,nc->n", drawn_cases, by_case), drawn_cases.sum(axis=1)
+        sums, totals = (drawn_cases * by_case).sum(axis=1), drawn_cases.sum(axis=1)
     return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)

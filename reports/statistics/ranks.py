@@ -72,8 +72,8 @@ def rankings(
     """One ranking a group; `names` are the cells'. All see the same resamples.
 
     `groups`: for every ranking its competitors, and for every competitor the cells whose best it is; left
-    out: one ranking of all cells, by their names. A group with fewer than two competitors is not ranked. Raises
-    `BenchError` where fewer than two cells can be.
+    out: one ranking of all cells, by their names. A group with fewer than two competitors, or whose competitors all
+    have one mean, is not ranked. Raises `BenchError` where none can be.
     """
     groups = groups or {"": {name: [cell] for cell, name in enumerate(names)}}
     same = same_cases(scores)
@@ -104,8 +104,14 @@ def rankings(
         members = {name: [int(same.kept[column]) for column in chosen] for name, chosen in columns.items()}
         best = np.nanmax if scores.measure.higher_is_better else np.nanmin
         bests = np.column_stack([best(means[:, chosen], axis=1) for chosen in columns.values()])
+        if np.ptp(bests[0].round(EQUAL_DECIMALS)) == 0:
+            continue
         left_out = left_out_note(names, missing)
         found[title] = _ranking(bests, members, same.scores, resampled, left_out=left_out)
+    if not found:
+        raise BenchError(
+            f"No two of them differ in their mean {scores.measure.name}, so that there are no ranks."
+        )
     return found
 
 

@@ -24,8 +24,8 @@ where the patients make the error, seeds less one where training does. `tests/te
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -142,6 +142,8 @@ class Resampled:
 
     drawn: Drawn
     draws: Draws
+    kept: dict[Hashable, np.ndarray] = field(default_factory=dict)
+    """What was computed of single cells, for the next pair that has one of them."""
 
     @property
     def means(self) -> np.ndarray:

@@ -166,6 +166,9 @@ def _against_best(
     best = best_mask(frame, grouping.within, higher_is_better=scores.measure.higher_is_better).to_numpy()
     leaders, rivals = set(), set()
     for group in _groups(frame, grouping):
+        if not best[group].any():
+            # Without a difference none is the best.
+            continue
         leader = int(group[best[group].argmax()])
         leaders.add(leader)
         rivals |= {int(cell) for cell in group if cell != leader}

@@ -39,17 +39,18 @@ def statistics_table(
         for bests in (_bests(frame, groupings),)
         for record in frame.to_dict("records")
     ]
+    bounded = " [95 %]" if any(frame["low"].notna().any() for frame in frames.values()) else ""
     against = [
         column
         for grouping in groupings
-        for column in (f"Best of {grouping.best_of} − this [95 %]", "p (Holm)", "Rank-biserial r")
+        for column in (f"Best of {grouping.best_of} − this{bounded}", "p (Holm)", "Rank-biserial r")
     ]
     measure = ("Metric",) if len(frames) > 1 else ()
     return PrintedTable(
         number=number,
         title=title,
         stub=stub,
-        columns=(*measure, "Mean [95 %]", "n used", "n undefined", "n missed lesions", *against),
+        columns=(*measure, f"Mean{bounded}", "n used", "n undefined", "n missed lesions", *against),
         rows=tuple(rows),
         notes=tuple(statistics_notes(frames, groupings, measures)),
         align="l" if measure else "",
@@ -120,8 +121,9 @@ def statistics_notes(
     frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping], measures: Measures
 ) -> Iterator[str]:
     """What the columns are, which chance the intervals cover, and what a missing p means."""
-    if note := covers_note(frames):
-        yield note
+    yield covers_note(frames) or (
+        f"Fewer than {MIN_PATIENTS} patients have a value: there are no intervals, tests or effect sizes."
+    )
     if groupings:
         yield (
             "The best is compared with each other cell of its group on the cases that both have. p: Wilcoxon's "

@@ -19,16 +19,20 @@ def table2_notes(
     behind: Behind | None,
     measure: Measure,
     standing: Sequence[str] = (),
+    apart: str = "",
 ) -> Iterator[str]:
-    """All notes of Table 2, for own and published numbers as given; `standing` are those of the statistics."""
+    """All notes of Table 2, for own and published numbers as given; `standing` are those of the statistics, `apart`
+    says why published numbers are not beside own ones."""
+    if apart:
+        yield apart
     best = "Best" if measure.higher_is_better else "Best (lowest)"
     among = "" if own is None or progress(own).finished else ", among the cells that are there"
     yield (
         f"{best} of each box (one version, one L) in bold, ties included; best of each version "
-        f"underlined{among}."
+        f"underlined{among}; neither where the numbers do not differ, or there is one alone."
     )
     if own is not None and behind is not None:
         yield from own_notes({measure.metric: own}, behind)
         yield from standing
     if paper is not None:
-        yield from MIRROR_UNET[2].notes(behind)
+        yield from MIRROR_UNET[2].notes(compared=own is not None)

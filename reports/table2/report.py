@@ -11,13 +11,15 @@ import pandas as pd
 from benchmark.manifests import GridManifest
 from reports import drawing
 from reports.cells import STANDING, Source, titled, unfinished
-from reports.files import SHOWN, ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
-from reports.frames import DECIMALS, Behind, behind, best_mask, require_finished
+from reports.comparable import apart_note, why_not
+from reports.files import APART, SHOWN, ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
+from reports.frames import DECIMALS, Behind, behind, best_mask, no_best, require_finished
 from reports.measures import MEASURES
 from reports.notes import progress_note, uniform_counts
 from reports.panels.included import include_panels
 from reports.printing import markdown, markdown_text
 from reports.provenance.mixing import checked
+from reports.publications import MIRROR_UNET
 from reports.runs import planned_and_scored, with_means
 from reports.statistics.outputs import Shown, write_shown
 from reports.statistics.scores import case_scores
@@ -50,18 +52,34 @@ def report(
         statistics = _statistics(planned, scores, unfinished(own["dice"])) if known.n_runs else ()
     launch = manifest.name if manifest is not None else ""
     paper = published_table2() if source in ("paper", "both") else None
-    dice = own.get("dice")
+    dice, apart = own.get("dice"), ""
+    if results is not None and manifest is not None and paper is not None:
+        reasons = why_not(results, manifest, MIRROR_UNET[2])
+        apart = apart_note(reasons, MIRROR_UNET[2]) if reasons else ""
 
     # The paper prints its volumes elsewhere (Table 3), for the best cell of each version only.
-    blocks = [_Block("table2", "dice", dice, paper)]
+    blocks = [_Block("table2", "dice", dice, None if apart else paper, apart)]
+    if apart:
+        blocks.append(_Block("table2_published", "dice", None, paper, apart))
     blocks += [
         _Block(f"table2_{metric}", metric, frame, None) for metric, frame in own.items() if metric != "dice"
     ]
     written: list[WrittenTable] = []
     for block in blocks:
-        said = standing.table2_standing_notes(stand, block.metric, block.paper)
-        printed = [tables.table2(block.own, block.paper, behind=known, metric=block.metric, standing=said)]
-        if block.metric == "dice" and dice is not None and not uniform_counts({"dice": dice}):
+        said = (
+            standing.table2_standing_notes(stand, block.metric, block.paper) if block.own is not None else ()
+        )
+        printed = [
+            tables.table2(
+                block.own, block.paper, behind=known, metric=block.metric, standing=said, apart=block.apart
+            )
+        ]
+        if (
+            block.own is not None
+            and block.metric == "dice"
+            and dice is not None
+            and not uniform_counts({"dice": dice})
+        ):
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
         cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
@@ -72,7 +90,9 @@ def report(
         written.append(write_table(stem, printed, layout=frame, cells=frame, launch=launch))
     files = [path for table in written for path in table.files]
     texts = [markdown(one) for table in written for one in table.printed]
-    shown = _write_figures(out, dice, paper)
+    shown = _write_figures(out, dice, None if apart else paper)
+    if apart:
+        shown += _write_figures(out, None, paper, suffix="_published")
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
     more = write_shown(statistics, out, launch=launch)
@@ -85,11 +105,19 @@ def report(
         remarks += pictures.remarks
         shown += pictures.figures
 
-    title = titled(f"Table 2 and Figures 4 to 6: {SHOWN[source]}", unfinished(dice))
+    title = titled(f"Table 2 and Figures 4 to 6: {APART if apart else SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
-    lines = [*summary, *progress, *_best_lines(dice, paper)]
+    lines = [*summary, *progress, *_best_lines(dice, None if apart else paper)]
     return write_index(
-        out, title, lines=lines, texts=texts, files=files, tables=written, figures=shown, remarks=remarks
+        out,
+        title,
+        lines=lines,
+        texts=texts,
+        files=files,
+        tables=written,
+        figures=shown,
+        remarks=remarks,
+        apart=apart,
     )
 
 
@@ -107,10 +135,13 @@ class _Block:
     metric: str
     own: pd.DataFrame | None
     paper: pd.DataFrame | None
+    apart: str = ""
 
 
-def _write_figures(out: Path, own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[WrittenFigure]:
-    """Draw Figures 4 to 6."""
+def _write_figures(
+    out: Path, own: pd.DataFrame | None, paper: pd.DataFrame | None, *, suffix: str = ""
+) -> list[WrittenFigure]:
+    """Draw Figures 4 to 6; `suffix` ends the names of their files."""
     sources = {"Own runs": own, "Published": paper}
     panels = {title: frame for title, frame in sources.items() if frame is not None}
     written = []
@@ -119,7 +150,7 @@ def _write_figures(out: Path, own: pd.DataFrame | None, paper: pd.DataFrame | No
         if len(panels) == 1 and own is None:
             note = "as published"
         with drawing.style():
-            paths = drawing.save(figures.draw(number, panels, note=note), out / f"figure{number}")
+            paths = drawing.save(figures.draw(number, panels, note=note), out / f"figure{number}{suffix}")
         title = tables.titled(f"Figure {number}. {text.title}", note)
         written.append(WrittenFigure(title, text.caption, tuple(paths)))
     return written
@@ -146,5 +177,9 @@ def _best_lines(own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[st
             cells.append(
                 f"{version} {DECIMALS.format(value)} ({level_label(factor, level)}, {layers_label(layers)}{more})"
             )
+        for _, rows in frame.groupby("version", sort=False):
+            version = str(rows["version"].iloc[0])
+            if rows["value"].notna().any() and version not in set(best["version"]):
+                cells.append(f"{version} {no_best(rows['value'], noun='cell')}")
         lines.append(f"{whose} best Dice [%]: {'; '.join(cells) or 'none yet'}.")
     return lines

@@ -37,11 +37,13 @@ def table2(
     behind: Behind | None,
     metric: str = "dice",
     standing: Sequence[str] = (),
+    apart: str = "",
 ) -> PrintedTable:
     """Table 2 in the paper's layout, best of each box bold, best of each version underlined.
 
     `own` is a `table2_frame`, `paper` the `published_table2`; with both, a cell reads
-    own / paper (difference). A box is one version and one choice of shared layers.
+    own / paper (difference). A box is one version and one choice of shared layers. `apart`: why the published numbers
+    are a table of their own.
     """
     measure = MEASURES[metric]
     whose = "" if paper is None else ", own / published (difference)"
@@ -51,12 +53,16 @@ def table2(
     return table2_shape(
         frame.assign(address=addresses(frame, metric=metric)),
         value_cell,
-        number="2" if metric == "dice" else f"2 ({measure.name})",
+        number=_number(measure.name if metric != "dice" else "published" if apart and own is None else ""),
         title=titled(
             f"Mirror U-Net v1 to v4 by shared layers L: mean {measure.title}{whose}", unfinished(own)
         ),
-        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure, standing=standing)),
+        notes=tuple(table2_notes(own, paper, behind=behind, measure=measure, standing=standing, apart=apart)),
     )
+
+
+def _number(part: str) -> str:
+    return f"2 ({part})" if part else "2"
 
 
 def table2_counts(own: pd.DataFrame) -> PrintedTable:

@@ -114,8 +114,9 @@ def statistics(results: Path, parts: dict[str, float]) -> dict[str, float]:
     """
     from benchmark.manifests import manifests
     from reports.frames import behind
+    from reports.latex import latex
     from reports.measures import MEASURES
-    from reports.printing import latex, markdown
+    from reports.printing import markdown
     from reports.provenance.mixing import checked
     from reports.runs import planned_runs, reported_scores, with_means
     from reports.statistics.scores import case_scores

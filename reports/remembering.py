@@ -1,0 +1,38 @@
+"""What is read from the results once, however many parts of a report ask for it.
+
+    with remembering():          while nobody expects the results to change: the parts of one page
+        read_everything(...)
+
+Outside of such a block nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_KEPT: ContextVar[dict[Hashable, Any] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Keep what is asked for until the block ends."""
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def remembered(key: Hashable, read: Callable[[], _T]) -> _T:
+    """What `read` gives, or gave under this key since `remembering` began."""
+    kept = _KEPT.get()
+    if kept is None:
+        return read()
+    if key not in kept:
+        kept[key] = read()
+    found: _T = kept[key]
+    return found

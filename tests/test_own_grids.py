@@ -1,0 +1,116 @@
+"""Grids of a user's own factors: their table, addresses, page and claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from written_runs import write_run
+
+from benchmark.cli import main
+from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
+from reports.claims.report import claims_report
+from reports.comparison.frames import comparison_of
+from reports.everything import write_html
+from reports.provenance.trace import Traces
+from reports.report import write_report
+
+STUDY = """
+name: sizes
+dataset: phantom
+blocks:
+  - set: {method: mirror_unet}
+    over:
+      depth: {path: method_args.depth, values: [3, 4]}
+      rate: {path: training.learning_rate, values: [0.1, 0.01]}
+"""
+CLAIMS = """
+name: mine
+paper: none
+claims:
+  - id: deeper-is-better
+    place: by hand
+    says: Four layers are better than three, whatever the rate.
+    table: sizes
+    test: {for_each: {rate: all}, holds: {better: {depth: "4"}, than: {depth: "3"}}}
+"""
+LEVELS = [("3", "0.1"), ("3", "0.01"), ("4", "0.1"), ("4", "0.01")]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Four cells of twelve patients; every layer is worth ten points."""
+    noise = np.random.default_rng(0).normal(0, 0.01, (4, 12))
+    cells = []
+    for number, (depth, rate) in enumerate(LEVELS):
+        dice = [0.5 + 0.1 * (depth == "4") + 0.02 * (rate == "0.1") + error for error in noise[number]]
+        write_run(tmp_path / "results", f"run{number}", dice, fpv_ml=[1.0] * 12)
+        cells.append(CellRun({"depth": depth, "rate": rate}, 0, 0, f"run{number}"))
+    manifest = GridManifest("sizes", "k", "small", "mine", "", "f1", 1.0, tuple(cells))
+    write_manifest(tmp_path / "results", manifest)
+    return tmp_path / "results"
+
+
+def test_every_cell_of_two_factors_is_listed_with_its_scores(tmp_path: Path, results: Path) -> None:
+    report = write_report(results, grid="sizes", source="runs", out=tmp_path / "out")
+    table = report.tables[0].printed[0]
+    assert table.title == "All cells of the grid sizes, by depth and rate"
+    assert [row.label for row in table.rows] == [f"depth={depth}, rate={rate}" for depth, rate in LEVELS]
+    values = [row.cells[0][0] for row in table.rows]
+    assert [span.address for span in values] == [f"sizes-k:{depth}/{rate}" for depth, rate in LEVELS]
+    assert [span.bold for span in values] == [False, False, True, False]
+    assert (
+        "Own best: Dice [%] 61.90 (depth=4, rate=0.1); FPV [ml] none, all 4 cells are equal in print"
+        in " ".join(report.summary)
+    )
+    traced = Traces(results, manifests(results, "sizes")[0]).of("sizes:4/0.01")
+    assert (traced.printed, traced.agrees) == (values[3].text, True)
+
+
+def test_cells_of_blocks_with_other_factors_have_rows_of_their_own() -> None:
+    factors: list[dict[str, str]] = [{"a": "1", "b": "2"}, {"a": "1", "c": "2"}, {}]
+    cells = tuple(CellRun(each, 0, 0, str(number)) for number, each in enumerate(factors))
+    found = comparison_of(GridManifest("g", "k", "demo", "d", "", "f", 1.0, cells))
+    rows = [found.place.of(each)["method"] for each in factors]
+    assert rows[:2] == ["a=1, b=2", "a=1, c=2"]
+    assert len(set(rows)) == 3
+    assert found.coordinates[rows[0]] == ("1", "2", "–")
+
+
+def test_own_claims_find_own_runs_of_an_own_grid(tmp_path: Path, results: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(CLAIMS, encoding="utf-8")
+    report = claims_report(results, [file], source="runs", out=tmp_path / "out")
+    assert report.summary[0] == "Own runs: 1 claim, 1 supported."
+    frame = pd.read_csv(tmp_path / "out" / "claims.csv")
+    assert frame["cells"][0].split("; ") == ["sizes:4/0.1", "sizes:3/0.1", "sizes:4/0.01", "sizes:3/0.01"]
+    assert frame["effect"][0] == pytest.approx(10, abs=1.0)
+
+
+def test_the_page_shows_an_own_grid_with_its_claims(tmp_path: Path, results: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(CLAIMS, encoding="utf-8")
+    written = write_html(results, tmp_path / "html", source="runs", thumbnail=None, claims=[file])
+    assert [part.reason for part in written.parts] == ["", ""]
+    text = written.files[0].read_text(encoding="utf-8")
+    assert "depth=4, rate=0.01" in text
+    assert "deeper-is-better" in text
+
+
+def test_commands_take_the_file_that_run_takes(
+    tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "my_grid.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    for command in (
+        ["report", "--grid", str(study), "--no-mlflow", "--out", str(tmp_path / "out")],
+        ["status", "--grid", str(study)],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--results", str(results)])
+        assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "Table sizes: own runs" in said
+    assert "sizes-k  profile small, data set mine" in said
