@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmark.vocabulary import BenchError
 
@@ -115,6 +115,7 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
     to write.
     """
     try:
+        file: IO[bytes]
         if shared and path.exists():
             file = path.open("rb")
         else:
