@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmark.foreign.places import DamagedFileError, refuse_links
 from benchmark.foreign.schemas import read_mapping
@@ -150,6 +150,7 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
     """
     _refuse_detour(path)
     try:
+        file: IO[bytes]
         if shared and path.exists():
             file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_DETOUR), "rb")
         else:

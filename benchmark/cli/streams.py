@@ -79,7 +79,7 @@ class Output:
     """A stream that never fails: from the first failure on `elsewhere`, which is told why, has its text, or nobody."""
 
     def __init__(self, stream: TextIO, elsewhere: Callable[[str], TextIO] | None) -> None:
-        self._stream = stream
+        self._stream: TextIO | _Lost = stream
         self._elsewhere = elsewhere
         self._unflushed: list[str] = []
         self.failure: OSError | None = None
@@ -167,8 +167,8 @@ def sturdy(words: Sequence[str]) -> Iterator[Output]:
         return logs[0]
 
     output = Output(sys.stdout, log if lasting else None)
-    sys.stdout = output  # type: ignore[assignment]
-    sys.stderr = Output(before[1], log if lasting else None)  # type: ignore[assignment]
+    sys.stdout = output
+    sys.stderr = Output(before[1], log if lasting else None)
     try:
         yield output
     finally:
