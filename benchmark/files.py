@@ -157,7 +157,7 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
             path.parent.mkdir(parents=True, exist_ok=True)
             # Networked file systems ask for a file that can be written, for a shared lock for one that can be read.
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NO_DETOUR
-            file = os.fdopen(os.open(path, flags, 0o666), "r+b")  # type: ignore[assignment]
+            file = os.fdopen(os.open(path, flags, 0o666), "r+b")
     except OSError as error:
         raise _cannot_write(path, error) from error
     with file:

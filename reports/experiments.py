@@ -19,7 +19,7 @@ from benchmark.data.store import Store
 from benchmark.manifests import GridManifest
 from benchmark.results import RunFolder
 from benchmark.vocabulary import BenchError
-from reports.provenance.evidence import splits_path
+from reports.provenance.torn import splits_path
 from reports.remembering import remembered
 from reports.runs import current_runs
 

@@ -45,7 +45,7 @@ class Behind:
     `states` counts the planned runs, each once, however many cells are read from it; those whose method
     cannot serve the data set are `unsupported`, not failed. Seeds, folds, checkpoint rules and scoring grids
     are those of the finished runs. `mixed`: what is to be said of runs that were not made alike; `damaged`: why runs
-    cannot be read, which are counted as failed.
+    cannot be read, which are counted as failed; `torn`: which runs were tested on patients that they were trained on.
     """
 
     manifest: str
@@ -61,6 +61,7 @@ class Behind:
     n_superseded: int
     mixed: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    torn: tuple[str, ...] = ()
 
     @property
     def n_runs(self) -> int:

@@ -10,12 +10,16 @@ import pandas as pd
 import pytest
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
-from benchmark.manifests import write_manifest
+from benchmark.data.splits import Fold, Splits
+from benchmark.files import write_json
+from benchmark.manifests import manifests, write_manifest
 from benchmark.results import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.comparison.frames import TABLE3
 from reports.comparison.report import report as comparison_report
 from reports.provenance.mixing import CONDITIONS, conditions, mixed, mixing_notes, refusal
+from reports.provenance.torn import torn_of
+from reports.provenance.trace import trace
 from reports.report import write_report
 from reports.runs import run_cells
 from reports.table2.frames import PLACE
@@ -171,3 +175,32 @@ def test_both_reports_refuse_a_mixture_and_say_under_the_table_what_is_flagged(t
     with pytest.raises(BenchError, match=r"report of table3-k would mix"):
         comparison_report(TABLE3, tmp_path, methods, source="runs", out=tmp_path / "refused", summary=[])
     assert not (tmp_path / "refused").exists()
+
+
+def test_runs_whose_folds_tore_patients_apart_are_named_by_reports_why_and_claims(tmp_path: Path) -> None:
+    """Two of three test cases are of patients with another study in training."""
+    splits = tmp_path / "splits" / "autopet-x" / "splits-5-folds-seed-0.json"
+    sound = Fold(("PETCT_03cc_x", "PETCT_03cc_y"), ("PETCT_04dd_x",), ("PETCT_05ee_x",))
+    torn = Fold(
+        ("PETCT_01aa_x", "PETCT_02bb_x"), ("PETCT_03cc_x",), ("PETCT_01aa_y", "PETCT_02bb_y", "PETCT_09ff_x")
+    )
+    write_json(splits, Splits((sound, torn), 0, "drawn").to_json() | {"format": "splits 1", "patients": {}})
+    for fold, run_id in ((0, "sound"), (1, "torn")):
+        write_run(tmp_path, run_id, [0.5], fpv_ml=[1], fnv_ml=[1], fold=fold)
+        folder = RunFolder(tmp_path, run_id)
+        folder.write_config({"dataset": "autopet", "method": "mirror_unet", "fold": fold, "seed": 0})
+        folder.write_data(DataPlaces(*(Path("/nowhere"),) * 3, splits=splits))
+    write_manifest(tmp_path, manifest_of((V3, 0, 0, "sound"), (V3, 1, 0, "torn")))
+    words = (
+        "NOT SOUND: 1 run (torn): fold 1 tests what it trained on: 2 patients on both sides, with 2 of 3 test cases "
+        "(PETCT_01aa: PETCT_01aa_y is tested, PETCT_01aa_x trained on)."
+    )
+    written = write_report(tmp_path, source="runs", out=tmp_path / "out")
+    assert written.lines[1].startswith(words)
+    notes = [
+        line for line in (tmp_path / "out" / "table2.md").read_text().splitlines() if line.startswith("* ")
+    ]
+    assert notes[0].replace("\\_", "_").startswith(f"* {words}")
+    assert torn_of(RunFolder(tmp_path, "sound"), 0) == ""
+    cell = trace(tmp_path, manifests(tmp_path)[0], "table2:v3/shuffle/5")
+    assert any(fault.startswith("Run torn: fold 1 tests what it trained on") for fault in cell.faults)

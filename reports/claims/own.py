@@ -20,6 +20,7 @@ from reports.comparison.frames import PLACE as METHODS
 from reports.comparison.frames import factor_place
 from reports.launches import SEARCH, shown_of
 from reports.provenance.mixing import Mixed, conditions, mixed, refusal
+from reports.provenance.torn import torn_notes
 from reports.runs import Place, Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
@@ -60,7 +61,8 @@ class Launch:
     @cached_property
     def refusal(self) -> str:
         """Why its runs must not be compared with one another, as its table says; empty where they may."""
-        return refusal(self.mixed, self.manifest.name)
+        torn = torn_notes(self.results, self.planned)
+        return refusal(self.mixed, self.manifest.name) or (torn[0] if torn else "")
 
     @cached_property
     def cells(self) -> pd.DataFrame:

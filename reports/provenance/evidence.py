@@ -15,6 +15,7 @@ from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.provenance.configs import gives_id
 from reports.provenance.recomputing import RunRows
+from reports.provenance.torn import splits_path, torn_of
 from reports.words import counted, enumerated
 
 FileState = Literal["unchanged", "changed", "missing", "not recorded", "not looked at"]
@@ -115,6 +116,8 @@ def data_of(
         scored = {case.case_id for case in rows.cases} if rows is not None else set()
         n_test = len(scored & test)
         faults += _strangers(scored - test, splits, fold=fold, path=path)
+        if torn := torn_of(folder, fold):
+            faults.append(f"Run {folder.run_id}: {torn}.")
         if "splits" in parts and not record.excluded_cases:
             digest = "unchanged" if splits.fingerprint == parts["splits"] else "changed"
             if digest == "changed":
@@ -131,13 +134,6 @@ def data_of(
         excluded_cases=tuple(record.excluded_cases),
     )
     return evidence, faults
-
-
-def splits_path(folder: RunFolder, written: str) -> Path:
-    """Where the run's folds lie: as it says, or, for a run of another machine, among the results it is in."""
-    path = Path(written)
-    here = folder.path.parents[1] / "splits" / path.parent.name / path.name
-    return here if written and not path.is_file() and here.is_file() else path
 
 
 def _strangers(strangers: set[str], splits: Splits, *, fold: int, path: Path) -> Iterator[str]:

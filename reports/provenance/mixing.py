@@ -26,6 +26,7 @@ from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.frames import Behind
 from reports.provenance.evidence import commit_of
+from reports.provenance.torn import torn_notes
 from reports.words import counted, enumerated
 
 UNKNOWN = ""
@@ -208,8 +209,11 @@ def mixing_notes(found: Sequence[Mixed], *, unsaid: Collection[str] = SAID) -> I
 
 
 def checked(behind: Behind, results: Path, runs: pd.DataFrame) -> Behind:
-    """`behind` with what is to be said of the rows of `run_cells`; BenchError for runs that must not be mixed."""
+    """`behind` with what is to be said of the rows of `run_cells`; BenchError for runs that must not be mixed.
+
+    Runs whose folds tear patients apart are named, and stay: whoever made them shall see it.
+    """
     found = mixed(conditions(results, runs))
     if why_not := refusal(found, f"The report of {behind.manifest}"):
         raise BenchError(why_not)
-    return replace(behind, mixed=tuple(mixing_notes(found)))
+    return replace(behind, mixed=tuple(mixing_notes(found)), torn=tuple(torn_notes(results, runs)))

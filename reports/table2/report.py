@@ -107,7 +107,12 @@ def report(
 
     title = titled(f"Table 2 and Figures 4 to 6: {APART if apart else SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
-    lines = [*summary, *progress, *_best_lines(dice, None if apart else paper)]
+    lines = [
+        *(known.torn if known else ()),
+        *summary,
+        *progress,
+        *_best_lines(dice, None if apart else paper),
+    ]
     return write_index(
         out,
         title,
