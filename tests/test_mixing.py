@@ -196,7 +196,7 @@ def test_runs_whose_folds_tore_patients_apart_are_named_by_reports_why_and_claim
         "(PETCT_01aa: PETCT_01aa_y is tested, PETCT_01aa_x trained on)."
     )
     written = write_report(tmp_path, source="runs", out=tmp_path / "out")
-    assert written.lines[1].startswith(words)
+    assert any(line.startswith(words) for line in written.lines[:3])
     notes = [
         line for line in (tmp_path / "out" / "table2.md").read_text().splitlines() if line.startswith("* ")
     ]
