@@ -119,9 +119,11 @@ def write_csv(path: Path, frame: pd.DataFrame, *, digits: str | None = None) -> 
 
 
 def _as_text(value: object) -> object:
-    if isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    # Some readers begin a row there.
+    shown = value.replace("\r", " ")
+    return f"'{shown}" if value.startswith(FORMULA) and not NUMBER.fullmatch(value) else shown
 
 
 def write_index(

@@ -169,7 +169,7 @@ TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
     ("password on a card", changed(CARD, storage=f"postgresql://me:{SECRET}/#@h/db"), "search", "postgresql://me@h/db"),
     ("token on a card", changed(CARD, storage=f"https://h/?token={SECRET}"), "all", "https://h/"),
     ("escape in an error", changed(f"{RUN}/run.json", state="failed", error="\x1b[2J\x07x"), "status", "�[2J"),
-    ("escape in a case", scored(case_id="\x1b]0;title\x07"), "why other", "�]0;title"),
+    ("escape in a case", scored(case_id="\x1b]0"), "why other", "�]0"),
     ("escape in a profile", changed("grids/more-k.json", profile="\x9b2J\u202e"), "status", "profile �2J�"),
     ("blank error", changed(f"{RUN}/run.json", state="failed", error=" \n"), "status", "no reason given"),
 ]  # fmt: skip
