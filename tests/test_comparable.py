@@ -179,6 +179,10 @@ def test_phantoms_carry_a_banner_on_tables_figures_and_page(tmp_path: Path) -> N
     write_run(results, "b", [0.4, 0.7])
     cells = [("PET", 0, 0, "a"), ("EF", 0, 0, "b")]
     write_manifest(results, replace(methods_manifest("table3", *cells), dataset="mine", reader="phantom"))
+    both = write_report(results, grid="table3", source="both", out=tmp_path / "both")
+    assert BANNER in (tmp_path / "both" / "table3.md").read_text(encoding="utf-8")
+    assert BANNER not in (tmp_path / "both" / "table3_published.md").read_text(encoding="utf-8")
+    assert "Own best: Dice [%], FPV" not in " ".join(both.summary)
     report = write_report(results, grid="table3", source="runs", out=tmp_path / "out")
     assert report.lines[1] == BANNER
     for path in (tmp_path / "out").iterdir():

@@ -205,12 +205,42 @@ def test_rows_of_a_group_share_one_multirow_in_latex() -> None:
     assert text.count(r"\textbf{") == 28
 
 
+ROW_NAMES = [
+    "[0, 50] HU",
+    "*best",
+    "病灶",
+    "опухоль",
+    "--",
+    "''",
+    "?`",
+    "[",
+    "\\\\",
+    "&",
+    "e\u0301\u0301",
+    "\u202eright",
+    "a\x07",
+]
+"""What LaTeX takes for an option or a command after a row's end or a rule, joins to one sign, or cannot set."""
+
+
+def test_every_row_of_latex_begins_with_nothing() -> None:
+    rows = tuple(Row(name, name, ((Span(name),),)) for name in ROW_NAMES)
+    text = latex([PrintedTable("9", "T", ("[g]", "*"), ("[c]",), rows, align="l")])
+    inside = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    lines = [line for line in inside.splitlines() if line and line != r"\midrule"]
+    assert len(lines) == 1 + len(ROW_NAMES)
+    assert all(line.startswith("{}") for line in lines)
+    assert r"\texttt{U+75C5}\texttt{U+7076}" in text
+    assert "Unicode code points" in text
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_for_every_source_and_for_hostile_text(tmp_path: Path) -> None:
     frame, own, both = grid(tmp_path)
     hostile = "".join(map(chr, range(32, 0x180))) + "病\n\t" + "".join(SIGNS)
     row = Row(hostile, hostile, ((Span(hostile, bold=True, underline=True),),))
-    odd = PrintedTable("9", hostile, (hostile, ""), (hostile,), (row,), (hostile,))
+    named = [Row(name, name, ((Span(name),),)) for name in ROW_NAMES]
+    odd = PrintedTable("9", hostile, (hostile, ""), (hostile,), (row, *named), (hostile,), banner=hostile)
     tables = [table2(None, published_table2(), behind=None), own, both, table2_counts(frame), odd]
     source = tmp_path / "tables.tex"
     source.write_text(latex(tables), encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.manifests import GridManifest
-from reports import drawing
+from reports import banner, drawing
 from reports.cells import STANDING, Source, titled, unfinished
 from reports.comparable import apart_note, why_not
 from reports.comparison import box_figure, modalities, surfaces, tables
@@ -125,7 +125,9 @@ def report(
     written = Written(out, manifest.name if manifest is not None else "")
     _write_scores(comparison, own, {} if apart else paper, written, apart=apart)
     if apart:
-        _write_scores(comparison, None, paper, written, apart=apart)
+        # What stands above own numbers is not of the published ones.
+        with banner.under(""):
+            _write_scores(comparison, None, paper, written, apart=apart)
     if own is not None and own.behind.n_runs:
         parts = (
             _write_statistics,
@@ -305,7 +307,9 @@ def _best_lines(whose: str, frames: Frames, comparison: Comparison) -> Iterator[
         more = f", and {len(top) - 1} equal" if len(top) > 1 else ""
         value, name = top["value"].iloc[0], top["method"].iloc[0]
         best.append(f"{measure.title} {DECIMALS.format(value)} ({name}{more})")
-    said = [f"{enumerated(titles)} {why}" for why, titles in without.items()] if best else list(without)
+    said = [f"{enumerated(titles)} {why}" for why, titles in without.items()]
+    if not best and len(without) == 1:
+        said = list(without)
     yield f"{whose} best: {'; '.join([*best, *said])}."
     rows = []
     for method in next(iter(frames.values()))["method"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.manifests import GridManifest
-from reports import drawing
+from reports import banner, drawing
 from reports.cells import STANDING, Source, titled, unfinished
 from reports.comparable import apart_note, why_not
 from reports.files import APART, SHOWN, ReportFiles, WrittenFigure, WrittenTable, write_index, write_table
@@ -83,7 +83,8 @@ def report(
             printed.append(tables.table2_counts(dice))
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
         cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
-        written.append(write_table(out / block.stem, printed, layout=layout, cells=cells, launch=launch))
+        with banner.under(banner.shown() if block.own is not None else ""):
+            written.append(write_table(out / block.stem, printed, layout=layout, cells=cells, launch=launch))
     for metric, frame in stand.items():
         printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
         stem = out / standing.stem(metric)
@@ -92,7 +93,8 @@ def report(
     texts = [markdown(one) for table in written for one in table.printed]
     shown = _write_figures(out, dice, None if apart else paper)
     if apart:
-        shown += _write_figures(out, None, paper, suffix="_published")
+        with banner.under(""):
+            shown += _write_figures(out, None, paper, suffix="_published")
     files += [path for figure in shown for path in figure.files]
     texts += map(_figure_text, shown)
     more = write_shown(statistics, out, launch=launch)
