@@ -271,6 +271,11 @@ def test_show_finds_a_run_by_the_beginning_of_its_name(bench: Bench) -> None:
     assert json.loads(bench.out)["failure"] == "code"
 
 
+def test_phantoms_for_a_run_lie_among_its_results(bench: Bench) -> None:
+    assert bench("run", "--grid", "table2", "--dry-run", "--results", str(bench.results)) == 0
+    assert f"data: phantom in {bench.results / 'phantoms'}" in " ".join(bench.out.split())
+
+
 def test_a_published_report_needs_no_runs(bench: Bench) -> None:
     assert bench("report", "--source", "paper", "--out", "published") == 0
     assert "files in published" in bench.out

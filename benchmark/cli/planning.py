@@ -31,7 +31,8 @@ from studies.search import Search
 if TYPE_CHECKING:
     from rich.console import Console
 
-PHANTOM_FOLDER = Path("data")
+PHANTOM_FOLDER = "phantoms"
+"""In the results folder."""
 DEFAULT_GRID = "table2"
 
 
@@ -234,7 +235,7 @@ def data_at_hand(
     name: str, given_root: Path | None, profile: Profile, how: How, shown: ShownPreparation
 ) -> DataAtHand:
     """A data set in its folder, or its phantoms, written where they are not there yet."""
-    return DataAtHand(name, given_root or _phantoms(name, profile, shown), profile, how, shown)
+    return DataAtHand(name, given_root or _phantoms(name, profile, how.results, shown), profile, how, shown)
 
 
 class DataAtHand:
@@ -307,16 +308,16 @@ def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
         )
 
 
-def _phantom_root(name: str, profile: Profile) -> Path:
+def _phantom_root(name: str, profile: Profile, results: Path) -> Path:
     wanted = profile.phantoms.get(name, PhantomSettings())
     spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
-    return PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}"
+    return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}"
 
 
-def _phantoms(name: str, profile: Profile, shown: ShownPreparation) -> Path:
+def _phantoms(name: str, profile: Profile, results: Path, shown: ShownPreparation) -> Path:
     phantoms = reader_of(name).phantoms
     assert phantoms is not None
-    wanted, root = profile.phantoms.get(name, PhantomSettings()), _phantom_root(name, profile)
+    wanted, root = profile.phantoms.get(name, PhantomSettings()), _phantom_root(name, profile, results)
     # Another launcher of the same demonstration waits until they are there.
     with exclusive(root.with_name(f".{root.name}.lock"), wait=True):
         phantoms.write(
@@ -372,7 +373,9 @@ def print_plan(
         screen.print(line.rstrip(), soft_wrap=True)
     done = sum(first["state"] == "done" for first, *_ in trainings.values())
     share = f" for {counted(len(rows), 'cell')}" if len(rows) > len(trainings) else ""
-    data = ", ".join(f"{name} in {root or _phantom_root(name, profile)}" for name, root in roots.items())
+    data = ", ".join(
+        f"{name} in {root or _phantom_root(name, profile, results)}" for name, root in roots.items()
+    )
     screen.print(
         f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
         soft_wrap=True,

@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 DISKS = ("EIO", "ENOSPC", "torn", "lost")
 PHASES: dict[str, Callable[[Path, Path], bool]] = {
     "start-up": lambda folder, results: True,
-    "phantoms": lambda folder, results: any((folder / "data").glob("*/*/*/CTres.nii.gz")),
+    "phantoms": lambda folder, results: any((results / "phantoms").glob("*/*/*/CTres.nii.gz")),
     "preparing": lambda folder, results: any(results.glob("stores/*/cases/*/image.npy")),
     "first workers": lambda folder, results: any(results.glob("runs/*/attempts.json")),
     "training": lambda folder, results: any(results.glob("runs/*/checkpoint.pt")),
@@ -55,7 +55,7 @@ def endure(folder: Path, launch: Launch, chance: random.Random, *, disturbed: st
 def fresh_phantoms(folder: Path, results: Path, phase: str) -> Iterator[None]:
     """Phantoms and prepared data are made once; for their phases a part of them is made again."""
     parts = {
-        "phantoms": folder.glob("data/*/*/*/CTres.nii.gz"),
+        "phantoms": results.glob("phantoms/*/*/*/CTres.nii.gz"),
         "preparing": results.glob("stores/*/cases/*/image.npy"),
     }
     for path in sorted(parts.get(phase, ()))[1:]:
