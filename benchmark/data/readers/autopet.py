@@ -53,6 +53,7 @@ from benchmark.data.folders import (
     unpacked_folder,
     what_is_there,
 )
+from benchmark.data.images import stem_of
 from benchmark.data.naming import case_id_from, printable
 from benchmark.data.patients import Whose, by_name, patients_of
 from benchmark.data.user_files import read_user_csv, read_user_text
@@ -72,9 +73,9 @@ SPEC = DatasetSpec(
     branches=(("CT",), ("PET",)),
 )
 
-TCIA_FILES = {"CT": "CTres", "PET": "SUV", "label": "SEG"}
-"""Names without their ending."""
-_ENDING = ".nii.gz"
+TCIA_FILES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz", "label": "SEG.nii.gz"}
+_STEMS = {role: stem_of(name) for role, name in TCIA_FILES.items()}
+"""Any ending that is read will do."""
 _BY_FOLDER = "the folders PETCT_<id>"
 _TABLE_HEAD = 10
 _HEAD_BYTES = 64 * 2**10
@@ -174,7 +175,7 @@ def _dataset_folder(root: Path) -> Path:
 
 
 def _has_study_files(folder: Path) -> bool:
-    return bool(by_stem(folder).keys() & set(TCIA_FILES.values()))
+    return bool(by_stem(folder).keys() & set(_STEMS.values()))
 
 
 def _tcia_studies(folder: Path) -> list[_Study]:
@@ -184,10 +185,8 @@ def _tcia_studies(folder: Path) -> list[_Study]:
             if _is_empty(study):
                 continue
             there = by_stem(study)
-            if patient.name.startswith("PETCT_") or there.keys() & set(TCIA_FILES.values()):
-                files = {
-                    role: there.get(stem, study / f"{stem}{_ENDING}") for role, stem in TCIA_FILES.items()
-                }
+            if patient.name.startswith("PETCT_") or there.keys() & set(_STEMS.values()):
+                files = {role: there.get(stem, study / TCIA_FILES[role]) for role, stem in _STEMS.items()}
                 label = files.pop("label")
                 whose = Whose(printable(patient.name), _BY_FOLDER)
                 studies.append(_Study(whose, study.name, f"{patient.name}/{study.name}", files, label))
