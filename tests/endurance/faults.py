@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,7 @@ import psutil
 INJECTED = Path(__file__).parent / "injected"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 DISKS = ("EIO", "ENOSPC", "torn", "lost")
+<<<<<<< HEAD
 PHASES: dict[str, Callable[[Path, Path], bool]] = {
     "start-up": lambda folder, results: True,
     "phantoms": lambda folder, results: any((results / "phantoms").glob("*/*/*/CTres.nii.gz")),
@@ -28,8 +29,17 @@ PHASES: dict[str, Callable[[Path, Path], bool]] = {
     "first workers": lambda folder, results: any(results.glob("runs/*/attempts.json")),
     "training": lambda folder, results: any(results.glob("runs/*/checkpoint.pt")),
     "scoring": lambda folder, results: any(results.glob("runs/*/last.safetensors")),
+=======
+PHASES = {
+    "start-up": "*.yaml",
+    "phantoms": "data/*/*/*/CTres.nii.gz",
+    "preparing": "{results}/stores/*/cases/*/image.npy",
+    "first workers": "{results}/runs/*/attempts.json",
+    "training": "{results}/runs/*/heartbeat.json",
+    "scoring": "{results}/runs/*/last.safetensors",
+>>>>>>> kills
 }
-"""When a phase has begun, by what is on disk."""
+"""By which file, written since the launch, one sees that a phase has begun; the first needs none."""
 PATIENCE_SECONDS = 300.0
 
 Launch = Callable[[Path, str, dict[str, str]], "subprocess.Popen[bytes]"]
@@ -40,17 +50,16 @@ def endure(folder: Path, launch: Launch, chance: random.Random, *, disturbed: st
     """Meet every fault once; returns what was wrong. What the grid has in the end is for the caller to compare."""
     wrong: list[str] = []
     results = folder / disturbed
-    for phase, has_begun in PHASES.items():
+    for phase in PHASES:
         for number in SIGNALS:
-            with fresh_phantoms(folder, results, phase):
-                wrong += one_kill(
-                    folder, results, launch, phase, has_begun, number, pause=chance.uniform(0.0, 1.5)
-                )
+            make_due(folder, results, phase)
+            wrong += one_kill(folder, results, launch, phase, number, pause=chance.uniform(0.0, 1.5))
     for kind in DISKS:
         wrong += one_disk(folder, results, launch, f"{kind}:0.02:{chance.randrange(1000)}")
     return wrong
 
 
+<<<<<<< HEAD
 @contextlib.contextmanager
 def fresh_phantoms(folder: Path, results: Path, phase: str) -> Iterator[None]:
     """Phantoms and prepared data are made once; for their phases a part of them is made again."""
@@ -61,6 +70,21 @@ def fresh_phantoms(folder: Path, results: Path, phase: str) -> Iterator[None]:
     for path in sorted(parts.get(phase, ()))[1:]:
         path.unlink()
     yield
+=======
+def make_due(folder: Path, results: Path, phase: str) -> None:
+    """Phantoms and prepared data are made once; for their phases most of them are made again."""
+    if phase in ("phantoms", "preparing"):
+        for path in sorted(folder.glob(PHASES[phase].format(results=results.name)))[1:]:
+            path.unlink()
+
+
+def has_begun(folder: Path, results: Path, phase: str, since: float) -> bool:
+    """Whether a launch that began at `since` has come so far."""
+    files = folder.glob(PHASES[phase].format(results=results.name))
+    with contextlib.suppress(FileNotFoundError):
+        return phase == "start-up" or any(file.stat().st_mtime >= since for file in files)
+    return False
+>>>>>>> kills
 
 
 def one_kill(
@@ -68,7 +92,6 @@ def one_kill(
     results: Path,
     launch: Launch,
     phase: str,
-    has_begun: Callable[[Path, Path], bool],
     number: signal.Signals,
     *,
     pause: float,
@@ -77,9 +100,10 @@ def one_kill(
     name = f"{number.name} while {phase}"
     log = folder / f"{results.name}.log"
     said = log.stat().st_size if log.exists() else 0
+    since = time.time()
     process = launch(folder, results.name, {})
     end = time.monotonic() + PATIENCE_SECONDS
-    while not has_begun(folder, results) and process.poll() is None and time.monotonic() < end:
+    while not has_begun(folder, results, phase, since) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     time.sleep(pause)
     family = relatives(process.pid)
