@@ -21,23 +21,13 @@ import psutil
 INJECTED = Path(__file__).parent / "injected"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 DISKS = ("EIO", "ENOSPC", "torn", "lost")
-<<<<<<< HEAD
-PHASES: dict[str, Callable[[Path, Path], bool]] = {
-    "start-up": lambda folder, results: True,
-    "phantoms": lambda folder, results: any((results / "phantoms").glob("*/*/*/CTres.nii.gz")),
-    "preparing": lambda folder, results: any(results.glob("stores/*/cases/*/image.npy")),
-    "first workers": lambda folder, results: any(results.glob("runs/*/attempts.json")),
-    "training": lambda folder, results: any(results.glob("runs/*/checkpoint.pt")),
-    "scoring": lambda folder, results: any(results.glob("runs/*/last.safetensors")),
-=======
 PHASES = {
     "start-up": "*.yaml",
-    "phantoms": "data/*/*/*/CTres.nii.gz",
+    "phantoms": "{results}/phantoms/*/*/*/CTres.nii.gz",
     "preparing": "{results}/stores/*/cases/*/image.npy",
     "first workers": "{results}/runs/*/attempts.json",
     "training": "{results}/runs/*/heartbeat.json",
     "scoring": "{results}/runs/*/last.safetensors",
->>>>>>> kills
 }
 """By which file, written since the launch, one sees that a phase has begun; the first needs none."""
 PATIENCE_SECONDS = 300.0
@@ -59,18 +49,6 @@ def endure(folder: Path, launch: Launch, chance: random.Random, *, disturbed: st
     return wrong
 
 
-<<<<<<< HEAD
-@contextlib.contextmanager
-def fresh_phantoms(folder: Path, results: Path, phase: str) -> Iterator[None]:
-    """Phantoms and prepared data are made once; for their phases a part of them is made again."""
-    parts = {
-        "phantoms": results.glob("phantoms/*/*/*/CTres.nii.gz"),
-        "preparing": results.glob("stores/*/cases/*/image.npy"),
-    }
-    for path in sorted(parts.get(phase, ()))[1:]:
-        path.unlink()
-    yield
-=======
 def make_due(folder: Path, results: Path, phase: str) -> None:
     """Phantoms and prepared data are made once; for their phases most of them are made again."""
     if phase in ("phantoms", "preparing"):
@@ -84,7 +62,6 @@ def has_begun(folder: Path, results: Path, phase: str, since: float) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return phase == "start-up" or any(file.stat().st_mtime >= since for file in files)
     return False
->>>>>>> kills
 
 
 def one_kill(
