@@ -78,6 +78,8 @@ def test_a_grid_runs_and_a_second_start_has_nothing_to_do(bench: Bench) -> None:
     assert bench.run(bench.study("done")) == 0, bench.err
     assert "fakes: 2 of 2 runs to do on 1 x cpu" in bench.out
     assert "[2/2] done    behaviour=done number=2" in bench.out
+    assert "Next: bench report --grid fakes --manifest fakes-" in bench.out
+    assert "bench report --html" in bench.out
     assert "2 done" in bench.out
     assert bench.run(bench.study("done")) == 0, bench.err
     assert "runs to do" not in bench.out

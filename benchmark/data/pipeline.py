@@ -155,7 +155,7 @@ def ready_data(
 
 def warning_lines(ready: ReadyData, *, most: int = 3) -> list[str]:
     """What to tell a person of the data before they are used: the patients, and the first warnings."""
-    lines = [ready.patients]
+    lines = [ready.patients] if ready.patients else []
     lines += [
         f"Warning: {finding.case_id or 'the data'}: {finding.problem}" for finding in ready.warnings[:most]
     ]

@@ -1,0 +1,101 @@
+"""What a person reads while a grid runs and after it: the time that is left, signs of life, numbers, next commands."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmark.execution import monitor, overview
+from benchmark.execution.monitor import PlainMonitor
+from benchmark.results import RunRecord
+from benchmark.words import counted
+
+
+class Clock:
+    """Stands in for `time.monotonic`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(monitor.time, "monotonic", lambda: self.now)
+
+
+def order(run_id: str) -> Any:
+    return SimpleNamespace(run_id=run_id, results=Path("/nowhere"))
+
+
+def done(run_id: str, *, train_seconds: float = 9.0) -> RunRecord:
+    return RunRecord(run_id, state="done", train_seconds=train_seconds)
+
+
+def grid(n: int) -> PlainMonitor:
+    return PlainMonitor({f"r{i}": f"run {i}" for i in range(n)}, total=n, finished=0)
+
+
+def test_the_time_that_is_left_is_that_of_the_runs_to_go_at_the_pace_of_the_runs_so_far(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten seconds a run, one at a time: after two of six, four are left."""
+    clock, shown = Clock(monkeypatch), grid(6)
+    assert shown.eta_seconds() is None
+    clock.now += 300  # preparing is no pace of runs
+    for number in range(2):
+        shown.started(order(f"r{number}"), attempt=1)
+        clock.now += 10
+        shown.ended(order(f"r{number}"), done(f"r{number}"), elsewhere=False)
+    assert shown.eta_seconds() == pytest.approx(40.0, rel=0.01)
+    assert "[2/6] done" in capsys.readouterr().out
+
+
+def test_the_pace_is_that_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten quick runs of 10 s, then slow ones of 600 s: ten more take 6,000 s, not what the quick ones would."""
+    clock, shown = Clock(monkeypatch), grid(30)
+    for number in range(20):
+        shown.started(order(f"r{number}"), attempt=1)
+        clock.now += 10 if number < 10 else 600
+        shown.ended(order(f"r{number}"), done(f"r{number}"), elsewhere=False)
+        shown.eta_seconds()
+    eta = shown.eta_seconds()
+    assert eta is not None
+    assert 5_500 < eta < 6_500
+
+
+def test_the_first_run_is_announced_so_that_nobody_waits_before_a_silent_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Clock(monkeypatch)
+    shown = grid(2)
+    shown.started(order("r0"), attempt=1)
+    assert "run 0  starting" in capsys.readouterr().out
+    shown.started(order("r1"), attempt=1)
+    assert "starting" not in capsys.readouterr().out
+
+
+def test_numbers_are_printed_for_people() -> None:
+    """Four digits; the costs of the only reading without its empty name; of steps and epochs what decides."""
+    content = {"train_seconds": 12.3456789, "costs": {"": {"parameters": 5, "gflops": 1.23456}}, "n": (1, 2)}
+    assert overview._readable(content) == {
+        "train_seconds": 12.35,
+        "costs": {"parameters": 5, "gflops": 1.235},
+        "n": [1, 2],
+    }
+    assert overview._in_force({"training": {"steps": 120, "epochs": 400}}) == {"training": {"steps": 120}}
+    assert overview._in_force({"training": {"steps": None, "epochs": 400}})["training"]["epochs"] == 400
+    out = Console(file=io.StringIO(), width=100)
+    overview._print_block(out, "Facts", {"costs": {"": {"gflops": 1.0}}})
+    assert "''" not in out.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 cases"), (1, "1 case"), (2, "2 cases"), (3000, "3,000 cases")]
+)
+def test_numbers_have_their_nouns(number: int, words: str) -> None:
+    assert counted(number, "case") == words
+
+
+def test_an_irregular_plural_is_given() -> None:
+    assert counted(2, "study", "studies") == "2 studies"
