@@ -31,6 +31,8 @@ def main() -> int:
                     f"{number}: {found.mutations}: bench {found.command}: {'; '.join(found.ended.faults)}",
                     flush=True,
                 )
+        if number % 20 == 19:
+            print(f"{number + 1} folders, {sum(commands.values())} commands, {bad} faults", flush=True)
     for line, n in sorted(commands.items()):
         print(f"{n:6} {line}")
     print(
