@@ -7,15 +7,17 @@ a patient of its own while folds had the format `splits 1`. Scores of a run on s
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from benchmark.data import readers
 from benchmark.data.patients import patients_of
 from benchmark.data.splits import Fold, Splits
-from benchmark.registry import dataset, dataset_names
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
@@ -73,9 +75,12 @@ def known_patients(splits: Splits, *, reader: str, root: Path) -> dict[str, str]
 @lru_cache(maxsize=64)
 def _told_by_data(reader: str, root: Path) -> Mapping[str, str]:
     """Nothing where the data set is elsewhere, or cannot be read any more: that is no fault of the folds."""
-    if reader not in dataset_names() or not root.is_dir():
+    known = {module.name for module in pkgutil.iter_modules(readers.__path__)}
+    if reader not in known or not root.is_dir():
         return {}
+    # Not by the registry, which also finds methods, and with them torch.
+    module = importlib.import_module(f"{readers.__name__}.{reader}")
     try:
-        return {case.case_id: case.patient for case in dataset(reader).discover(root)}
+        return {case.case_id: case.patient for case in module.discover(root)}
     except (BenchError, OSError):
         return {}
