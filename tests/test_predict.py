@@ -215,3 +215,23 @@ def test_a_decathlon_case_without_a_label_gets_the_mask_of_its_labelled_twin_und
 def test_a_reading_that_there_is_not_is_refused(hot: ReopenedRun, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no reading 'union'"):
         predict_masks(hot, unlabelled(hot), tmp_path / "masks", reading="union")
+
+
+@pytest.mark.parametrize("reader", ["autopet", "nnunet"])
+def test_a_folder_of_images_alone_is_predicted_under_the_images_own_names(
+    hot: ReopenedRun, root: Path, tmp_path: Path, reader: str
+) -> None:
+    """`dataset.json` and `imagesTs`, nothing else; a name with a blank and an umlaut."""
+    new, name = tmp_path / "new", "fdg_T 2_Müller"
+    (new / "imagesTs").mkdir(parents=True)
+    for channel, file in enumerate(("CTres", "SUV")):
+        shutil.copy(
+            root / "PETCT_00" / "study" / f"{file}.nii.gz", new / "imagesTs" / f"{name}_000{channel}.nii.gz"
+        )
+    described = {"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "tumor": 1}}
+    (new / "dataset.json").write_text(json.dumps(described))
+    (case,) = cases_to_predict(hot, data=(reader, new))
+    (path,) = predict_masks(hot, [case], tmp_path / "masks").files
+    assert path.name == f"{name}.nii.gz"
+    image = nib.load(root / "PETCT_00" / "study" / "SUV.nii.gz")
+    np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), np.asarray(image.dataobj) > 4.5)

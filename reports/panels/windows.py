@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from benchmark.vocabulary import DataError, Intensity, Percentiles, Window, ZScore
+from benchmark.vocabulary import DataError, Intensity, Percentiles, Window, ZScore, kind_of
 
 HU, SUV = "HU", "SUV"
-_UNITS = {"ct": HU, "pet": SUV, "suv": SUV, "pt": SUV}
-"""By a modality's name, as nnU-Net's channels are called."""
+_UNITS = {"CT": HU, "PET": SUV}
 SHOWN = {HU: (-160.0, 240.0), SUV: (0.0, 7.0)}
 """Soft tissue (400 HU wide about 40 HU), and what nuclear medicine reads FDG in: dark uptake on white."""
 SHOWN_PERCENTILES = (0.5, 99.9)
@@ -36,7 +35,7 @@ class Shown:
 
 def unit_of(modality: str, rule: Intensity | None) -> str:
     """HU, SUV, or nothing where prepared values cannot be brought back to a unit that is known."""
-    return _UNITS.get(modality.casefold(), "") if isinstance(rule, Window) else ""
+    return _UNITS.get(kind_of(modality), "") if isinstance(rule, Window) else ""
 
 
 def rule_of(content: Mapping[str, Any] | None) -> Intensity | None:
