@@ -143,7 +143,7 @@ def test_show_tells_the_attempts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     lost(folder, 1, node="big-node", start=0.0)
     begin(folder)
     end(folder, "The worker was killed (SIGKILL).\nThe log ends with:")
-    print_run(Console(width=120), tmp_path, folder)
+    print_run(Console(width=120), folder, run_facts(tmp_path, folder))
     out = capsys.readouterr().out
     assert "big-node" in out
     assert "nobody saw it end" in out
