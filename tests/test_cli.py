@@ -404,7 +404,7 @@ def test_check_method_says_what_fails_where_and_what_to_do(bench: Bench) -> None
         in told
     )
     assert "losses() returned seg, rec, extra at step 0, loss_names names seg, rec" in told
-    assert "1 of 25 checks fails." in told
+    assert "1 of 26 checks fails." in told
     assert bench("check-method", "net.py", "--json") == 1
     answer = json.loads(bench.out)
     assert (answer["method"], answer["kept"]) == ("net", False)
@@ -461,12 +461,12 @@ def test_methods_are_listed_with_their_sizes_and_data_sets(
     Path("net.py").write_text(NET)
     monkeypatch.setenv("COLUMNS", "300")
     assert bench("methods", "--method-file", "net.py") == 0
-    lines = {line.split()[0]: line for line in bench.out.splitlines()}
+    lines = blocks(bench.out)
     # 2 * 4 * 27 + 4 weights, the PReLU's slope, 4 * 2 + 2 for the classes, 4 + 1 for the mean.
     assert lines["net"].split()[1:8] == ["Seg", "+", "Rec", "early", "236", "any", "several"]
-    assert lines["net"].endswith("Nobody et al., Two Convolutions, 2024")
+    assert lines["net"].endswith("paper: Nobody et al., Two Convolutions, 2024")
     assert "8,084,593" in lines["mirror_unet"]
-    assert "branches    several  autopet, msd" in lines["mirror_unet"]
+    assert "branches    several data sets: autopet, msd" in lines["mirror_unet"]
     # Its defaults must be told whose region is whose.
     assert "msd (v2)" in lines["mirror_unet_regions"]
     assert "planned from the data" in lines["nnunet"]
@@ -477,21 +477,33 @@ def test_methods_are_listed_with_their_sizes_and_data_sets(
     assert rows["mirror_unet"]["datasets"]["autopet"] is None
 
 
+def blocks(out: str) -> dict[str, str]:
+    """What `bench methods` prints of each method, in one line."""
+    found: dict[str, str] = {}
+    for line in out.splitlines()[1:]:
+        if line.startswith(" "):
+            found[name] += f" {line.strip()}"
+        else:
+            name = line.split()[0]
+            found[name] = line
+    return found
+
+
 @pytest.mark.usefixtures("no_method_files")
-def test_every_method_is_one_line_of_which_nothing_is_cut(
+def test_every_method_is_told_in_100_columns_and_nothing_is_cut(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert bench("methods") == 0
     assert "…" not in bench.out
-    _, *lines = bench.out.splitlines()
+    assert max(map(len, bench.out.splitlines())) <= 100
+    told = blocks(bench.out)
     assert bench("methods", "--json") == 0
     rows = json.loads(bench.out)
-    assert len(lines) == len(rows)
-    for line, row in zip(lines, rows, strict=True):
-        assert line.startswith(row["method"])
-        assert ", ".join(row["variants"]) in line
-        assert row["paper"] in line
+    assert list(told) == [row["method"] for row in rows]
+    for row in rows:
+        assert ", ".join(row["variants"]) in told[row["method"]]
+        assert row["paper"] in told[row["method"]]
     assert {row["method"]: row["variants"] for row in rows}["blackbean"] == ["nnunet", "reference"]
     assert {row["method"]: row["variants"] for row in rows}["mirror_unet"] == ["v3", "v1", "v2", "v4"]
 

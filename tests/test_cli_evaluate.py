@@ -99,7 +99,7 @@ def test_a_grid_is_scored_without_a_modality_once(
     asked = ("evaluate", "--grid", "g", "--without", "CT", "--results", tmp_path, "--jobs", 1)
     assert bench(*asked) == 1
     out, err = capsys.readouterr()
-    assert "1 of 4 runs are not done" in out
+    assert "1 of 4 runs not done, and left out." in out
     assert "liar fold=0 seed=0: threshold_methods says that it predicts without CT" in err
     (first,) = [line for line in out.splitlines() if line.startswith("│ method=v1 ")]
     assert [cell.strip() for cell in first.split("│")[5:7]] == ["own answer", "2 of 2 cases"]
