@@ -97,7 +97,7 @@ def test_no_output_has_a_secret(
         str(refused.value),
         str(without_folders({"reason": said}, tmp_path)),
         store.reason(ValueError(f"at {address}: refused"), address),
-        *content.flat({"storage": {"address": address}}).values(),
+        *content.parameters({"storage": {"address": address}}).values(),
     ]
     assert [output for output in outputs if SECRET in output] == []
     assert told.has_password

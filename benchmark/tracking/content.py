@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -155,6 +156,13 @@ def _scores(folder: RunFolder, record: RunRecord) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def parameters(config: Mapping[str, Any]) -> dict[str, str]:
+    """A configuration as texts by setting, within MLflow's limits and without passwords."""
+    return {
+        name: shortened(without_secrets(str(value)), PARAM_LENGTH) for name, value in flat(config).items()
+    }
+
+
 def accepted_name(name: str) -> str:
     """The nearest name that MLflow takes for a parameter, a metric or a tag; other names may have the same.
 
@@ -227,7 +235,7 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
     series = curves(folder.history())
     if state in ("done", "trained"):
         series |= outcome(folder, record)
-    params = {name: shortened(str(value), PARAM_LENGTH) for name, value in flat(config).items()}
+    params = parameters(config)
     ended = state not in ("pending", "running")
     status = STATUSES[state]
     method, fold, seed = (str(config.get(key, "")) for key in ("method", "fold", "seed"))
