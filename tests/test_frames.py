@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -232,8 +233,9 @@ def test_every_reading_of_a_run_has_its_own_scores_and_the_run_counts_once(tmp_p
 
 def test_a_reading_that_was_not_scored_is_an_error_that_names_those_that_were(tmp_path: Path) -> None:
     write_readings(tmp_path, "a", {"first": {"dice": [0.2]}, "second": {"dice": [0.9]}})
-    with pytest.raises(BenchError, match=r"Run a was not scored with the reading 'third'.*first.*second"):
-        table2_runs(tmp_path, readings_manifest((V3, "a", "third")))
+    (row,) = table2_runs(tmp_path, readings_manifest((V3, "a", "third"))).to_dict("records")
+    assert (row["state"], row["failure"]) == ("failed", "damaged")
+    assert re.search(r"Run a was not scored with the reading 'third'.*first.*second", row["error"])
 
 
 def test_a_cell_that_cannot_be_run_is_settled_and_not_failed(tmp_path: Path) -> None:
@@ -278,12 +280,15 @@ def test_what_stands_behind_the_grid_is_counted_over_finished_runs(tmp_path: Pat
 
 def test_a_finished_run_with_damaged_scores_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.1])
-    RunFolder(tmp_path, "a").scores_file.write_bytes(b"not parquet")
-    with pytest.raises(BenchError, match="Run a is done"):
-        table2_runs(tmp_path, manifest_of((V3, 0, 0, "a")))
-    RunFolder(tmp_path, "a").scores_file.unlink()
-    with pytest.raises(BenchError, match="Run a is done"):
-        table2_runs(tmp_path, manifest_of((V3, 0, 0, "a")))
+    write_run(tmp_path, "b", [0.2])
+    manifest = manifest_of((V3, 0, 0, "a"), (V4, 0, 0, "b"))
+    scores = RunFolder(tmp_path, "a").scores_file
+    for spoil in (lambda: scores.write_bytes(b"not parquet"), scores.unlink):
+        spoil()
+        damaged, sound = table2_runs(tmp_path, manifest).to_dict("records")
+        assert (damaged["state"], damaged["failure"]) == ("failed", "damaged")
+        assert damaged["error"].startswith("Run a is done")
+        assert (sound["state"], sound["dice"]) == ("done", 0.2)
 
 
 def test_factors_of_another_table_are_refused() -> None:
