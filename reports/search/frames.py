@@ -77,6 +77,10 @@ def definition_of(study: Study) -> Definition:
         raise BenchError(
             f"The study {study.study_name} is damaged: it has {len(study.directions)} objectives."
         )
+    if strange := sorted(set(found.paper) - set(found.parameters)):
+        raise BenchError(
+            f"The study {study.study_name} is damaged: the paper's values name {strange[0]!r}, which is not searched."
+        )
     return found
 
 
