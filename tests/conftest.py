@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -29,6 +30,15 @@ install_import_hook(CHECKED, "annotation_checker.checked")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from written_studies import write_study  # noqa: E402
+
+# Started in the background, or by `nohup`, the tests are themselves to ignore signals, and all that they start would be.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Tests run side by side, and small networks gain nothing from a second thread.
 torch.set_num_threads(1)
