@@ -31,7 +31,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from written_studies import write_study  # noqa: E402
 
-# Started in the background, or by `nohup`, the tests are themselves to ignore signals, and all that they start would be.
+# Started in the background or by `nohup`, the tests would ignore signals, and so would all that they start.
 for number, usual in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGHUP, signal.SIG_DFL),
