@@ -173,7 +173,7 @@ def test_launchers_with_results_of_their_own_wait_for_one_another_at_one_journal
 def test_a_trial_that_two_machines_asked_for_as_the_last_one_is_withdrawn_by_the_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.search.trials.is_database", lambda _: True)
+    monkeypatch.setattr("benchmark.search.trials.is_address", lambda _: True)
     journal = tmp_path / "s.journal"
     with Launcher(tmp_path / "one") as one, Launcher(tmp_path / "two") as two:
         first, second = opened(one, tmp_path / "one", journal), opened(two, tmp_path / "two", journal)
