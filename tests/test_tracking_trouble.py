@@ -229,12 +229,12 @@ def test_work_within_its_deadline_is_as_if_there_were_none() -> None:
 def test_points_written_at_once_are_what_mlflow_would_have_made_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for side in ("at once", "by MLflow"):
+    for side in ("at-once", "by-MLflow"):
         folder = write_run(tmp_path, side, steps=30)
         rows = [{"step": s, "seconds": 0.5 * s, "seg": 1.0 / s, "val_dice": 0.5} for s in (1, 2, 2, 3, 3)]
         folder.write_history([*rows, {"step": 1, "seconds": 9.0, "seg": 7.0}])
         with monkeypatch.context() as patch:
-            if side == "by MLflow":
+            if side == "by-MLflow":
                 patch.setattr(bulk, "has_known_tables", lambda _: False)
             assert tracking.sync(tmp_path).delivered == 1
     sides: dict[str, dict[str, Any]] = {}
@@ -252,9 +252,9 @@ def test_points_written_at_once_are_what_mlflow_would_have_made_of_them(
             "ended": run.info.end_time is not None,
             "files": sorted(f.path for f in client(tmp_path).list_artifacts(run.info.run_id)),
         }
-    assert sides["at once"] == sides["by MLflow"]
-    assert len(sides["at once"]["curves"]["train/seg"]) == 4  # The doubled points are one.
-    assert sides["at once"]["files"] == ["config.yaml", "log.txt", "run.json", "scores.parquet"]
+    assert sides["at-once"] == sides["by-MLflow"]
+    assert len(sides["at-once"]["curves"]["train/seg"]) == 4  # The doubled points are one.
+    assert sides["at-once"]["files"] == ["config.yaml", "log.txt", "run.json", "scores.parquet"]
 
 
 @pytest.mark.usefixtures("own_store")
