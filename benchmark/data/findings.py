@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,6 @@ from benchmark.words import counted
 Severity = Literal["fault", "warning"]
 THE_DATA_SET = ""
 """In place of a case, for what concerns no single one."""
-Report = Callable[..., None]
-"""`report(problem, remedy, roles, severity="fault")`: takes down a finding about a case's files of these roles."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class NnunetFolder:
     def images(self, name: str, *, part: str = IMAGES) -> list[Path]:
         """A file for each channel, whether it is there or not."""
         stems = [f"{name}_{channel:04d}" for channel in range(self.n_channels)]
-        there = self._files(part)
+        there = self._listed[part]
         return [there.get(stem, self.root / part / f"{stem}{self.ending}") for stem in stems]
 
     def label(self, name: str) -> Path:
@@ -139,12 +139,9 @@ class NnunetFolder:
     def _listed(self) -> dict[str, dict[str, Path]]:
         return {part: by_stem(self.root / part) for part in (IMAGES, UNLABELLED)}
 
-    def _files(self, part: str) -> dict[str, Path]:
-        return self._listed[part]
-
     def _cases(self, part: str) -> set[str]:
         channels: dict[str, set[int]] = defaultdict(set)
-        for stem, path in self._files(part).items():
+        for stem, path in self._listed[part].items():
             if part == IMAGES and stem in self._labels:
                 self._refuse_name(path, stem, "it has the name of a label, without a channel")
             name, _, channel = stem.rpartition("_")
