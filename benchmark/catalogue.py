@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import nn
 
+from benchmark.datasets.registry import dataset, dataset_names
 from benchmark.protocols import Entrant, ExternalMethod, Method
-from benchmark.registry import build_without_memory, dataset, dataset_names, entrants
+from benchmark.registry import build_without_memory, entrants
 from benchmark.vocabulary import BenchError, DatasetSpec, MissingPackageError, Size3, UnsupportedDatasetError
 
 PATCHES: tuple[Size3, ...] = ((96, 96, 96), (128, 128, 128))

@@ -10,7 +10,7 @@ import re
 import sys
 
 from benchmark.credentials import without_secrets
-from benchmark.foreign.notices import LOGGER
+from benchmark.notices import LOGGER
 
 SHOWN_INSTEAD = "\N{REPLACEMENT CHARACTER}"
 COMMANDS = re.compile(

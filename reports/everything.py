@@ -10,13 +10,16 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmark.manifests import GridManifest
+from benchmark.results.manifests import GridManifest
 from benchmark.search.cards import is_elsewhere, search_cards
 from benchmark.vocabulary import BenchError
-from reports.cells import Source
 from reports.claims.report import claims_report
-from reports.files import ReportFiles
-from reports.launches import Launches, folder_names, newer_unfinished, newest_launches
+from reports.ground.cells import Source
+from reports.ground.files import ReportFiles
+from reports.ground.launches import Launches, folder_names, newer_unfinished, newest_launches
+from reports.ground.remembering import remembering
+from reports.ground.runs import Place, planned_runs
+from reports.ground.words import counted
 from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.folder import new_page, require_folder
 from reports.page.grids import ShownGrid, shown_grid
@@ -27,10 +30,7 @@ from reports.page.sharing import without_folders
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, write_page
 from reports.panels.thumbnails import thumbnail_png
 from reports.provenance.trace import Links
-from reports.remembering import remembering
-from reports.report import REPORTS, write_launch
-from reports.runs import Place, planned_runs
-from reports.words import counted
+from reports.tables.report import REPORTS, write_launch
 
 CLAIMS = "claims"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet  # noqa: F401 (preloaded: pandas imports it late, and every worker would again)
 
-from benchmark import attempts
 from benchmark.config import Resources, run_config, run_id
-from benchmark.execution.order import RunOrder
-from benchmark.results import Heartbeat, RunFolder, RunRecord
+from benchmark.results import attempts
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import Heartbeat, RunFolder, RunRecord
 
 
 def order(results: Path, behaviour: str = "done", *, number: int = 0, seconds: float = 0.0) -> RunOrder:
@@ -32,7 +32,7 @@ def order(results: Path, behaviour: str = "done", *, number: int = 0, seconds: f
 
 
 def execute(order: RunOrder) -> None:
-    """What `benchmark.run.execute_run` promises, with a behaviour in place of a training."""
+    """What `benchmark.execution.run.execute_run` promises, with a behaviour in place of a training."""
     folder = RunFolder(order.results, order.run_id)
     with folder.claimed() as held:
         if not held or folder.record().state == "done":
@@ -146,9 +146,9 @@ def starts(order: RunOrder) -> int:
 
 def main() -> None:
     """A launcher of its own: `python fake_runs.py RESULTS SECONDS COUNT JOBS`."""
-    from benchmark.execution.devices import Slot
     from benchmark.execution.pool import Pool
-    from benchmark.execution.signals import answered
+    from benchmark.processes.devices import Slot
+    from benchmark.processes.signals import answered
 
     results, seconds, count, jobs = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     sys.path.insert(0, str(Path(__file__).parent))

@@ -18,9 +18,9 @@ import pandas as pd
 import pyarrow.parquet  # noqa: F401 (preloaded: pandas imports it late, and every worker would again)
 import yaml
 
-from benchmark.data.pipeline import ReadyData
-from benchmark.execution.order import RunOrder, has_all
-from benchmark.results import RunFolder, RunRecord
+from benchmark.datasets.pipeline import ReadyData
+from benchmark.results.order import RunOrder, has_all
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.search.pruning import Judge
 from benchmark.vocabulary import Preparation
 
@@ -59,7 +59,7 @@ def quality(theta: float) -> float:
 
 
 def execute(order: RunOrder) -> None:
-    """What `benchmark.run.execute_run` promises, with a formula in place of a training."""
+    """What `benchmark.execution.run.execute_run` promises, with a formula in place of a training."""
     folder = RunFolder(order.results, order.run_id)
     with folder.claimed() as held:
         record = folder.record()
@@ -156,17 +156,17 @@ def ready(name: str, root: Path, *, n_folds: int, **_: object) -> ReadyData:
 def fake_the_suite() -> None:
     """Let the command line run fake trials, on data that need no preparation."""
     from benchmark import registry
-    from benchmark.cli import planning
     from benchmark.data.readers.autopet import SPEC
     from benchmark.execution import pool
+    from benchmark.planning import orders
 
     usual: Preparation = SPEC.preparation_at(None)
 
     def inspect(_: object, planned: Sequence[object], *__: object) -> list[object]:
-        return [planning.Need(run, usual) for run in planned]  # type: ignore[arg-type]
+        return [orders.Need(run, usual) for run in planned]  # type: ignore[arg-type]
 
-    planning.ready_data = ready  # type: ignore[assignment]
-    planning.inspect = inspect  # type: ignore[assignment]
+    orders.ready_data = ready  # type: ignore[assignment]
+    orders.inspect = inspect  # type: ignore[assignment]
     registry.method_digest = lambda _: None
     real = pool.Pool
 

@@ -9,11 +9,12 @@ import torch
 from orders import order_of
 from safetensors.torch import load_file, save_file
 
-from benchmark.data.pipeline import ReadyData, ready_data
+from benchmark.datasets.pipeline import ReadyData, ready_data
+from benchmark.datasets.registry import dataset
+from benchmark.execution.run import execute_run
+from benchmark.finished.reopened import ReopenedRun, reopen
 from benchmark.protocols import Method
-from benchmark.registry import dataset, method_digest
-from benchmark.reopened import ReopenedRun, reopen
-from benchmark.run import execute_run
+from benchmark.registry import method_digest
 
 SPACING = (4.0, 4.0, 5.0)
 TRAINING = {"steps": 2, "batch_size": 2, "patch_size": [16, 16, 16], "validations": 0}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.measures import DICE, Measure
+from reports.ground.measures import DICE, Measure
 from reports.statistics.scores import CaseScores
 
 

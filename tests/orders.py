@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config import Resources, run_config, run_id
-from benchmark.data.pipeline import ReadyData
-from benchmark.execution.order import RunOrder
+from benchmark.datasets.pipeline import ReadyData
+from benchmark.results.order import RunOrder
 
 
 def order_of(

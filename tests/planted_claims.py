@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from written_runs import methods_manifest, write_run
 
-from benchmark.manifests import CellRun, GridManifest, write_manifest
-from reports.publications import published
+from benchmark.results.manifests import CellRun, GridManifest, write_manifest
+from reports.ground.publications import published
 
 Dice = Callable[[Mapping[str, str]], float]
 """The true mean Dice (a fraction) of a cell, from its factors."""

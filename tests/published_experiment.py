@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmark.config import TrainingConfig, merge
 from benchmark.data.splits import Fold, Splits
-from benchmark.files import write_json
-from benchmark.manifests import GridManifest
-from benchmark.results import DataPlaces, RunFolder
+from benchmark.files.writing import write_json
+from benchmark.results.manifests import GridManifest
+from benchmark.results.runs import DataPlaces, RunFolder
 
 CASES, TESTED = 1014, 203
 """Of AutoPET, and of the part that the paper reports."""

@@ -11,14 +11,14 @@ from drawn import BRAIN, PET_CT, batch, parameters
 from torch import Tensor, nn
 
 from baselines.aahn import AAHN
-from benchmark.costs import forward_gflops
 from benchmark.nn.blocks2d import ResidualStage
 from benchmark.nn.heterogeneous import ChannelAttention, CrossAttention, FeatureAlignment, GraphFusion
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.slices import slices_of, volumes_of
 from benchmark.nn.vit import TransformerBlock, VisionTransformer, interleaved_tokens, maps_of_tokens
+from benchmark.planning.grid import load_profile, load_study
+from benchmark.training.costs import forward_gflops
 from benchmark.vocabulary import BenchError, DatasetSpec, Size3
-from studies.grid import load_profile, load_study
 
 SLICE: Size3 = (128, 128, 1)
 NEVER_USED = (

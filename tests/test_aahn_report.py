@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from written_runs import methods_manifest, write_regions, write_run
 
-from benchmark.manifests import write_manifest
-from reports.aahn import comparison_on, numbers, numbers_on, published_table
-from reports.printing import markdown
-from reports.report import write_report
+from benchmark.results.manifests import write_manifest
+from reports.ground.printing import markdown
+from reports.tables.aahn import comparison_on, numbers, numbers_on, published_table
+from reports.tables.report import write_report
 
 
 @pytest.fixture(autouse=True)
 def _no_ink(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.drawing.save", lambda figure, stem, *, formats: [])
+    monkeypatch.setattr("reports.ground.drawing.save", lambda figure, stem, *, formats: [])
 
 
 def test_all_published_numbers_are_printed_by_data_set_and_region(tmp_path: Path) -> None:

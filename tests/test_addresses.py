@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.vocabulary import BenchError
-from reports.provenance.addresses import (
+from reports.ground.addresses import (
     Address,
     Places,
     address,

@@ -12,12 +12,12 @@ import fake_runs
 import pytest
 from test_pool import Diary, launcher
 
-import benchmark.attempts as attempts_module
-from benchmark.attempts import DEADLY_ATTEMPTS, Attempt, attempts, begin, deadly, end
-from benchmark.execution.devices import Slot
+import benchmark.results.attempts as attempts_module
 from benchmark.execution.overview import print_run, run_facts
 from benchmark.execution.pool import Pool
-from benchmark.results import RunFolder, RunRecord
+from benchmark.processes.devices import Slot
+from benchmark.results.attempts import DEADLY_ATTEMPTS, Attempt, attempts, begin, deadly, end
+from benchmark.results.runs import RunFolder, RunRecord
 
 ONE = [Slot("cpu", 1)]
 

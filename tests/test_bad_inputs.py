@@ -23,8 +23,8 @@ from written_studies import write_study
 from benchmark.data.check import checked_cases
 from benchmark.data.facts import dataset_findings
 from benchmark.data.findings import Finding
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import autopet
+from benchmark.datasets.pipeline import ready_data
 from benchmark.vocabulary import DataError
 
 STUDY = Path("PETCT_0") / "study"

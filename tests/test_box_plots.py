@@ -10,12 +10,12 @@ import pytest
 from matplotlib.axes import Axes
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.manifests import GridManifest
-from reports import drawing
-from reports.comparison.box_figure import FORMATS, draw_boxes
-from reports.comparison.boxes import box_cases, boxes
-from reports.comparison.frames import PLACE, Comparison
-from reports.runs import planned_runs, reported_scores
+from benchmark.results.manifests import GridManifest
+from reports.ground import drawing
+from reports.ground.runs import planned_runs, reported_scores
+from reports.tables.comparison.box_figure import FORMATS, draw_boxes
+from reports.tables.comparison.boxes import box_cases, boxes
+from reports.tables.comparison.frames import PLACE, Comparison
 
 MINE = Comparison("mine", "Methods")
 SCORES = {

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from written_runs import NAN, V3, V4, manifest_of, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.manifests import GridManifest
+from benchmark.results.manifests import GridManifest
 from benchmark.vocabulary import BenchError
-from reports.comparison.frames import PLACE as METHODS
-from reports.frames import cells_frame
-from reports.measures import DICE, FNV, MEASURES, Measure
-from reports.runs import Place, planned_runs, reported_scores, with_means
+from reports.ground.frames import cells_frame
+from reports.ground.measures import DICE, FNV, MEASURES, Measure
+from reports.ground.runs import Place, planned_runs, reported_scores, with_means
 from reports.statistics.scores import CaseScores, case_scores
-from reports.table2.frames import PLACE as TABLE2
-from reports.table2.frames import table2_cells
+from reports.tables.comparison.frames import PLACE as METHODS
+from reports.tables.table2.frames import PLACE as TABLE2
+from reports.tables.table2.frames import table2_cells
 
 
 def scores_of(

@@ -26,7 +26,7 @@ from reports.claims.tree import (
     truth,
     value_of,
 )
-from reports.measures import DICE, FPV, measures_of
+from reports.ground.measures import DICE, FPV, measures_of
 
 SMALL = Table(
     "small",

@@ -23,8 +23,9 @@ from written_runs import (
     write_scores,
 )
 
-from benchmark.manifests import write_manifest
-from benchmark.results import RunFolder
+from benchmark.planning.grid import STUDIES
+from benchmark.results.manifests import write_manifest
+from benchmark.results.runs import RunFolder
 from reports.claims.judging import Judged, judge
 from reports.claims.language import Claim
 from reports.claims.own import OwnNumbers
@@ -33,7 +34,6 @@ from reports.claims.reading import Stated, claim_files, load_claims
 from reports.claims.testing import signed_ranks, t_tests
 from reports.statistics.paired import compare, rank_biserial, signed_rank_p
 from reports.statistics.scores import CaseScores
-from studies.grid import STUDIES
 
 SHUFFLE_WINS = {
     "for_each": {"version": ["v1"], "shared_layers": "all"},

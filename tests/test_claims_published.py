@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmark.planning.grid import STUDIES
 from benchmark.vocabulary import BenchError
 from reports.claims.judging import Judged, judge
 from reports.claims.published import PublishedNumbers
 from reports.claims.reading import claim_files, load_claims
-from reports.publications import published
-from studies.grid import STUDIES
+from reports.ground.publications import published
 
 FILES = claim_files(STUDIES / "claims")
 SUPPORTED = {

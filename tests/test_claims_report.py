@@ -16,14 +16,14 @@ from planted_claims import plant_methods
 from published_experiment import as_published
 
 from benchmark.cli import main
-from benchmark.manifests import manifests
+from benchmark.planning.grid import STUDIES
+from benchmark.results.manifests import manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.frames import CLAIM, JUDGEMENT
 from reports.claims.language import FORMS, QUANTIFIERS, REDUCTIONS, Claim, SpreadKind
 from reports.claims.printed import ROWS_A_PAGE
 from reports.claims.reading import claim_files
 from reports.claims.report import claims_report
-from studies.grid import STUDIES
 
 FILES = claim_files(STUDIES / "claims")
 METHODS = {"PET": (0.6, 3.0, 2.0), "EF": (0.5, 5.0, 4.0)}

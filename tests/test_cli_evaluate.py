@@ -13,14 +13,14 @@ import torch
 from finished import finished, split_evenly
 
 from benchmark.cli import main
-from benchmark.execution import server as server_module
-from benchmark.execution.devices import Slot
-from benchmark.execution.server import ForkServer
-from benchmark.execution.side_by_side import in_workers
 from benchmark.execution.worker import PRELOAD
-from benchmark.manifests import CellRun, GridManifest, write_manifest
+from benchmark.finished.reopened import ReopenedRun
+from benchmark.processes import server as server_module
+from benchmark.processes.devices import Slot
+from benchmark.processes.server import ForkServer
+from benchmark.processes.side_by_side import in_workers
 from benchmark.registry import METHOD_FILES
-from benchmark.reopened import ReopenedRun
+from benchmark.results.manifests import CellRun, GridManifest, write_manifest
 from benchmark.vocabulary import BenchError
 
 WEIGHTS = {"rec_ct": 1e-4, "seg": 0.5}

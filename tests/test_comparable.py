@@ -13,17 +13,17 @@ from written_runs import V3, V4, manifest_of, methods_manifest, write_run
 
 from benchmark.config import flat, run_config
 from benchmark.data.store import Store
-from benchmark.manifests import GridManifest, write_manifest
-from benchmark.results import RunFolder
-from reports.comparable import comparable, why_not
+from benchmark.planning.grid import load_profile, load_study
+from benchmark.planning.launch import decide_auto
+from benchmark.results.manifests import GridManifest, write_manifest
+from benchmark.results.runs import RunFolder
 from reports.everything import write_html
-from reports.experiments import BANNER, Cases, Experiment, Folds, experiment_of
+from reports.ground.comparable import comparable, why_not
+from reports.ground.experiments import BANNER, Cases, Experiment, Folds, experiment_of
+from reports.ground.publications import MIRROR_UNET
 from reports.provenance.trace import Traces
 from reports.provenance.words import number_words
-from reports.publications import MIRROR_UNET
-from reports.report import write_report
-from studies.grid import load_profile, load_study
-from studies.launch import decide_auto
+from reports.tables.report import write_report
 
 AUTOPET = MIRROR_UNET[3]
 WHOLE = Cases(("CT", "PET"), 1014, 900, 501)

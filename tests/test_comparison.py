@@ -12,10 +12,15 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_failure, write_readings, write_run
 
-from benchmark.manifests import CellRun, GridManifest
+from benchmark.results.manifests import CellRun, GridManifest
 from benchmark.vocabulary import BenchError
-from reports.comparison import tables
-from reports.comparison.costs import (
+from reports.ground.frames import behind, progress
+from reports.ground.latex import latex
+from reports.ground.printing import PrintedTable, markdown
+from reports.ground.publications import published
+from reports.ground.runs import run_cells
+from reports.tables.comparison import tables
+from reports.tables.comparison.costs import (
     HOURS,
     MINUTES,
     SECONDS,
@@ -24,7 +29,7 @@ from reports.comparison.costs import (
     run_costs,
     time_unit,
 )
-from reports.comparison.frames import (
+from reports.tables.comparison.frames import (
     PLACE,
     TABLE3,
     TABLE4,
@@ -37,14 +42,9 @@ from reports.comparison.frames import (
     published_frames,
     remarks,
 )
-from reports.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
-from reports.comparison.notes import comparison_notes, costs_notes
-from reports.comparison.report import report
-from reports.frames import behind, progress
-from reports.latex import latex
-from reports.printing import PrintedTable, markdown
-from reports.publications import published
-from reports.runs import run_cells
+from reports.tables.comparison.logic import claim_note, late_fusion_notes, own_fusion_notes, printed_scores
+from reports.tables.comparison.notes import comparison_notes, costs_notes
+from reports.tables.comparison.report import report
 
 LATE = {"CT": "ct", "PET": "pet", "LF-Union": "union", "LF-Intersection": "intersection"}
 FNV = {"ct": [4.0, 2.0], "pet": [1.0, 2.0], "union": [0.5, 1.5], "intersection": [6.0, 2.0]}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.credentials import has_secret, without_secrets
-from benchmark.results import RunFolder, RunRecord
-from benchmark.run import _log_to
+from benchmark.execution.run import _log_to
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.search.cards import SearchCard, clean_card, read_card
 from benchmark.search.storage import open_storage
 from benchmark.terminal import complain
@@ -77,7 +77,7 @@ def test_no_output_has_a_secret(
     folder = RunFolder(tmp_path, "r")
     folder.write_record(RunRecord("r", "failed", "code", said, warnings=(said,)))
     with _log_to(folder):
-        logging.getLogger("benchmark.run").warning(said)
+        logging.getLogger("benchmark.execution.run").warning(said)
     card = tmp_path / "searches" / "theta-1.json"
     card.parent.mkdir()
     card.write_text(json.dumps(asdict(SearchCard("theta", "theta-1", address, False, 1.0))))

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark.execution import devices
-from benchmark.execution.devices import Slot, cores, cpu_jobs, free_memory, oom_kills, slots
+from benchmark.processes import devices
+from benchmark.processes.devices import Slot, cores, cpu_jobs, free_memory, oom_kills, slots
 
 
 class Machine:
@@ -134,7 +134,7 @@ def test_kills_for_want_of_memory_are_counted_where_they_happen(machine: Machine
 def test_places_beside_gpus_share_the_cores_and_on_the_cpu_the_configuration_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 16)
+    monkeypatch.setattr("benchmark.processes.devices.cores", lambda: 16)
     assert slots(["cpu"], per_device=3) == [Slot("cpu", 1)] * 3
     assert slots(["cpu"], per_device=1, threads=5) == [Slot("cpu", 5)]
     assert slots(["cuda:0", "cuda:1"], per_device=2) == [
@@ -147,11 +147,11 @@ def test_places_beside_gpus_share_the_cores_and_on_the_cpu_the_configuration_say
 
 
 def test_the_cores_and_the_memory_bound_the_number_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 16)
-    monkeypatch.setattr("benchmark.execution.devices.free_memory", lambda: 10**12)
+    monkeypatch.setattr("benchmark.processes.devices.cores", lambda: 16)
+    monkeypatch.setattr("benchmark.processes.devices.free_memory", lambda: 10**12)
     assert cpu_jobs(4 * 32**3, runs=105) == 16
     assert cpu_jobs(4 * 32**3, runs=2) == 2
     assert cpu_jobs(4 * 96**3, runs=105, threads=4) == 4
     assert cpu_jobs(4 * 96**3, runs=105, threads=99) == 1
-    monkeypatch.setattr("benchmark.execution.devices.free_memory", lambda: 5e9)
+    monkeypatch.setattr("benchmark.processes.devices.free_memory", lambda: 5e9)
     assert cpu_jobs(4 * 96**3, runs=105) == 1

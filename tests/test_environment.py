@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.environment import library_warnings
+from benchmark.training.environment import library_warnings
 
 SLOW, WRONG = "four times slower", "wrong 3-D convolutions in bfloat16"
 

@@ -13,11 +13,11 @@ import torch
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import InferenceConfig, run_config
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
-from benchmark.evaluate import LabelMap, mean_dice, score_cases, told_regions
-from benchmark.inference import predict
+from benchmark.datasets.pipeline import ready_data
+from benchmark.scoring.evaluate import LabelMap, mean_dice, score_cases, told_regions
+from benchmark.training.inference import predict
 from benchmark.vocabulary import BenchError, Region
 
 CONFIG = run_config(

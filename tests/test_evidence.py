@@ -11,9 +11,9 @@ from finished import finished, prepared, split_evenly
 
 from benchmark.data.splits import read_stored_splits
 from benchmark.data.store import Store, data_fingerprint
-from benchmark.evidence import PROTOCOL_VERSION, sha256_of
-from benchmark.reopened import ReopenedRun
-from benchmark.rescoring import rescore
+from benchmark.finished.reopened import ReopenedRun
+from benchmark.finished.rescoring import rescore
+from benchmark.results.evidence import PROTOCOL_VERSION, sha256_of
 
 MIRROR = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
 

@@ -15,13 +15,13 @@ import torch
 from orders import order_of
 from written_studies import write_study
 
-from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import Store
-from benchmark.execution.order import RunOrder
+from benchmark.datasets.pipeline import ReadyData, ready_data
+from benchmark.execution.run import execute_run
 from benchmark.registry import METHOD_FILES, method_digest
-from benchmark.results import RunFolder
-from benchmark.run import execute_run
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.drawing import save, style
-from reports.table2.figures import FIGURES, draw
-from reports.table2.frames import published_table2
+from reports.ground.drawing import save, style
+from reports.tables.table2.figures import FIGURES, draw
+from reports.tables.table2.frames import published_table2
 
 NAN = float("nan")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.files import LEFT_BEHIND_SECONDS, StorageError, exclusive, write_text, written_whole
-from benchmark.results import RunFolder, RunRecord, state_of
+from benchmark.files.writing import LEFT_BEHIND_SECONDS, StorageError, exclusive, write_text, written_whole
+from benchmark.results.runs import RunFolder, RunRecord, state_of
 
 
 def test_a_rename_is_followed_by_a_sync_of_its_folder(
@@ -113,7 +113,7 @@ def test_locks_are_asked_for_as_networked_file_systems_want_it(
         mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
         asked.append(("shared" if kind & fcntl.LOCK_SH else "exclusive", mode))
 
-    monkeypatch.setattr("benchmark.files.fcntl.flock", flock)
+    monkeypatch.setattr("benchmark.files.writing.fcntl.flock", flock)
     for shared in (True, False, True):
         with exclusive(tmp_path / ".lock", shared=shared):
             pass

@@ -17,7 +17,7 @@ from fuzz.commands import READ, SECRET, Place, quick, run
 from fuzz.folders import GOOD, OTHER, RUNNING, SEARCH, write_sound
 from fuzz.fuzzing import fuzzed
 
-from benchmark.results import RunFolder
+from benchmark.results.runs import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ import pytest
 from matplotlib.cbook import boxplot_stats
 from written_runs import NAN, V3, V4, manifest_of, write_failure, write_readings, write_run
 
-from benchmark.manifests import CellRun, GridManifest
-from benchmark.results import RunFolder
+from benchmark.results.manifests import CellRun, GridManifest
+from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
-from reports.boxes import box_statistics
-from reports.frames import behind, best_mask, no_best, progress
-from reports.publications import published
-from reports.runs import run_cells
-from reports.table2.frames import (
+from reports.ground.boxes import box_statistics
+from reports.ground.frames import behind, best_mask, no_best, progress
+from reports.ground.publications import published
+from reports.ground.runs import run_cells
+from reports.tables.table2.frames import (
     CELL,
     PLACE,
     best_by_sharing,

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.registry import dataset
-from benchmark.vocabulary import BenchError
-from studies.grid import (
+from benchmark.datasets.registry import dataset
+from benchmark.planning.grid import (
     PROFILES,
     STUDIES,
     Cell,
@@ -21,7 +20,8 @@ from studies.grid import (
     select,
     study_of_methods,
 )
-from studies.launch import plan
+from benchmark.planning.launch import plan
+from benchmark.vocabulary import BenchError
 
 BLOCK = "{set: {method: m, loss_weights: {seg: 1}}, over: {size: {path: method_args.size, values: [1, 2]}}}"
 

@@ -17,13 +17,13 @@ from written_partly import SHAPE, write_partly_annotated
 from benchmark.config import run_config
 from benchmark.contract import CHECKS, settings, verdict_of
 from benchmark.contract.setting import PET_CT
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import nnunet
 from benchmark.data.store import PreparedCase, Store
-from benchmark.evaluate import LabelMap, annotated_only, mean_dice, region_mask, score_cases
-from benchmark.metrics import METRICS, score_masks
-from benchmark.projections import FALSE, HIT, Projections, open_projections
+from benchmark.datasets.pipeline import ready_data
 from benchmark.registry import entrants, method_names
+from benchmark.scoring.evaluate import LabelMap, annotated_only, mean_dice, region_mask, score_cases
+from benchmark.scoring.metrics import METRICS, score_masks
+from benchmark.scoring.projections import FALSE, HIT, Projections, open_projections
 from benchmark.vocabulary import IGNORED, DatasetSpec, Region
 
 SPACING = (1.0, 2.0, 3.0)

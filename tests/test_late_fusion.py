@@ -9,9 +9,9 @@ from drawn import BRAIN, PET_CT, SMALL, batch, parameters
 from torch import Tensor
 
 from baselines.late_fusion import LateFusion
-from benchmark.costs import forward_gflops
-from benchmark.metrics import fnv_ml
 from benchmark.nn.unet import UNet
+from benchmark.scoring.metrics import fnv_ml
+from benchmark.training.costs import forward_gflops
 from benchmark.vocabulary import BenchError, DatasetSpec, UnsupportedDatasetError
 
 SETS = pytest.mark.parametrize("spec", [PET_CT, BRAIN], ids=["PET/CT", "brain"])

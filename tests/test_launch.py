@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.manifests import CellRun, read_manifest, write_manifest
-from benchmark.results import RunFolder, RunRecord
+from benchmark.planning.grid import Profile, Study, load_profile, load_study
+from benchmark.planning.launch import PlannedRun, counts, launch, manifest, plan
+from benchmark.results.manifests import CellRun, read_manifest, write_manifest
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
-from studies.grid import Profile, Study, load_profile, load_study
-from studies.launch import PlannedRun, counts, launch, manifest, plan
 
 
 def small_study(tmp_path: Path, *, values: str = "[1, 2]", path: str = "method_args.size") -> Study:

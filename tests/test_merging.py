@@ -16,12 +16,12 @@ import pytest
 from written_runs import NAN, write_run
 
 from benchmark.cli import main
-from benchmark.evidence import scores_facts
-from benchmark.files import write_text
-from benchmark.foreign import tables
-from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.files import tables
+from benchmark.files.writing import write_text
 from benchmark.merging import carry_out, planned, writing
-from benchmark.results import DataPlaces, Heartbeat, RunFolder, RunRecord
+from benchmark.results.evidence import scores_facts
+from benchmark.results.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.results.runs import DataPlaces, Heartbeat, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
 CPU = {"git_commit": "a" * 40, "cpu": "Xeon", "versions": {"torch": "2.6"}}

@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from benchmark import mask_pair
-from benchmark.mask_pair import MaskPair
-from benchmark.metrics import (
+from benchmark.scoring import mask_pair
+from benchmark.scoring.mask_pair import MaskPair
+from benchmark.scoring.metrics import (
     METRICS,
     Metric,
     dice,
@@ -423,7 +423,7 @@ def test_every_metric_answers_to_its_name_and_its_unit() -> None:
 
 
 def test_a_new_metric_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.metrics.METRICS", dict(METRICS))
+    monkeypatch.setattr("benchmark.scoring.metrics.METRICS", dict(METRICS))
 
     @metric("ml", higher_is_better=False, description="Predicted volume")
     def predicted_ml(pair: MaskPair) -> float:

@@ -11,9 +11,9 @@ from drawn import BRAIN, PET_CT, SMALL, batch, parameters
 from torch import Tensor
 
 from baselines.mirror_unet_regions import MirrorUNetRegions
-from benchmark.costs import forward_gflops
 from benchmark.nn.losses import dice_ce
 from benchmark.protocols import DatasetSpec
+from benchmark.training.costs import forward_gflops
 from benchmark.vocabulary import BenchError, Region, UnsupportedDatasetError
 
 CORE_AND_EDEMA = ["tumor core", "edema"]

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from written_runs import methods_manifest, score_rows, write_readings
 
-from benchmark.manifests import GridManifest, write_manifest
-from benchmark.results import RunFolder, WithoutFacts
-from reports.comparison.frames import PLACE, Comparison
-from reports.comparison.modalities import modalities_frame, modalities_table
-from reports.printing import markdown
-from reports.report import write_report
-from reports.runs import planned_runs, reported_scores
+from benchmark.results.manifests import GridManifest, write_manifest
+from benchmark.results.runs import RunFolder, WithoutFacts
+from reports.ground.printing import markdown
+from reports.ground.runs import planned_runs, reported_scores
+from reports.tables.comparison.frames import PLACE, Comparison
+from reports.tables.comparison.modalities import modalities_frame, modalities_table
+from reports.tables.report import write_report
 
 MINE = Comparison("mine", "Methods")
 
@@ -105,7 +105,7 @@ def test_a_reading_has_its_own_masks(tmp_path: Path) -> None:
 def test_the_report_has_the_table_where_there_are_such_files_and_only_there(
     tmp_path: Path, manifest: GridManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.drawing.save", lambda figure, stem, *, formats: [])
+    monkeypatch.setattr("reports.ground.drawing.save", lambda figure, stem, *, formats: [])
     write_manifest(tmp_path, manifest)
     report = write_report(tmp_path, grid="mine", source="runs", out=tmp_path / "out")
     text = report.files[0].read_text(encoding="utf-8")

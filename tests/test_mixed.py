@@ -18,8 +18,8 @@ from statsmodels.stats.anova import AnovaRM, anova_lm
 from benchmark.vocabulary import BenchError
 from reports.statistics.design import Term, coding, design
 from reports.statistics.mixed import MixedModel, clustered, mixed_model, residuals_of, term_tests
-from reports.table2.frames import table2_cells
-from reports.table2.mixed import mixed_tables
+from reports.tables.table2.frames import table2_cells
+from reports.tables.table2.mixed import mixed_tables
 
 NAN = float("nan")
 

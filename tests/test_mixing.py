@@ -11,18 +11,18 @@ import pytest
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
 from benchmark.data.splits import Fold, Splits
-from benchmark.files import write_json
-from benchmark.manifests import manifests, write_manifest
-from benchmark.results import DataPlaces, RunFolder
+from benchmark.files.writing import write_json
+from benchmark.results.manifests import manifests, write_manifest
+from benchmark.results.runs import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
-from reports.comparison.frames import TABLE3
-from reports.comparison.report import report as comparison_report
-from reports.provenance.mixing import CONDITIONS, conditions, mixed, mixing_notes, refusal
-from reports.provenance.torn import torn_of
+from reports.evidence.mixing import CONDITIONS, conditions, mixed, mixing_notes, refusal
+from reports.evidence.torn import torn_of
+from reports.ground.runs import run_cells
 from reports.provenance.trace import trace
-from reports.report import write_report
-from reports.runs import run_cells
-from reports.table2.frames import PLACE
+from reports.tables.comparison.frames import TABLE3
+from reports.tables.comparison.report import report as comparison_report
+from reports.tables.report import write_report
+from reports.tables.table2.frames import PLACE
 
 ALIKE = {
     "protocol": "1",

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmark.execution import monitor, overview
 from benchmark.execution.monitor import PlainMonitor
-from benchmark.results import RunRecord
+from benchmark.results.runs import RunRecord
 from benchmark.words import counted
 
 

@@ -14,11 +14,11 @@ from written_decathlon import AFFINE, BRAIN, head, save, write_decathlon
 
 from benchmark.data import store
 from benchmark.data.check import check_cases
-from benchmark.data.pipeline import ready_data
 from benchmark.data.prepare import prepare_case
 from benchmark.data.readers.msd import SPEC, discover, spec_of, unlabelled
 from benchmark.data.store import Store, read_case, store_case
-from benchmark.registry import dataset
+from benchmark.datasets.pipeline import ready_data
+from benchmark.datasets.registry import dataset
 from benchmark.vocabulary import DataError, Region, Window, ZScore
 
 PROSTATE = {

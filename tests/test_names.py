@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from written_runs import methods_manifest, write_regions
 
-from benchmark.manifests import write_manifest
 from benchmark.names import unique_names
+from benchmark.results.manifests import write_manifest
 from benchmark.tracking.content import accepted, accepted_name, originals
 from benchmark.vocabulary import BenchError
-from reports.measures import DICE, measures_of, usual_measures
+from reports.ground.measures import DICE, measures_of, usual_measures
 from reports.provenance.trace import trace
-from reports.report import write_report
+from reports.tables.report import write_report
 
 HOSTILE = {
     "signs that tell": ["PSMA+", "PSMA-", "PSMA"],

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.files import write_json
-from benchmark.foreign.pickles import CodeInFileError, refuse_code
+from benchmark.files.pickles import CodeInFileError, refuse_code
+from benchmark.files.writing import write_json
 from benchmark.merging import carry_out, planned
 from benchmark.nnunet import predicting, trainer
 from benchmark.nnunet.loading import load_checkpoint, nnunet_dataset, read_plans
 from benchmark.nnunet.task import FINAL, LATEST, Prediction
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results.runs import RunFolder, RunRecord
 
 CPU = torch.device("cpu")
 

@@ -19,13 +19,13 @@ from written_studies import write_study
 from benchmark.data.bench_block import KEY, block_of, read_block
 from benchmark.data.channels import is_plain_label, write_channels, write_label
 from benchmark.data.check import check_cases
-from benchmark.data.convert import convert_to_nnunet
 from benchmark.data.images import UnreadableError, open_volume, read_voxels
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import msd, nnunet
 from benchmark.data.splits import make_splits, read_splits
 from benchmark.data.store import Store
-from benchmark.registry import dataset
+from benchmark.datasets.convert import convert_to_nnunet
+from benchmark.datasets.pipeline import ready_data
+from benchmark.datasets.registry import dataset
 from benchmark.vocabulary import (
     IGNORED,
     BenchError,

@@ -19,10 +19,10 @@ from written_studies import write_study
 from benchmark.cli import app
 from benchmark.data.check import check_cases
 from benchmark.data.images import open_volume, write_mask
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import autopet, msd, nnunet
 from benchmark.data.user_files import read_user_json
-from benchmark.predicting import mask_name
+from benchmark.datasets.pipeline import ready_data
+from benchmark.finished.predicting import mask_name
 from benchmark.vocabulary import BenchError, DataError, kind_of
 
 MRI = {"channel_names": {"0": "T2"}, "labels": {"background": 0, "a": 1, "b": 2, "c": 3}}

@@ -14,7 +14,7 @@ from benchmark.data.check import check_cases
 from benchmark.data.images import open_volume, same_place
 from benchmark.data.prepare import prepare_case
 from benchmark.data.readers.autopet import SPEC
-from benchmark.metrics import score_masks
+from benchmark.scoring.metrics import score_masks
 from benchmark.vocabulary import Case, DataError, Preparation
 
 AS_THEY_ARE = Preparation(spacing_mm=None, intensities={"CT": None, "PET": None})

@@ -10,12 +10,12 @@ import pytest
 from written_runs import write_run
 
 from benchmark.cli import main
-from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.results.manifests import CellRun, GridManifest, manifests, write_manifest
 from reports.claims.report import claims_report
-from reports.comparison.frames import comparison_of
 from reports.everything import write_html
 from reports.provenance.trace import Traces
-from reports.report import write_report
+from reports.tables.comparison.frames import comparison_of
+from reports.tables.report import write_report
 
 STUDY = """
 name: sizes

@@ -10,9 +10,9 @@ import yaml
 
 from benchmark.cli import main
 from benchmark.data.phantoms.pet_ct import write_phantoms
-from benchmark.manifests import manifests
 from benchmark.registry import METHOD_FILES
-from benchmark.results import RunFolder
+from benchmark.results.manifests import manifests
+from benchmark.results.runs import RunFolder
 
 PROFILE = {
     "config": {

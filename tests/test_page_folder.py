@@ -9,10 +9,10 @@ from urllib.parse import quote
 import pytest
 from written_pages import without_ink, write_results
 
-from benchmark.manifests import GridManifest, manifests, write_manifest
+from benchmark.results.manifests import GridManifest, manifests, write_manifest
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
-from reports.launches import newest_launches
+from reports.ground.launches import newest_launches
 from reports.page.folder import new_page
 
 

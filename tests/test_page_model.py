@@ -13,10 +13,11 @@ import pytest
 from written_pages import DICE, HOSTILE_METHODS, thumbnail, without_ink, write_results
 from written_runs import V3, V4, manifest_of, methods_manifest, score_rows, write_failure
 
-from benchmark.manifests import manifests, write_manifest
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results.manifests import manifests, write_manifest
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
+from reports.ground.printing import PrintedTable, Row, Span
 from reports.page.cells import curves, thinned
 from reports.page.checking import Checked, checked
 from reports.page.coverage import bar, coverage
@@ -25,7 +26,6 @@ from reports.page.grids import ShownGrid, case_boxes, shown_grid, summary
 from reports.page.linking import with_links
 from reports.page.model import Group, Page, Section, cells_table, png_size
 from reports.page.run_parts import shown_parts
-from reports.printing import PrintedTable, Row, Span
 from reports.provenance.trace import Traces
 
 NAN = float("nan")

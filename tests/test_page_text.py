@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from benchmark.vocabulary import BenchError
-from reports.hypertext import html_rows, number_link, order_key, quoted, standalone
+from reports.ground.hypertext import html_rows, number_link, order_key, quoted, standalone
+from reports.ground.printing import PrintedTable, Row, Span
 from reports.page.assets import Asset, classic_script, datatables, plotly
 from reports.page.sharing import without_folders
 from reports.page.text import packed, script_json
 from reports.page.write import policy
-from reports.printing import PrintedTable, Row, Span
 
 NAN = float("nan")
 

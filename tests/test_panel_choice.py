@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from written_runs import NAN, write_regions, write_run
 
-from benchmark.results import DataPlaces, RunFolder
+from benchmark.results.runs import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError, DataError
 from reports.panels.choice import Chosen, Known, chosen_cases, known_of
 

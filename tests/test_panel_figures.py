@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.projections import FALSE, HIT, MISS
+from benchmark.scoring.projections import FALSE, HIT, MISS
 from benchmark.vocabulary import DataError, Window, ZScore
 from reports.panels import write_panel
 from reports.panels.colours import ERRORS, WRONG

@@ -12,8 +12,9 @@ from test_panel_figures import RULES, SHAPE, SPACING, body, empty
 from written_pages import without_ink
 from written_runs import NAN, V3, manifest_of, methods_manifest, write_regions, write_run
 
-from benchmark.files import write_json
-from benchmark.manifests import GridManifest, write_manifest
+from benchmark.files.writing import write_json
+from benchmark.planning.grid import matching
+from benchmark.results.manifests import GridManifest, write_manifest
 from benchmark.vocabulary import BenchError, DataError
 from reports.panels.choice import Chosen
 from reports.panels.grid import drawn_figures, figures_folder, selected_cells, write_grid_figures
@@ -22,8 +23,7 @@ from reports.panels.layout import PicturedCase, columns, pictured_case
 from reports.panels.reading import Output, Outputs, RunFacts
 from reports.panels.rows import case_words, name_of_run, row_label, row_name, scores_of_run
 from reports.panels.rows_figure import FigureRow
-from reports.report import write_report
-from studies.grid import matching
+from reports.tables.report import write_report
 
 V1 = {"version": "v1", "self_supervision": "noise", "shared_layers": "5"}
 V4 = {"version": "v4", "fusion_weight": "0.2", "shared_layers": "5"}

@@ -14,10 +14,10 @@ import torch
 from finished import finished, split_evenly
 
 from benchmark.data.store import PreparedCase
-from benchmark.panels import branch_outputs, panels_data, rule_json, write_panels_data
+from benchmark.finished.panels import branch_outputs, panels_data, rule_json, write_panels_data
+from benchmark.finished.reopened import ReopenedRun
 from benchmark.protocols import Method
 from benchmark.registry import METHOD_FILES
-from benchmark.reopened import ReopenedRun
 from benchmark.vocabulary import IGNORED, BenchError, Percentiles, Window, ZScore
 from reports.panels.windows import rule_of
 

@@ -10,9 +10,9 @@ import pytest
 from written_partly import write_partly_annotated
 
 from benchmark.data.patches import PatchSampler
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
+from benchmark.datasets.pipeline import ready_data
 from benchmark.vocabulary import IGNORED
 
 

@@ -17,11 +17,11 @@ from written_studies import write_study
 
 from benchmark.data.facts import patient_findings
 from benchmark.data.patients import alike_patients, patients_words, shared_beginnings
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers import autopet, msd, nnunet
 from benchmark.data.splits import Fold, Splits, load_or_make_splits, make_splits, read_splits
-from benchmark.data.torn import known_patients, torn_patients, torn_words
-from benchmark.files import write_json
+from benchmark.datasets.pipeline import ready_data
+from benchmark.datasets.torn import known_patients, torn_patients, torn_words
+from benchmark.files.writing import write_json
 from benchmark.vocabulary import BenchError, Case, CaseSummary, DataError
 
 PET_CT = {"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "tumor": 1}}

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from written_studies import write_study
 
-from benchmark.data.pipeline import ReadyData, foreseen_data, ready_data
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import Store
+from benchmark.datasets.pipeline import ReadyData, foreseen_data, ready_data
 from benchmark.vocabulary import DataError, Percentiles, ZScore
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import fake_runs
 import pytest
 
-from benchmark.execution.devices import Slot
-from benchmark.execution.order import RunOrder
 from benchmark.execution.pool import Observer, Pool, check_writable
-from benchmark.execution.server import ForkServer
-from benchmark.files import STORAGE_TROUBLE
-from benchmark.results import RunFolder, RunRecord, state_of
+from benchmark.files.writing import STORAGE_TROUBLE
+from benchmark.processes.devices import Slot
+from benchmark.processes.server import ForkServer
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
 ONE = [Slot("cpu", 1)]

@@ -19,11 +19,11 @@ from finished import finished
 from written_decathlon import write_decathlon
 from written_studies import write_study
 
-from benchmark import predicting
-from benchmark.predicting import cases_to_predict, mask_name, predict_masks
+from benchmark.finished import predicting
+from benchmark.finished.predicting import cases_to_predict, mask_name, predict_masks
+from benchmark.finished.reopened import ReopenedRun
 from benchmark.protocols import Case, ExternalJob
 from benchmark.registry import METHOD_FILES
-from benchmark.reopened import ReopenedRun
 from benchmark.vocabulary import BenchError, DataError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from finished import finished, split_evenly
 
-from benchmark.projections import FALSE, HIT, MISS, Projections, open_projections, projected_errors
-from benchmark.rescoring import Reproduced, rescore
+from benchmark.finished.rescoring import Reproduced, rescore
+from benchmark.scoring.projections import FALSE, HIT, MISS, Projections, open_projections, projected_errors
 from benchmark.vocabulary import BenchError, Region
 
 TUMOUR = (Region("tumor", (1,)),)

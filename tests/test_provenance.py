@@ -27,19 +27,19 @@ import reports.provenance.trace as trace_module
 from benchmark.cli import main
 from benchmark.config import RunConfig, run_id
 from benchmark.data.splits import Fold, Splits
-from benchmark.evidence import scores_facts, weights_facts
-from benchmark.files import write_json
-from benchmark.manifests import write_manifest
-from benchmark.results import DataPlaces, RunFolder
+from benchmark.files.writing import write_json
+from benchmark.results.evidence import scores_facts, weights_facts
+from benchmark.results.manifests import write_manifest
+from benchmark.results.runs import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
-from reports.comparison import tables as comparison_tables
-from reports.comparison.frames import PLACE as METHODS
-from reports.comparison.frames import TABLE3, comparison_frames
+from reports.ground.runs import run_cells
 from reports.provenance.tables import printed_table
 from reports.provenance.trace import Trace, published_trace, trace
-from reports.runs import run_cells
-from reports.table2 import tables as table2_tables
-from reports.table2.frames import PLACE, published_table2, table2_frame
+from reports.tables.comparison import tables as comparison_tables
+from reports.tables.comparison.frames import PLACE as METHODS
+from reports.tables.comparison.frames import TABLE3, comparison_frames
+from reports.tables.table2 import tables as table2_tables
+from reports.tables.table2.frames import PLACE, published_table2, table2_frame
 
 MANIFEST = manifest_of((V3, 0, 0, "a"), (V3, 1, 0, "b"), (V3, 0, 1, "c"), (V3, 1, 1, "d"), (V4, 0, 0, "e"))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from written_runs import V3, manifest_of, write_run
 
-from benchmark.results import DataPlaces, RunFolder
-from reports.provenance.configs import Difference
-from reports.provenance.evidence import Commit, FileEvidence
+from benchmark.results.runs import DataPlaces, RunFolder
+from reports.evidence.configs import Difference
+from reports.evidence.evidence import Commit, FileEvidence
 from reports.provenance.trace import trace
 from reports.provenance.tree import MlflowLink, RunTrace
 from reports.provenance.words import (

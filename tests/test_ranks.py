@@ -13,19 +13,19 @@ from planted_claims import plant_methods
 from scipy import stats
 from written_runs import V3, manifest_of, write_run
 
-from benchmark.manifests import write_manifest
+from benchmark.results.manifests import write_manifest
 from benchmark.vocabulary import BenchError
-from reports.drawing import FORMATS
-from reports.measures import DICE, FPV, Measure
-from reports.report import write_report
+from reports.ground.drawing import FORMATS
+from reports.ground.measures import DICE, FPV, Measure
 from reports.statistics.rank_figure import draw_ranks, packed
 from reports.statistics.rank_tables import rank_tables
 from reports.statistics.ranks import Ranking, kendall, rankings, ranks_of
 from reports.statistics.resampling import resampled_means
 from reports.statistics.same_cases import same_cases
 from reports.statistics.scores import CaseScores
-from reports.table2.frames import table2_cells
-from reports.table2.ranks import BEST, table2_ranks, version_groups
+from reports.tables.report import write_report
+from reports.tables.table2.frames import table2_cells
+from reports.tables.table2.ranks import BEST, table2_ranks, version_groups
 
 NAN = float("nan")
 
@@ -199,7 +199,7 @@ def test_panels_share_a_column_where_they_are_no_taller_than_the_tallest() -> No
 def test_a_report_of_methods_has_the_ranks_of_every_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.drawing.save", no_ink)
+    monkeypatch.setattr("reports.ground.drawing.save", no_ink)
     means = {"PET": (0.5, 1.0, 2.0), "CT": (0.3, 3.0, 4.0), "EF": (0.4, 2.0, 3.0)}
     plant_methods(tmp_path / "results", "table3", means, n_patients=8)
     report = write_report(tmp_path / "results", grid="table3", source="runs", out=tmp_path / "out")
@@ -215,7 +215,7 @@ def test_a_report_of_methods_has_the_ranks_of_every_measure(
 def test_a_report_of_too_few_patients_says_why_it_has_no_ranks_and_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.drawing.save", no_ink)
+    monkeypatch.setattr("reports.ground.drawing.save", no_ink)
     write_run(tmp_path / "results", "a", [0.5, 0.6, 0.7])
     write_manifest(tmp_path / "results", manifest_of((V3, 0, 0, "a")))
     report = write_report(tmp_path / "results", source="runs", out=tmp_path / "out")

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from benchmark.data.readers.autopet import SPEC
+from benchmark.datasets.registry import dataset
 from benchmark.protocols import Method
 from benchmark.registry import (
     METHOD_FILES,
     build_method,
-    dataset,
     entrants,
     method_digest,
     method_names,

@@ -15,11 +15,11 @@ import torch
 from finished import finished, prepared, split_evenly
 from safetensors.torch import load_file
 
+from benchmark.finished.reopened import ReopenedRun, reopen
+from benchmark.finished.rescoring import compared, rescore
 from benchmark.protocols import Method
 from benchmark.registry import METHOD_FILES
-from benchmark.reopened import ReopenedRun, reopen
-from benchmark.rescoring import compared, rescore
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError, DataError
 
 WEIGHTS = {"rec_ct": 1e-4, "seg": 0.5}

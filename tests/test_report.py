@@ -15,11 +15,11 @@ from published_experiment import as_published
 from written_runs import V3, V4, manifest_of, methods_manifest, write_failure, write_run
 
 from benchmark.cli.finished import named_launch
-from benchmark.manifests import write_manifest
-from benchmark.results import RunFolder
+from benchmark.results.manifests import write_manifest
+from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
-from reports.drawing import FORMATS
-from reports.report import choose_launch, write_report
+from reports.ground.drawing import FORMATS
+from reports.tables.report import choose_launch, write_report
 
 FIGURES = [f"figure{number}.{kind}" for number in (4, 5, 6) for kind in ("png", "pdf", "svg")]
 TABLES = [f"{stem}{end}" for stem in ("table2",) for end in (".md", ".tex", ".html", ".csv", "_cells.csv")]
@@ -45,7 +45,7 @@ def _no_ink(monkeypatch: pytest.MonkeyPatch) -> None:
             path.touch()
         return paths
 
-    monkeypatch.setattr("reports.drawing.save", save)
+    monkeypatch.setattr("reports.ground.drawing.save", save)
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_a_table_of_methods_without_a_finished_run_has_no_costs_beside_the_paper
 @pytest.mark.usefixtures("results")
 def test_the_report_is_written_without_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from reports.report import write_report; "
+        "import sys; from pathlib import Path; from reports.tables.report import write_report; "
         "report = write_report(Path(sys.argv[1]), source='both', out=Path(sys.argv[2])); "
         "assert all(path.stat().st_size > 100 for path in report.files); "
         "print(*(name for name in ('torch', 'monai', 'mlflow') if name in sys.modules))"

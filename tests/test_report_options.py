@@ -13,7 +13,7 @@ from written_runs import methods_manifest, write_run
 
 from benchmark import tracking
 from benchmark.cli import main
-from benchmark.manifests import write_manifest
+from benchmark.results.manifests import write_manifest
 from benchmark.search.cards import SearchCard
 from benchmark.vocabulary import BenchError
 

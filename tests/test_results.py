@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.files import StorageError, write_text, written_whole
-from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
-from benchmark.results import SCORE_COLUMNS, Heartbeat, RunFolder, RunRecord, load_scores, state_of
+from benchmark.files.writing import StorageError, write_text, written_whole
+from benchmark.results.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.results.runs import SCORE_COLUMNS, Heartbeat, RunFolder, RunRecord, load_scores, state_of
 from benchmark.vocabulary import BenchError
 
 HOLD = """

@@ -20,19 +20,19 @@ import safetensors.torch
 import torch
 from orders import order_of
 
-import benchmark.run as run_module
+import benchmark.execution.run as run_module
 from baselines.mirror_unet import MirrorUNet
-from benchmark.attempts import attempts
 from benchmark.config import RunConfig, run_config
-from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.splits import Fold, Splits, stored_splits
 from benchmark.data.store import Store, data_fingerprint
-from benchmark.execution.order import RunOrder
-from benchmark.files import StorageError, write_json
-from benchmark.registry import dataset
-from benchmark.results import RunFolder
-from benchmark.run import execute_run, planned_method
+from benchmark.datasets.pipeline import ReadyData, ready_data
+from benchmark.datasets.registry import dataset
+from benchmark.execution.run import execute_run, planned_method
+from benchmark.files.writing import StorageError, write_json
+from benchmark.results.attempts import attempts
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}

@@ -11,14 +11,14 @@ import pytest
 from written_runs import NAN, methods_manifest, score_rows, write_readings
 
 from benchmark.cli import main
-from benchmark.evidence import scores_facts
-from benchmark.results import RunFolder, WithoutFacts
+from benchmark.results.evidence import scores_facts
+from benchmark.results.runs import RunFolder, WithoutFacts
 from benchmark.vocabulary import BenchError
-from reports.comparison.frames import PLACE, Comparison
-from reports.comparison.modalities import modalities_frame, modalities_table
-from reports.provenance.addresses import parse_places
-from reports.provenance.run_rows import RunPart, part_rows, parts_of
-from reports.runs import planned_runs, reported_scores
+from reports.evidence.run_rows import RunPart, part_rows, parts_of
+from reports.ground.addresses import parse_places
+from reports.ground.runs import planned_runs, reported_scores
+from reports.tables.comparison.frames import PLACE, Comparison
+from reports.tables.comparison.modalities import modalities_frame, modalities_table
 
 DICE = {"": {"dice": [0.2, 0.6, NAN], "fpv_ml": [1.0, 2.0, 3.0]}}
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from written_runs import NAN, methods_manifest, score_rows, write_readings, write_run, write_scores
 
-from benchmark.results import SCORE_COLUMNS, RunFolder, load_scores
+from benchmark.results.runs import SCORE_COLUMNS, RunFolder, load_scores
 from benchmark.vocabulary import BenchError
-from reports import score_files
-from reports.comparison.frames import PLACE
-from reports.runs import of_readings, planned_runs, reported_scores
-from reports.score_files import SCORES, codes_of, read_scores, sources_of
+from reports.ground import score_files
+from reports.ground.runs import of_readings, planned_runs, reported_scores
+from reports.ground.score_files import SCORES, codes_of, read_scores, sources_of
+from reports.tables.comparison.frames import PLACE
 
 
 def plainly(results: Path, readings: dict[str, list[str]]) -> pd.DataFrame:

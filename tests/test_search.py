@@ -23,8 +23,8 @@ import yaml
 from postgres_server import own_postgres  # noqa: F401 (a fixture)
 
 from benchmark.cli import main
-from benchmark.manifests import manifests
-from benchmark.results import RunFolder, state_of
+from benchmark.results.manifests import manifests
+from benchmark.results.runs import RunFolder, state_of
 from benchmark.search.storage import open_storage
 from benchmark.search.trials import Trials, counts
 
@@ -76,7 +76,6 @@ def bench(
     request: pytest.FixtureRequest,
 ) -> Bench:
     from benchmark import registry
-    from benchmark.cli import planning
     from benchmark.execution import pool
 
     # What `fake_the_suite` replaces is put back after the test.
@@ -329,7 +328,7 @@ def test_a_grid_s_runs_on_other_folds_or_data_are_no_trials_and_the_search_says_
     def other(*given: Any, **named: Any) -> Any:
         return replace(fake_trials.ready(*given, **named), fingerprint="other")
 
-    monkeypatch.setattr("benchmark.cli.planning.ready_data", other)
+    monkeypatch.setattr("benchmark.planning.orders.ready_data", other)
     assert bench.search(study, *options, "--fold", "2") == 0, bench.err
     assert "2 of these only because they saw other data" in bench.out
     assert [trial.user_attrs.get("known_from") for trial in bench.study().trials] == [None]

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmark.planning.grid import load_study
 from benchmark.search.attributes import DEFINITION, GIVEN_BACK, MEANS, REASON, REFERENCE, RUN
-from reports.drawing import style
+from reports.ground.drawing import style
 from reports.search import figures
 from reports.search.frames import (
     best_trial,
@@ -31,7 +32,6 @@ from reports.search.pairs import Compared, interval, paired
 from reports.search.report import write_search_report
 from reports.search.summary import summary
 from reports.search.tables import comparison_table, trials_table
-from studies.grid import load_study
 
 SEARCHED = {
     "name": "small",

@@ -12,16 +12,16 @@ import safetensors.torch
 import torch
 from orders import order_of
 
-from benchmark.data.fold import open_fold
-from benchmark.data.pipeline import ReadyData, ready_data
 from benchmark.data.readers.autopet import SPEC
-from benchmark.execution.order import RunOrder, Trial, has_all
-from benchmark.results import RunFolder, state_of
-from benchmark.run import execute_run
+from benchmark.datasets.pipeline import ReadyData, ready_data
+from benchmark.execution.run import execute_run
+from benchmark.results.order import RunOrder, Trial, has_all
+from benchmark.results.runs import RunFolder, state_of
 from benchmark.search.pruning import Judge, pruner_of
 from benchmark.search.storage import open_storage
 from benchmark.search.trials import curve_of, validation_means
 from benchmark.tracking.content import Place, read_run
+from benchmark.training.fold import open_fold
 
 SPACING = (4.0, 4.0, 5.0)
 STEPS = 6

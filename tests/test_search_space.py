@@ -9,14 +9,14 @@ import optuna
 import pytest
 import yaml
 
-from benchmark.cli.planning import Need
-from benchmark.cli.preparing import notes_on, unpruned_notes
 from benchmark.execution.worker import inspect_runs
+from benchmark.planning.grid import load_profile, load_study
+from benchmark.planning.launch import plan
+from benchmark.planning.orders import Need
+from benchmark.planning.search_space import Place, Search, available_searches, load_search
+from benchmark.planning.search_start import notes_on, unpruned_notes
+from benchmark.planning.trials import Trainings
 from benchmark.vocabulary import BenchError
-from studies.grid import load_profile, load_study
-from studies.launch import plan
-from studies.search import Place, Search, available_searches, load_search
-from studies.trials import Trainings
 
 SMALL: dict[str, Any] = {
     "name": "small",

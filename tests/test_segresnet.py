@@ -11,8 +11,8 @@ from drawn import BRAIN, PET_CT, batch, parameters
 from monai.networks import nets
 
 from baselines.segresnet import SegResNet
-from benchmark.costs import forward_gflops
 from benchmark.protocols import DatasetSpec
+from benchmark.training.costs import forward_gflops
 from benchmark.vocabulary import BenchError, Size3
 
 

@@ -19,12 +19,12 @@ import psutil
 import pytest
 
 from benchmark.execution.pool import SERVER_DEATHS, Pool
-from benchmark.execution.side_by_side import side_by_side
-from benchmark.execution.signals import answered
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.task import STOPPED, Prediction
+from benchmark.processes.side_by_side import side_by_side
+from benchmark.processes.signals import answered
 from benchmark.protocols import ExternalJob
-from benchmark.results import RunFolder, state_of
+from benchmark.results.runs import RunFolder, state_of
 from benchmark.vocabulary import BenchError
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]

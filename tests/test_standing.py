@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.comparison.frames import TABLE3
-from reports.comparison.report import report as comparison_report
-from reports.latex import latex_text
-from reports.measures import DICE, FNV, FPV, Measure
+from reports.ground.latex import latex_text
+from reports.ground.measures import DICE, FNV, FPV, Measure
+from reports.ground.words import p_text
 from reports.statistics.paired import holm, pair_ps
 from reports.statistics.scores import CaseScores
 from reports.statistics.standing import Grouping, Lesions, standings
 from reports.statistics.tables import standing_notes
-from reports.table2.report import report as table2_report
-from reports.words import p_text
+from reports.tables.comparison.frames import TABLE3
+from reports.tables.comparison.report import report as comparison_report
+from reports.tables.table2.report import report as table2_report
 from tests.published_experiment import as_published
 from tests.written_runs import NAN, manifest_of, methods_manifest, write_readings
 

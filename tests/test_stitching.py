@@ -10,7 +10,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor
 
-from benchmark.stitching import stitched
+from benchmark.training.stitching import stitched
 
 CPU = torch.device("cpu")
 

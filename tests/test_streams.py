@@ -13,8 +13,8 @@ import fake_bench
 import pytest
 
 from benchmark import cli
-from benchmark.manifests import manifests
-from benchmark.results import RunFolder
+from benchmark.results.manifests import manifests
+from benchmark.results.runs import RunFolder
 
 BENCH = f"{sys.executable} -W ignore {fake_bench.__file__}"
 

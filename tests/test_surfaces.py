@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.manifests import GridManifest
-from reports.comparison.frames import PLACE, Comparison
-from reports.comparison.surfaces import has_surfaces, surfaces_csv, surfaces_frame, surfaces_table
-from reports.printing import markdown
-from reports.runs import planned_runs, reported_scores, scored_in
+from benchmark.results.manifests import GridManifest
+from reports.ground.printing import markdown
+from reports.ground.runs import planned_runs, reported_scores, scored_in
+from reports.tables.comparison.frames import PLACE, Comparison
+from reports.tables.comparison.surfaces import has_surfaces, surfaces_csv, surfaces_frame, surfaces_table
 
 MINE = Comparison("mine", "Methods")
 # A hit of 4 mm, a miss of 96 mm, an invention of 96 mm, and a case without anything.

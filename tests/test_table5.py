@@ -13,9 +13,9 @@ import reports
 from baselines.mirror_unet import MirrorUNet
 from baselines.mirror_unet_regions import MirrorUNetRegions
 from benchmark.config import run_config
+from benchmark.planning.grid import load_profile, load_study
 from benchmark.protocols import ExternalMethod, Method
 from benchmark.registry import build_without_memory
-from studies.grid import load_profile, load_study
 
 WITH_AUTOENCODER = "SegResNet (autoencoder)"
 PAPER_S_PATCH = (224, 224, 144)

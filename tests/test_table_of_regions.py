@@ -10,10 +10,15 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.manifests import GridManifest, write_manifest
-from reports.comparable import why_not
-from reports.comparison import tables
-from reports.comparison.frames import (
+from benchmark.results.manifests import GridManifest, write_manifest
+from reports.ground.comparable import why_not
+from reports.ground.frames import behind
+from reports.ground.measures import DICE, HD95, best_words, measures_of, usual_measures
+from reports.ground.printing import PrintedTable
+from reports.ground.publications import published
+from reports.ground.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.tables.comparison import tables
+from reports.tables.comparison.frames import (
     PLACE,
     TABLE3,
     TABLE5,
@@ -23,14 +28,9 @@ from reports.comparison.frames import (
     on_data,
     published_frames,
 )
-from reports.comparison.logic import claim_note, printed_scores
-from reports.comparison.notes import comparison_notes
-from reports.frames import behind
-from reports.measures import DICE, HD95, best_words, measures_of, usual_measures
-from reports.printing import PrintedTable
-from reports.publications import published
-from reports.report import write_report
-from reports.runs import Scored, planned_runs, reported_scores, scored_in, with_means
+from reports.tables.comparison.logic import claim_note, printed_scores
+from reports.tables.comparison.notes import comparison_notes
+from reports.tables.report import write_report
 
 BRAIN = ("whole tumor", "edema", "tumor core", "enhancing tumor")
 WHOLE, EDEMA, CORE, ENHANCING = BRAIN
@@ -185,7 +185,7 @@ def test_runs_from_before_a_metric_have_a_dash_and_say_so(tmp_path: Path) -> Non
 
 
 def test_every_table_of_a_brain_grid_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.drawing.save", lambda figure, stem, *, formats: [])
+    monkeypatch.setattr("reports.ground.drawing.save", lambda figure, stem, *, formats: [])
     scores = {"dice": [0.8], "hd95_mm": [3.0], "surface_dice_2mm": [0.9], "missed": [0], "invented": [0]}
     results = tmp_path / "results"
     write_regions(results, "a", dict.fromkeys(BRAIN, scores))
@@ -217,7 +217,7 @@ def test_every_table_of_a_brain_grid_is_written(tmp_path: Path, monkeypatch: pyt
 def test_published_numbers_of_other_regions_are_not_set_beside_own_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.drawing.save", lambda figure, stem, *, formats: [])
+    monkeypatch.setattr("reports.ground.drawing.save", lambda figure, stem, *, formats: [])
     results = tmp_path / "results"
     write_regions(results, "a", {"liver": {"dice": [0.8]}, "spleen": {"dice": [0.7]}})
     write_manifest(results, methods_manifest("table4", ("nnUNet", 0, 0, "a")))

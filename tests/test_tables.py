@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from written_runs import NAN, V3, V4, manifest_of, write_run
 
-from reports.cells import unfinished
-from reports.frames import behind
-from reports.latex import SIGNS, latex, latex_text
-from reports.printing import PrintedTable, Row, Span, markdown, markdown_text
-from reports.runs import run_cells
-from reports.table2.frames import PLACE, published_table2, table2_frame
-from reports.table2.tables import level_label, table2, table2_cells, table2_counts, table2_layout
+from reports.ground.cells import unfinished
+from reports.ground.frames import behind
+from reports.ground.latex import SIGNS, latex, latex_text
+from reports.ground.printing import PrintedTable, Row, Span, markdown, markdown_text
+from reports.ground.runs import run_cells
+from reports.tables.table2.frames import PLACE, published_table2, table2_frame
+from reports.tables.table2.tables import level_label, table2, table2_cells, table2_counts, table2_layout
 
 table2_runs = partial(run_cells, place=PLACE)
 

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.execution.monitor import console, first_line
-from benchmark.strict_yaml import read_yaml
+from benchmark.files.strict_yaml import read_yaml
 from benchmark.terminal import complain, plain, say
 from benchmark.vocabulary import BenchError
-from reports.files import write_csv
+from reports.ground.files import write_csv
 
 COMMANDS = [
     "\x1b[2J",

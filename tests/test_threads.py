@@ -9,17 +9,17 @@ import fake_runs
 import pytest
 from orders import order_of
 
-import benchmark.run as run_module
+import benchmark.execution.run as run_module
 from benchmark.cli.run import places_for
 from benchmark.config import Resources, RunConfig, merge, run_config, run_id
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers.autopet import SPEC
-from benchmark.execution.devices import Slot
+from benchmark.datasets.pipeline import ready_data
 from benchmark.execution.evaluating import Evaluation, score_again, score_without
 from benchmark.execution.pool import Pool
-from benchmark.execution.server import ForkServer
-from benchmark.results import RunFolder, RunRecord
-from studies.launch import PlannedRun
+from benchmark.planning.launch import PlannedRun
+from benchmark.processes.devices import Slot
+from benchmark.processes.server import ForkServer
+from benchmark.results.runs import RunFolder, RunRecord
 
 BEFORE = {
     "dataset": "phantom",
@@ -64,7 +64,7 @@ def test_one_run_at_a_time_or_two_the_scores_and_weights_are_the_same_byte_for_b
     tcia_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On two cores a run alone would have two threads, if it took what there is."""
-    monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 2)
+    monkeypatch.setattr("benchmark.processes.devices.cores", lambda: 2)
     # What a scheduler or a shell may say; it must not matter either.
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     data = ready_data(
@@ -110,8 +110,8 @@ def test_the_run_s_own_threads_compute_and_no_other_number(tmp_path: Path) -> No
 
 
 def test_places_have_the_threads_that_the_runs_were_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.execution.devices.cores", lambda: 16)
-    monkeypatch.setattr("benchmark.execution.devices.free_memory", lambda: 10**12)
+    monkeypatch.setattr("benchmark.processes.devices.cores", lambda: 16)
+    monkeypatch.setattr("benchmark.processes.devices.free_memory", lambda: 10**12)
     configs = [run_config({**BEFORE, "threads": 4, "seed": seed}, source="test") for seed in range(9)]
     planned = [PlannedRun({}, config) for config in configs]
     assert places_for(["cpu"], planned, None, 1) == [Slot("cpu", 4)] * 4
@@ -120,9 +120,9 @@ def test_places_have_the_threads_that_the_runs_were_planned_with(monkeypatch: py
 
 def test_what_is_scored_later_has_the_run_s_own_threads_too(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, object]] = []
-    monkeypatch.setattr("benchmark.reopened.reopen", lambda *_, **options: asked.append(options))
-    monkeypatch.setattr("benchmark.without.evaluate_without", lambda *_: None)
-    monkeypatch.setattr("benchmark.rescoring.rescore", lambda *_: None)
+    monkeypatch.setattr("benchmark.finished.reopened.reopen", lambda *_, **options: asked.append(options))
+    monkeypatch.setattr("benchmark.finished.without.evaluate_without", lambda *_: None)
+    monkeypatch.setattr("benchmark.finished.rescoring.rescore", lambda *_: None)
     for score in (score_without, score_again):
         score((Evaluation(Path(), "r", ("CT",)), Slot("cpu", 7)))
     assert asked == [{"device": "cpu"}, {"device": "cpu"}]

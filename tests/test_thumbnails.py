@@ -11,8 +11,8 @@ from finished import prepared
 from PIL import Image, ImageColor
 
 from benchmark.data.store import PreparedCase, Store
-from benchmark.projections import FALSE, HIT, MISS, Projections
-from benchmark.results import DataPlaces, RunFolder
+from benchmark.results.runs import DataPlaces, RunFolder
+from benchmark.scoring.projections import FALSE, HIT, MISS, Projections
 from benchmark.vocabulary import BenchError
 from reports.panels import thumbnails as module
 from reports.panels.colours import ERRORS

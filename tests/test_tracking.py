@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from benchmark import tracking
-from benchmark.files import exclusive
-from benchmark.manifests import CellRun, GridManifest, manifest_file, write_manifest
-from benchmark.results import SCORE_COLUMNS, RunFolder, RunRecord
+from benchmark.files.writing import exclusive
+from benchmark.results.manifests import CellRun, GridManifest, manifest_file, write_manifest
+from benchmark.results.runs import SCORE_COLUMNS, RunFolder, RunRecord
 from benchmark.tracking.store import Store
 from benchmark.vocabulary import BenchError
 

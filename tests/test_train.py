@@ -13,12 +13,19 @@ import torch
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchSampler
-from benchmark.data.pipeline import ready_data
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
+from benchmark.datasets.pipeline import ready_data
 from benchmark.protocols import Method
-from benchmark.results import RunFolder
-from benchmark.train import DivergedError, InterruptedRunError, Progress, load_weights, save_weights, train
+from benchmark.results.runs import RunFolder
+from benchmark.training.train import (
+    DivergedError,
+    InterruptedRunError,
+    Progress,
+    load_weights,
+    save_weights,
+    train,
+)
 
 CPU = torch.device("cpu")
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from baselines.valindria import Valindria
 from benchmark.contract import THREE_MODALITIES
-from benchmark.costs import forward_gflops
 from benchmark.nn.losses import dice_ce
+from benchmark.training.costs import forward_gflops
 from benchmark.vocabulary import BenchError, DatasetSpec, UnsupportedDatasetError
 
 SIZES = {

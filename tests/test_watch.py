@@ -11,13 +11,13 @@ import pytest
 import torch
 from test_search_sharing import opened, suggest
 
-from benchmark.execution.devices import Slot
 from benchmark.execution.pool import Pool
-from benchmark.heartbeat import Beat
-from benchmark.results import STALE_AFTER_SECONDS, Heartbeat, RunFolder, RunRecord
+from benchmark.processes.devices import Slot
+from benchmark.processes.watch import LARGEST_SKEW_SECONDS, Watch
+from benchmark.results.heartbeat import Beat
+from benchmark.results.runs import STALE_AFTER_SECONDS, Heartbeat, RunFolder, RunRecord
 from benchmark.search.attributes import BEAT
 from benchmark.search.sharing import STALE_SECONDS, Launcher
-from benchmark.watch import LARGEST_SKEW_SECONDS, Watch
 
 HOURS = 3600.0
 
@@ -58,11 +58,11 @@ def test_a_heart_goes_on_beating_when_the_clock_is_set_back(
 ) -> None:
     beat, folder = Beat(RunFolder(tmp_path, "r"), torch.device("cpu")), RunFolder(tmp_path, "r")
     steady = time.monotonic()
-    monkeypatch.setattr("benchmark.heartbeat.time.monotonic", lambda: steady)
+    monkeypatch.setattr("benchmark.results.heartbeat.time.monotonic", lambda: steady)
     beat.tell("train", 1, 9)
     assert folder.heartbeat() is not None
     now = time.time()
-    monkeypatch.setattr("benchmark.heartbeat.time.time", lambda: now - 2 * HOURS)
+    monkeypatch.setattr("benchmark.results.heartbeat.time.time", lambda: now - 2 * HOURS)
     steady += 1.5
     beat.tell("train", 2, 9)
     written = folder.heartbeat()

@@ -17,13 +17,13 @@ import torch
 from finished import finished, split_evenly
 
 from baselines.mirror_unet import MirrorUNet
-from benchmark.evaluate import score_cases
-from benchmark.in_loop import Predictor
+from benchmark.finished.reopened import ReopenedRun
+from benchmark.finished.without import evaluate_without
 from benchmark.protocols import Case, ExternalJob
 from benchmark.registry import METHOD_FILES
-from benchmark.reopened import ReopenedRun
+from benchmark.scoring.evaluate import score_cases
+from benchmark.training.in_loop import Predictor
 from benchmark.vocabulary import BenchError
-from benchmark.without import evaluate_without
 
 WEIGHTS = {
     "v1": {"rec_ct": 1e-4, "seg": 0.5},

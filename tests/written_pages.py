@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from written_runs import NAN, V3, V4, manifest_of, methods_manifest, score_rows, write_failure, write_scores
 
-from benchmark.manifests import write_manifest
-from benchmark.results import RunFolder, WithoutFacts
-from reports.drawing import FORMATS
+from benchmark.results.manifests import write_manifest
+from benchmark.results.runs import RunFolder, WithoutFacts
 from reports.everything import WrittenPage, write_html
+from reports.ground.drawing import FORMATS
 from reports.provenance.trace import MlflowLink
 
 HOSTILE = "<script>window.hacked=1</script>"
@@ -112,7 +112,7 @@ def without_ink(monkeypatch: pytest.MonkeyPatch) -> None:
             path.write_bytes(png() if path.suffix == ".png" else b"")
         return paths
 
-    monkeypatch.setattr("reports.drawing.save", save)
+    monkeypatch.setattr("reports.ground.drawing.save", save)
 
 
 def thumbnail(results: Path, run_id: str, reading: str, case_id: str) -> bytes | None:

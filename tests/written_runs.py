@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.manifests import CellRun, GridManifest
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results.manifests import CellRun, GridManifest
+from benchmark.results.runs import RunFolder, RunRecord
 
 NAN = float("nan")
 V3 = {"version": "v3", "self_supervision": "shuffle", "shared_layers": "5"}

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def _checked_results(folder: Path) -> Path:
     """No command follows a link in a results folder, and each says what it leaves out."""
-    from benchmark.files import guard
-    from benchmark.foreign.places import check_layout
+    from benchmark.files.places import check_layout
+    from benchmark.files.writing import guard
     from benchmark.terminal import tell_notices
 
     tell_notices()
@@ -59,7 +59,7 @@ def grid_name(grid: str) -> str:
     """A grid by its name, or by the file that `bench run --grid` takes."""
     if not grid.endswith((".yaml", ".yml")):
         return grid
-    from studies.grid import load_study
+    from benchmark.planning.grid import load_study
 
     return load_study(grid).name
 
@@ -88,7 +88,7 @@ def stopped_by_ctrl_c() -> Iterator[None]:
 
 def data_roots(data: Sequence[str]) -> dict[str, Path | None]:
     """Data set -> folder; None: phantoms, for which the suite chooses a folder."""
-    from benchmark.registry import dataset, dataset_names
+    from benchmark.datasets.registry import dataset, dataset_names
 
     roots: dict[str, Path | None] = {}
     for text in data:

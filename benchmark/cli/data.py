@@ -34,9 +34,9 @@ def data_phantom(
     jobs: Jobs = None,
 ) -> None:
     """Write phantoms as NIfTI files: PET/CT in AutoPET's layout, brains in the Medical Segmentation Decathlon's."""
-    from benchmark.execution.devices import cores
+    from benchmark.datasets.registry import phantom_readers
     from benchmark.execution.monitor import Preparation, console
-    from benchmark.registry import phantom_readers
+    from benchmark.processes.devices import cores
 
     name, phantoms = next(
         (name, found) for name, found in phantom_readers().items() if found.kind == kind.value
@@ -70,9 +70,9 @@ def data_check(
     from benchmark.data.check import checked_cases
     from benchmark.data.facts import dataset_findings, summary
     from benchmark.data.findings import findings_json, report_findings
-    from benchmark.execution.devices import cores
+    from benchmark.datasets.registry import dataset as reader_of
     from benchmark.execution.monitor import Preparation, console
-    from benchmark.registry import dataset as reader_of
+    from benchmark.processes.devices import cores
 
     name, path = _named_folder(data, dataset)
     reader = reader_of(name)
@@ -95,7 +95,7 @@ def data_check(
 
 def _named_folder(data: str, dataset: str | None) -> tuple[str, Path]:
     """`nnunet=DIR`, or `DIR` with the data set's name beside it; AutoPET where nothing names it."""
-    from benchmark.registry import dataset_names
+    from benchmark.datasets.registry import dataset_names
 
     name, equals, folder = data.partition("=")
     if equals and name in dataset_names() and not Path(data).exists():
@@ -122,11 +122,11 @@ def data_prepare(
     jobs: Jobs = None,
 ) -> None:
     """Check, resample, crop and store a data set, and draw its splits, as `bench run` would."""
-    from benchmark.data.pipeline import ready_data, warning_lines
-    from benchmark.execution.devices import cores
+    from benchmark.datasets.pipeline import ready_data, warning_lines
+    from benchmark.datasets.registry import dataset as reader_of
     from benchmark.execution.monitor import Preparation, console
     from benchmark.execution.pool import check_writable
-    from benchmark.registry import dataset as reader_of
+    from benchmark.processes.devices import cores
 
     ((name, root),) = data_roots([data]).items()
     if root is None:
@@ -163,10 +163,10 @@ def data_convert(
     copy: Annotated[bool, typer.Option("--copy", help="Copy files instead of linking them.")] = False,
 ) -> None:
     """Write a data set as nnU-Net's raw data; `--data nnunet=DIR` reads it back without a loss."""
-    from benchmark.data.convert import convert_to_nnunet
     from benchmark.data.splits import read_stored_splits
+    from benchmark.datasets.convert import convert_to_nnunet
+    from benchmark.datasets.registry import dataset as reader_of
     from benchmark.execution.monitor import Preparation, console
-    from benchmark.registry import dataset as reader_of
 
     ((name, root),) = data_roots([data]).items()
     if root is None:

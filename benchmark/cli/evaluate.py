@@ -17,11 +17,11 @@ from benchmark.vocabulary import BenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.execution.devices import Slot
     from benchmark.execution.evaluating import Evaluation
-    from benchmark.execution.server import ForkServer
-    from benchmark.manifests import CellRun
-    from benchmark.rescoring import Reproduced
+    from benchmark.finished.rescoring import Reproduced
+    from benchmark.processes.devices import Slot
+    from benchmark.processes.server import ForkServer
+    from benchmark.results.manifests import CellRun
 
 
 def evaluate(
@@ -77,9 +77,9 @@ class _Where:
         self, target: Callable[[tuple[Evaluation, Slot]], object], due: Mapping[str, Evaluation]
     ) -> Iterator[tuple[str, Any]]:
         """What `target` returns for every run, or its BenchError, in worker processes; none are started for none."""
-        from benchmark.execution.server import ForkServer
-        from benchmark.execution.side_by_side import in_workers
         from benchmark.execution.worker import PRELOAD
+        from benchmark.processes.server import ForkServer
+        from benchmark.processes.side_by_side import in_workers
 
         if not due:
             return
@@ -90,8 +90,8 @@ class _Where:
             server.close()
 
     def _places(self, server: ForkServer, runs: int) -> list[Slot]:
-        from benchmark.execution import devices
         from benchmark.execution.worker import cuda_devices
+        from benchmark.processes import devices
 
         names = [name.strip() for name in self.devices.split(",")] if self.devices else []
         if not names and devices.cuda_is_likely():
@@ -113,7 +113,7 @@ def _score_without(
     """Evaluate what is missing; returns how many runs failed."""
     from benchmark.execution.evaluating import Evaluation, score_without
     from benchmark.execution.overview import labels_of
-    from benchmark.results import RunFolder
+    from benchmark.results.runs import RunFolder
 
     labels = labels_of(cells)
     due = {}
@@ -159,7 +159,7 @@ def _reproduced(found: Reproduced) -> str:
 
 
 def _compared(found: Reproduced) -> str:
-    from benchmark.metrics import METRICS
+    from benchmark.scoring.metrics import METRICS
 
     if found.exact:
         return f"all {found.rows} scores reproduced exactly"
@@ -226,7 +226,7 @@ def _rows_without(
     results: Path, cells: Sequence[CellRun], modalities: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     from benchmark.execution.overview import label, mean_dice
-    from benchmark.results import RunFolder
+    from benchmark.results.runs import RunFolder
 
     several = len({(cell.fold, cell.seed) for cell in cells}) > 1
     for cell in cells:

@@ -12,7 +12,7 @@ from benchmark.words import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.manifests import CellRun, GridManifest
+    from benchmark.results.manifests import CellRun, GridManifest
 
 
 def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen: Console) -> list[CellRun]:
@@ -21,7 +21,7 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
     Runs that are not done are left out, and counted on the screen.
     """
     from benchmark.execution.overview import find_run
-    from benchmark.manifests import manifests
+    from benchmark.results.manifests import manifests
 
     every = manifests(results)
     if not runs and grid is None:
@@ -40,8 +40,8 @@ def named_launch(results: Path, grid: str) -> GridManifest:
     """The launch of this name, or of a grid of this name the one that its report shows; BenchError where there is
     none."""
     from benchmark.cli.common import grid_name
-    from benchmark.manifests import manifests
-    from reports.launches import shown_of
+    from benchmark.results.manifests import manifests
+    from reports.ground.launches import shown_of
 
     grid = grid_name(grid)
     every = manifests(results)
@@ -55,8 +55,8 @@ def named_launch(results: Path, grid: str) -> GridManifest:
 def _alone(results: Path, run_id: str) -> list[CellRun]:
     """A run that no manifest mentions, with every reading it was scored for."""
     from benchmark.config import run_config
-    from benchmark.manifests import CellRun
-    from benchmark.results import RunFolder
+    from benchmark.results.manifests import CellRun
+    from benchmark.results.runs import RunFolder
 
     folder = RunFolder(results, run_id)
     config = run_config(folder.config(), source=str(folder.config_file))
@@ -68,7 +68,7 @@ def _alone(results: Path, run_id: str) -> list[CellRun]:
 
 
 def _done(results: Path, cells: Sequence[CellRun], screen: Console) -> list[CellRun]:
-    from benchmark.results import RunFolder, state_of
+    from benchmark.results.runs import RunFolder, state_of
 
     state = {cell.run_id: state_of(RunFolder(results, cell.run_id))[0] for cell in cells}
     left_out = [run_id for run_id, word in state.items() if word != "done"]
@@ -84,8 +84,8 @@ def _done(results: Path, cells: Sequence[CellRun], screen: Console) -> list[Cell
 
 def check_modalities(results: Path, cells: Sequence[CellRun], modalities: Sequence[str]) -> None:
     """BenchError for a modality that a data set of these runs does not have."""
-    from benchmark.registry import dataset
-    from benchmark.results import RunFolder
+    from benchmark.datasets.registry import dataset
+    from benchmark.results.runs import RunFolder
 
     folders = {cell.run_id: RunFolder(results, cell.run_id) for cell in cells}
     places = {

@@ -100,7 +100,7 @@ def plan_json(plan: MergePlan, *, done: bool) -> dict[str, Any]:
 def lines(plan: MergePlan, *, done: bool) -> Iterator[str]:
     """The plan for people."""
     from benchmark.merging.launches import is_done
-    from reports.words import counted
+    from reports.ground.words import counted
 
     word = "Joined" if done else "Would join"
     by_source = [
@@ -144,7 +144,7 @@ def _completed(plan: MergePlan, *, done: bool) -> Iterator[str]:
     from collections import Counter
     from pathlib import PurePath
 
-    from reports.words import counted
+    from reports.ground.words import counted
 
     gained = plan.completions.values()
     files = Counter(name for each in gained for name in {PurePath(place).parts[0] for place in each.files})

@@ -16,8 +16,8 @@ from benchmark.vocabulary import BenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.manifests import CellRun, GridManifest
-    from benchmark.reopened import ReopenedRun
+    from benchmark.finished.reopened import ReopenedRun
+    from benchmark.results.manifests import CellRun, GridManifest
     from reports.panels.choice import Chosen
     from reports.panels.layout import PicturedCase
 
@@ -102,8 +102,8 @@ class _How:
 def _draw_runs(how: _How, runs: Sequence[str], wanted: Sequence[str], out: Path | None) -> None:
     """The panels of every run, in its folder or in `out`."""
     from benchmark.execution.overview import find_run
-    from benchmark.manifests import manifests
-    from benchmark.panels import write_panels_data
+    from benchmark.finished.panels import write_panels_data
+    from benchmark.results.manifests import manifests
     from reports.panels import write_panel
     from reports.panels.choice import chosen_cases, known_of
     from reports.panels.rows import case_words, cells_of_run, name_of_run, scores_of_run
@@ -167,7 +167,7 @@ def _pictured(
     how: _How, cells: Sequence[CellRun], shown: Sequence[Chosen]
 ) -> dict[tuple[str, str], PicturedCase]:
     """What every network that shows its branches says of every case, by its row's name and the case."""
-    from benchmark.panels import panels_data
+    from benchmark.finished.panels import panels_data
     from benchmark.protocols import Method
     from reports.panels.layout import pictured_case
     from reports.panels.reading import outputs_of
@@ -192,7 +192,7 @@ def _pictured(
 
 
 def _chosen(manifest: GridManifest, only: Sequence[str]) -> list[CellRun] | None:
-    from studies.grid import matching
+    from benchmark.planning.grid import matching
 
     if not only:
         return None

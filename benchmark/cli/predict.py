@@ -13,8 +13,8 @@ from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
 if TYPE_CHECKING:
+    from benchmark.finished.reopened import ReopenedRun
     from benchmark.protocols import Entrant
-    from benchmark.reopened import ReopenedRun
 
 Run = Annotated[str, typer.Argument(help="A run's id, or how it begins.")]
 Device = Annotated[str | None, typer.Option(help="E.g. cuda:0 or cpu; default: the first GPU, if any.")]
@@ -47,7 +47,7 @@ def predict(
     dataset.json. Stopped and started again, it goes on where it was.
     """
     from benchmark.execution.monitor import Preparation, console
-    from benchmark.predicting import cases_to_predict, predict_masks
+    from benchmark.finished.predicting import cases_to_predict, predict_masks
 
     ((name, root),) = data_roots([data]).items() if data else [("", None)]
     if data and root is None:
@@ -72,11 +72,11 @@ def predict(
 def opened_run(
     results: Path, run: str, method_file: list[Path] | None, device: str | None, jobs: int | None
 ) -> ReopenedRun:
-    from benchmark.execution.devices import cuda_is_likely
     from benchmark.execution.overview import find_run
     from benchmark.execution.worker import cuda_devices
+    from benchmark.finished.reopened import reopen
+    from benchmark.processes.devices import cuda_is_likely
     from benchmark.registry import use_method_files
-    from benchmark.reopened import reopen
 
     if method_file:
         use_method_files(method_file)

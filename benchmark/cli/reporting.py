@@ -17,7 +17,7 @@ from benchmark.vocabulary import BenchError
 if TYPE_CHECKING:
     from benchmark.cli.results import Source
     from reports.everything import Part
-    from reports.files import ReportFiles
+    from reports.ground.files import ReportFiles
 
 Launch = tuple[str, str | None, str | None, str | None]
 """A grid, and, where they are asked for, the name, profile and data set of its launch."""
@@ -111,10 +111,10 @@ def log_claims(
 ) -> None:
     """Add the verdicts to the newest launch with results that the claims of these files are about, beside its own
     report."""
-    from benchmark.manifests import manifests
+    from benchmark.results.manifests import manifests
     from benchmark.tracking import log_report
     from reports.claims.reading import load_claims
-    from reports.launches import shown_of
+    from reports.ground.launches import shown_of
 
     tables = {stated.claim.table for stated in load_claims(files)}
     asked = {key: value for key, value in of_launch.items() if value is not None}
@@ -143,7 +143,7 @@ def report_html(
     """Write the page of everything, or of one launch alone; `claims`: files of own ones instead of the paper's, which
     are about everything."""
     from reports.everything import write_html
-    from reports.report import choose_launch
+    from reports.tables.report import choose_launch
 
     chosen = None
     if launch is not None:
@@ -174,8 +174,8 @@ def report_html(
 
 def _claim_files(own: Sequence[Path]) -> list[Path]:
     """The files of claims; BenchError for own ones that cannot be read, before anything is written."""
+    from benchmark.planning.grid import STUDIES
     from reports.claims.reading import claim_files, load_claims
-    from studies.grid import STUDIES
 
     load_claims(own)
     return list(own) or claim_files(STUDIES / "claims")

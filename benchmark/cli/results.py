@@ -15,7 +15,7 @@ from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
 if TYPE_CHECKING:
-    from reports.files import ReportFiles
+    from reports.ground.files import ReportFiles
 
 
 class Source(enum.StrEnum):
@@ -119,13 +119,13 @@ def report(
 ) -> None:
     """Tables and figures of a grid, or of a search, or verdicts on claims: HTML, Markdown, CSV, LaTeX, PNG, PDF."""
     from benchmark.cli.reporting import is_of_trials, refuse_idle, report_all, report_html
-    from reports.report import write_report
+    from reports.tables.report import write_report
 
     refuse_idle(context)
     if grid is not None:
         grid = grid_name(grid)
     if search is not None and search.endswith((".yaml", ".yml")):
-        from studies.search import load_search
+        from benchmark.planning.search_space import load_search
 
         search = load_search(search).name
     if (html or everything) and source is Source.PAPER:
@@ -203,9 +203,9 @@ def _report_claims(
     as_json: bool,
 ) -> None:
     from benchmark.cli.reporting import log_claims
+    from benchmark.planning.grid import STUDIES
     from reports.claims.reading import claim_files
     from reports.claims.report import claims_report
-    from studies.grid import STUDIES
 
     own = source is not Source.PAPER
     manifest, profile, dataset = filters

@@ -18,13 +18,13 @@ from benchmark.words import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.cli.planning import Work
-    from benchmark.execution.devices import Slot
     from benchmark.execution.monitor import Monitor
     from benchmark.execution.pool import Pool
-    from benchmark.manifests import CellRun
-    from studies.grid import Profile
-    from studies.launch import PlannedRun
+    from benchmark.planning.grid import Profile
+    from benchmark.planning.launch import PlannedRun
+    from benchmark.planning.orders import Work
+    from benchmark.processes.devices import Slot
+    from benchmark.results.manifests import CellRun
 
 
 class OnError(enum.StrEnum):
@@ -88,17 +88,18 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a grid. The same command again continues; several at once share the work."""
-    from benchmark.cli import planning
     from benchmark.config import Resources
+    from benchmark.datasets.registry import phantoms_for
     from benchmark.execution.monitor import console
     from benchmark.execution.pool import Pool, check_writable
-    from benchmark.registry import method_digest, phantoms_for, use_method_files
-    from studies.grid import load_profile
-    from studies.launch import plan
+    from benchmark.planning import orders
+    from benchmark.planning.grid import load_profile
+    from benchmark.planning.launch import plan
+    from benchmark.registry import method_digest, use_method_files
 
     own_methods = use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
-    asked = planning.asked_study(grid, own_methods)
+    asked = orders.asked_study(grid, own_methods)
     real = asked.dataset if asked else DEFAULT_DATASET
     if not data:
         screen.print(
@@ -106,9 +107,9 @@ def run(
             soft_wrap=True,
         )
     roots = data_roots(data or [phantoms_for(real)])
-    names_given = planning.data_names(data_name or (), roots)
+    names_given = orders.data_names(data_name or (), roots)
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
-    planning.check_names(size)
+    orders.check_names(size)
     if not dry_run:
         check_writable(results)
 
@@ -123,13 +124,13 @@ def run(
         )
 
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
-        study = planning.study_on(pool, asked, own_methods, roots)
+        study = orders.study_on(pool, asked, own_methods, roots)
         names, bfloat16 = chosen_devices(pool, devices, jobs)
         planned = plan(
             study,
             size,
             datasets=list(roots),
-            data_names=planning.names_of(roots),
+            data_names=orders.names_of(roots),
             folds=asked_folds,
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),
@@ -140,13 +141,13 @@ def run(
             digest=method_digest,
         )
         places = places_for(names, planned, jobs, jobs_per_device)
-        needs = planning.inspect(pool, planned, study, roots)
+        needs = orders.inspect(pool, planned, study, roots)
         if dry_run:
-            planning.print_plan(
+            orders.print_plan(
                 screen, study, size, needs, roots, results, places, names=names_given, as_json=as_json
             )
             return
-        how = planning.How(
+        how = orders.How(
             results=results,
             splits=splits,
             skip_bad_cases=skip_bad_cases,
@@ -155,7 +156,7 @@ def run(
             quiet=as_json,
             data_names=names_given,
         )
-        work = [planning.announce(study, size, name, needs, roots[name], how) for name in roots]
+        work = [orders.announce(study, size, name, needs, roots[name], how) for name in roots]
         code = _execute(
             pool,
             work,
@@ -173,7 +174,7 @@ def run(
 def _n_folds(size: Profile, splits: Path | None, roots: Mapping[str, Path | None]) -> int:
     """How many folds all of the data sets have."""
     from benchmark.data.splits import n_folds_in
-    from benchmark.registry import dataset
+    from benchmark.datasets.registry import dataset
 
     used = [splits or (dataset(name).own_splits(root) if root else None) for name, root in roots.items()]
     return min(n_folds_in(path) if path else size.n_folds for path in used)
@@ -197,8 +198,8 @@ def _numbers(
 
 def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str], bool]:
     """The devices to run on, and whether all of them compute in bfloat16."""
-    from benchmark.execution import devices
     from benchmark.execution.worker import cuda_devices
+    from benchmark.processes import devices
 
     names = [name.strip() for name in asked.split(",")] if asked else []
     if not names and jobs is not None and devices.cuda_is_likely():
@@ -218,7 +219,7 @@ def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[lis
 
 def _why_no_gpu() -> str:
     """A sentence where the installed torch cannot see any GPU."""
-    from benchmark.execution.devices import torch_is_for_cpus
+    from benchmark.processes.devices import torch_is_for_cpus
 
     if not torch_is_for_cpus():
         return ""
@@ -233,7 +234,7 @@ def places_for(
 ) -> list[Slot]:
     from math import prod
 
-    from benchmark.execution import devices
+    from benchmark.processes import devices
 
     if list(names) != ["cpu"]:
         if jobs is not None:
@@ -267,8 +268,8 @@ def _execute(
 
     from benchmark import tracking
     from benchmark.execution.overview import labels_of, print_summary
-    from benchmark.execution.signals import answered
-    from studies.launch import counts, launch
+    from benchmark.planning.launch import counts, launch
+    from benchmark.processes.signals import answered
 
     cells = [cell for part in work for cell in part.chosen]
     names = [part.manifest.name for part in work]

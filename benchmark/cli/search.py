@@ -17,9 +17,9 @@ from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
 if TYPE_CHECKING:
-    from benchmark.cli.searching import Searching
-    from benchmark.execution.devices import Slot
-    from studies.search import Search
+    from benchmark.planning.search_loop import Searching
+    from benchmark.planning.search_space import Search
+    from benchmark.processes.devices import Slot
 
 
 class Sampler(enum.StrEnum):
@@ -105,16 +105,17 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search for the best values on the validation part. The same command again continues; several share the work."""
-    from benchmark.cli import planning, preparing
-    from benchmark.cli.warming import warm
     from benchmark.config import Resources
+    from benchmark.datasets.registry import phantoms_for
     from benchmark.execution.monitor import console
     from benchmark.execution.pool import Pool as WorkerPool
     from benchmark.execution.pool import check_writable
     from benchmark.execution.worker import PRELOAD
-    from benchmark.registry import phantoms_for, use_method_files
-    from studies.grid import load_profile
-    from studies.search import load_search
+    from benchmark.planning import orders, search_start
+    from benchmark.planning.grid import load_profile
+    from benchmark.planning.search_space import load_search
+    from benchmark.planning.warm_start import warm
+    from benchmark.registry import use_method_files
 
     use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
@@ -129,15 +130,15 @@ def search(
     if len(roots) > 1:
         raise BenchError("A search has one data set; give --data once.")
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
-    planning.check_names(size)
-    how = planning.How(
+    orders.check_names(size)
+    how = orders.How(
         results=results,
         splits=splits,
         skip_bad_cases=skip_bad_cases,
         resources=Resources(checkpoint_seconds=checkpoint_seconds),
         screen=screen,
         quiet=as_json,
-        data_names=planning.data_names(data_name or (), roots),
+        data_names=orders.data_names(data_name or (), roots),
     )
     if not dry_run:
         check_writable(results)
@@ -146,14 +147,14 @@ def search(
         WorkerPool(preload=(*PRELOAD, "benchmark.search.pruning")) as pool,
         contextlib.ExitStack() as around,
     ):
-        prepared = preparing.check(pool, asked, size, roots, fold=fold, devices=devices, jobs=jobs)
-        notes = preparing.notes_on(sampler.value, trials, prepared.trainings)
-        for note in [] if as_json else [*notes, *preparing.unpruned_notes(chosen_pruner, prepared.needs)]:
+        prepared = search_start.check(pool, asked, size, roots, fold=fold, devices=devices, jobs=jobs)
+        notes = search_start.notes_on(sampler.value, trials, prepared.trainings)
+        for note in [] if as_json else [*notes, *search_start.unpruned_notes(chosen_pruner, prepared.needs)]:
             screen.print(note, soft_wrap=True)
         if dry_run:
-            preparing.print_plan(screen, prepared, as_json=as_json)
+            search_start.print_plan(screen, prepared, as_json=as_json)
             return
-        searching = preparing.start(
+        searching = search_start.start(
             around,
             prepared,
             how,
@@ -164,13 +165,13 @@ def search(
             fresh=not resume,
             limit=trials,
             timeout=timeout,
-            launched=preparing.launched(roots, profile, method_file or (), splits, how.data_names),
+            launched=search_start.launched(roots, profile, method_file or (), splits, how.data_names),
         )
         for grid in warm_start or ():
             warm(searching, grid)
         code = _carry_out(searching, prepared.places, mlflow=mlflow, as_json=as_json)
         if final and not pool.stops:
-            from benchmark.cli.final import look_at_the_test_part
+            from benchmark.planning.search_final import look_at_the_test_part
 
             look_at_the_test_part(searching, prepared.places, mlflow=mlflow, as_json=as_json)
         _conclude(searching, as_json=as_json)
@@ -200,9 +201,9 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
 
     from benchmark import tracking
     from benchmark.cli.run import monitor_for
-    from benchmark.cli.searching import refer, states_of
     from benchmark.credentials import without_secrets
-    from benchmark.execution.signals import answered
+    from benchmark.planning.search_loop import refer, states_of
+    from benchmark.processes.signals import answered
     from benchmark.search.trials import counts
 
     pool, screen, name = searching.pool, searching.how.screen, searching.trials.name

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from benchmark.manifests import GridManifest
-    from reports.provenance.addresses import Places
-    from reports.provenance.run_rows import PartRows
+    from benchmark.results.manifests import GridManifest
+    from reports.evidence.run_rows import PartRows
+    from reports.ground.addresses import Places
     from reports.provenance.trace import RunTrace, Trace
 
 
@@ -47,7 +47,7 @@ def why(
     import json
 
     from benchmark.execution.monitor import console
-    from reports.provenance.addresses import RUN, parse_address, parse_places
+    from reports.ground.addresses import RUN, parse_address, parse_places
     from reports.provenance.tables import printed_table
     from reports.provenance.trace import Traces, published_trace
 
@@ -82,9 +82,9 @@ def _launch(
     results: Path, wanted: Places, manifest: str | None, profile: str | None, dataset: str | None
 ) -> GridManifest | None:
     """The launch an address is about; None where there is none, but a published table."""
-    from benchmark.manifests import manifests
+    from benchmark.results.manifests import manifests
     from reports.provenance.tables import GRIDS
-    from reports.report import choose_launch
+    from reports.tables.report import choose_launch
 
     named = {launch.name: launch.grid for launch in manifests(results)}
     grid = named.get(wanted.grid, wanted.grid)
@@ -106,8 +106,8 @@ def _tell_rows(results: Path, wanted: Places, *, as_json: bool) -> bool:
     import json
 
     from benchmark.execution.monitor import console
-    from benchmark.results import RunFolder
-    from reports.provenance.run_rows import part_rows, parts_of
+    from benchmark.results.runs import RunFolder
+    from reports.evidence.run_rows import part_rows, parts_of
 
     found = [part_rows(results, part) for part in parts_of(wanted)]
     for one in found:
@@ -140,8 +140,8 @@ def print_part(screen: Console, found: PartRows, folder: Path, *, metric: str = 
     from rich.table import Table
     from rich.text import Text
 
-    from reports.measures import MEASURES
-    from reports.provenance.run_rows import mean_title
+    from reports.evidence.run_rows import mean_title
+    from reports.ground.measures import MEASURES
 
     part = found.part
     read = f", read as {part.reading}" if part.reading else ""

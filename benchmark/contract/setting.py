@@ -15,9 +15,9 @@ import torch
 from benchmark.config import Precision
 from benchmark.data.readers.autopet import SPEC as PET_CT
 from benchmark.data.readers.msd import SPEC as BRAIN_MRI
-from benchmark.inference import autocast
 from benchmark.protocols import Batch, Entrant, ExternalMethod, Method
 from benchmark.registry import build_method, entrants
+from benchmark.training.inference import autocast
 from benchmark.vocabulary import (
     BenchError,
     DatasetSpec,

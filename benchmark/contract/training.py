@@ -18,10 +18,10 @@ from benchmark.contract.declared import HISTORY
 from benchmark.contract.setting import CPU, NOT_CUBIC, ROUND, Setting, Training, train_on_one_batch
 from benchmark.contract.words import listed, number, size_of, words_of
 from benchmark.data.patches import PatchArrays, PatchSampler
-from benchmark.inference import autocast
 from benchmark.protocols import Batch, Method
-from benchmark.results import RunFolder
-from benchmark.train import InterruptedRunError, Progress, train
+from benchmark.results.runs import RunFolder
+from benchmark.training.inference import autocast
+from benchmark.training.train import InterruptedRunError, Progress, train
 from benchmark.vocabulary import BenchError, Size3
 
 UNUSUAL: Size3 = (20, 24, 36)

@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.data.images import CONVERT, UnreadableError, Volume, open_volume, read_voxels, shape_text
 from benchmark.data.images.nifti import read_bytes
 from benchmark.data.voxel_checks import strange_values, whole_labels
-from benchmark.files import written_whole
+from benchmark.files.writing import written_whole
 
 ENDING = ".nii.gz"
 

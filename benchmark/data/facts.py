@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmark.data.findings import THE_DATA_SET, Finding
 from benchmark.data.images import Volume
+from benchmark.data.lesions import components
 from benchmark.data.patients import UNKNOWN, alike_patients, patients_words, shared_beginnings
 from benchmark.data.prepare import ras_spacing
-from benchmark.mask_pair import components
 from benchmark.vocabulary import Case, DatasetSpec, Spacing
 from benchmark.words import counted
 

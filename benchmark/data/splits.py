@@ -9,7 +9,7 @@ hyperparameter may look at. The stored file:
      "patients": {"<case>": "<patient>", ...}}
 
 `splits 1` had no patients, and was drawn when those of AutoPET's names `PETCT_<id>_<study>` and of some statements in
-`dataset.json` were not recognised: see `benchmark.data.torn`.
+`dataset.json` were not recognised: see `benchmark.datasets.torn`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmark.data.naming import case_id_from, resolve_cases, some
 from benchmark.data.user_files import read_user_json
-from benchmark.files import exclusive, write_json
+from benchmark.files.writing import exclusive, write_json
 from benchmark.vocabulary import CaseSummary, DataError
 
 PARTS = ("train", "validation", "test")

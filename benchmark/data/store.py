@@ -26,7 +26,7 @@ from benchmark.data.findings import Finding
 from benchmark.data.images import write_mask
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
 from benchmark.data.voxel_checks import Signature
-from benchmark.files import write_json, written_whole
+from benchmark.files.writing import write_json, written_whole
 from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
 
 ARRAYS = ("image", "label", "lesion")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.execution.devices import Slot
+from benchmark.processes.devices import Slot
 
 if TYPE_CHECKING:
-    from benchmark.rescoring import Reproduced
+    from benchmark.finished.rescoring import Reproduced
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Evaluation:
 
 def score_without(asked: tuple[Evaluation, Slot]) -> None:
     """Score a run without modalities, one at a time; what comes of it stands in its folder."""
-    from benchmark.reopened import reopen
-    from benchmark.without import evaluate_without
+    from benchmark.finished.reopened import reopen
+    from benchmark.finished.without import evaluate_without
 
     evaluation, slot = asked
     run = reopen(evaluation.results, evaluation.run_id, device=slot.device)
@@ -33,8 +33,8 @@ def score_without(asked: tuple[Evaluation, Slot]) -> None:
 
 def score_again(asked: tuple[Evaluation, Slot]) -> Reproduced:
     """Score a run again from its weights, with as many threads as it had."""
-    from benchmark.reopened import reopen
-    from benchmark.rescoring import rescore
+    from benchmark.finished.reopened import reopen
+    from benchmark.finished.rescoring import rescore
 
     evaluation, slot = asked
     return rescore(reopen(evaluation.results, evaluation.run_id, device=slot.device))

@@ -20,9 +20,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.execution.order import RunOrder
 from benchmark.execution.pool import Observer
-from benchmark.results import Heartbeat, RunFolder, RunRecord
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import Heartbeat, RunFolder, RunRecord
 from benchmark.terminal import COMMANDS, plain, say
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted

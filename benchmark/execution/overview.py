@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.attempts import Attempt, attempts
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
-from benchmark.foreign.places import DamagedFileError, is_name, is_there
-from benchmark.manifests import CellRun, GridManifest, manifests, one_a_run
-from benchmark.results import RunFolder, load_scores, state_of
+from benchmark.files.places import DamagedFileError, is_name, is_there
+from benchmark.results.attempts import Attempt, attempts
+from benchmark.results.manifests import CellRun, GridManifest, manifests, one_a_run
+from benchmark.results.runs import RunFolder, load_scores, state_of
 from benchmark.vocabulary import BenchError
 
 T = TypeVar("T")

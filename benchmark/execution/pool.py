@@ -20,17 +20,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark import attempts
 from benchmark.config import Resources
-from benchmark.execution.devices import Slot, oom_kills
-from benchmark.execution.order import RunOrder, has_all
-from benchmark.execution.server import Ended, ForkServer, ServerDiedError, WorkerKilledError
-from benchmark.execution.signals import ended_by
 from benchmark.execution.worker import PRELOAD, run_order
-from benchmark.files import NO_ROOM, STORAGE_TROUBLE, written_whole
-from benchmark.results import STALE_AFTER_SECONDS, FailureClass, RunFolder, RunRecord, State, state_of
+from benchmark.files.writing import NO_ROOM, STORAGE_TROUBLE, written_whole
+from benchmark.processes.devices import Slot, oom_kills
+from benchmark.processes.server import Ended, ForkServer, ServerDiedError, WorkerKilledError
+from benchmark.processes.signals import ended_by
+from benchmark.processes.watch import Watch
+from benchmark.results import attempts
+from benchmark.results.order import RunOrder, has_all
+from benchmark.results.runs import STALE_AFTER_SECONDS, FailureClass, RunFolder, RunRecord, State, state_of
 from benchmark.vocabulary import BenchError
-from benchmark.watch import Watch
 
 RETRIES = 1
 """How often a run is repeated in one launch when the cause of its failure may pass."""
@@ -230,7 +230,7 @@ class Pool:
                 return order
 
     def _state_of(self, folder: RunFolder) -> tuple[State, FailureClass | None]:
-        """As `benchmark.results.state_of`, but a run that another machine has is not taken over because of a clock: its
+        """As `benchmark.results.runs.state_of`, but a run that another machine has is not taken over because of a clock: its
         heartbeat must have been seen standing still."""
         condition, failure = state_of(folder)
         record = folder.record()

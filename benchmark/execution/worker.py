@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.execution.order import RunOrder
+from benchmark.results.order import RunOrder
 from benchmark.vocabulary import BenchError, Preparation, UnsupportedDatasetError
 
-PRELOAD = ("torch", "torch._inductor", "benchmark.registry", "benchmark.run", "baselines.mirror_unet")
+PRELOAD = (
+    "torch",
+    "torch._inductor",
+    "benchmark.registry",
+    "benchmark.execution.run",
+    "baselines.mirror_unet",
+)
 """Imported once by the fork server. Asking torch for deterministic algorithms imports its compiler."""
 
 
 def run_order(order: RunOrder) -> None:
     """Execute one run; what came of it stands in its folder."""
-    from benchmark.run import execute_run
+    from benchmark.execution.run import execute_run
 
     execute_run(order)
 
@@ -39,9 +45,9 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
     one already."""
     from benchmark.config import run_config
     from benchmark.data.prepare import check_preparation
+    from benchmark.datasets.registry import dataset
+    from benchmark.execution.run import planned_method
     from benchmark.protocols import ExternalMethod
-    from benchmark.registry import dataset
-    from benchmark.run import planned_method
 
     inspected = []
     for settings, root in questions:
@@ -68,7 +74,8 @@ def default_cells(asked: tuple[list[str], str, Path | None]) -> dict[str, dict[s
     BenchError for a method that cannot be loaded, or cannot serve the data set.
     """
     from benchmark.config import TrainingConfig
-    from benchmark.registry import build_without_memory, dataset
+    from benchmark.datasets.registry import dataset
+    from benchmark.registry import build_without_memory
 
     names, dataset_name, root = asked
     spec, patch_size = dataset(dataset_name).spec_of(root), TrainingConfig().patch_size

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.evidence import EVIDENCE, sha256_of, weights_named
-from benchmark.foreign.places import is_regular
+from benchmark.files.places import is_regular
 from benchmark.merging.copying import why_not_copied
 from benchmark.merging.sources import RunCopy
+from benchmark.results.evidence import EVIDENCE, sha256_of, weights_named
 
 EVALUATIONS = (
     "without/*.parquet",

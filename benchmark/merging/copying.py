@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 
-from benchmark.foreign.pickles import CodeInFileError, is_pickled, refuse_code
-from benchmark.foreign.places import DamagedFileError, is_regular, kind_of
+from benchmark.files.pickles import CodeInFileError, is_pickled, refuse_code
+from benchmark.files.places import DamagedFileError, is_regular, kind_of
 
 
 def files_below(folder: Path, *, leaving: Sequence[str] = ()) -> Iterator[Path]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.manifests import CellRun, GridManifest
 from benchmark.merging.differences import Difference, differences
 from benchmark.merging.sources import RunCopy, Source
+from benchmark.results.manifests import CellRun, GridManifest
 from benchmark.vocabulary import BenchError
 
 Place = tuple[tuple[tuple[str, str], ...], int, int]

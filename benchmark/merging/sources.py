@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.files import is_held
-from benchmark.foreign.places import check_layout, is_name, is_regular, is_there, kind_of
-from benchmark.manifests import GridManifest, readable_manifests
+from benchmark.files.places import check_layout, is_name, is_regular, is_there, kind_of
+from benchmark.files.writing import is_held
 from benchmark.merging.copying import files_below
-from benchmark.results import STALE_AFTER_SECONDS, RunFolder, RunRecord
+from benchmark.results.manifests import GridManifest, readable_manifests
+from benchmark.results.runs import STALE_AFTER_SECONDS, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
 SCORE_KEYS = ["split", "case_id", "reading", "region", "metric"]

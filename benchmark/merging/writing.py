@@ -6,13 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.files import exclusive, written_whole
-from benchmark.manifests import write_manifest
+from benchmark.files.writing import exclusive, written_whole
 from benchmark.merging.completing import Completion
 from benchmark.merging.copying import copy_folder
 from benchmark.merging.planning import NOT_COPIED, MergePlan, left_out
 from benchmark.merging.sources import RunCopy
-from benchmark.results import RunFolder
+from benchmark.results.manifests import write_manifest
+from benchmark.results.runs import RunFolder
 from benchmark.search.cards import clean_card, is_card
 from benchmark.vocabulary import BenchError
 

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from benchmark.execution.devices import oom_kills
-from benchmark.execution.signals import held_back
 from benchmark.nnunet.lifeline import STOP
 from benchmark.nnunet.task import STOPPED, Prediction, Training, write_task
+from benchmark.processes.devices import oom_kills
+from benchmark.processes.signals import held_back
 from benchmark.protocols import ExternalJob
-from benchmark.train import DivergedError
+from benchmark.training.train import DivergedError
 from benchmark.vocabulary import BenchError, DataError
 
 COMMAND = (sys.executable, "-P", "-m", "benchmark.nnunet.process")

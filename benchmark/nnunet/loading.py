@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from nnunetv2.training.dataloading import nnunet_dataset
 
-from benchmark.foreign.pickles import CALLED, CodeInFileError, refuse_code
-from benchmark.foreign.places import DamagedFileError, read_bytes
-from benchmark.foreign.schemas import read_mapping
+from benchmark.files.pickles import CALLED, CodeInFileError, refuse_code
+from benchmark.files.places import DamagedFileError, read_bytes
+from benchmark.files.schemas import read_mapping
 
 NETWORKS = "dynamic_network_architectures."
 LAYERS = "torch.nn."

@@ -11,8 +11,8 @@ from statistics import mean
 from typing import Any
 
 from benchmark.data.numbering import consecutive, is_consecutive
-from benchmark.foreign.places import inside
-from benchmark.foreign.schemas import STRICT, UNDEFINED, Amount, Positive, Text, Whole, read_as
+from benchmark.files.places import inside
+from benchmark.files.schemas import STRICT, UNDEFINED, Amount, Positive, Text, Whole, read_as
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.plan import Plan, Schedule
 from benchmark.nnunet.raw import FILE_ENDING, case_images, raw_dataset

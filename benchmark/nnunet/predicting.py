@@ -12,8 +12,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from benchmark.data.channels import write_label
-from benchmark.files import write_json
-from benchmark.foreign.schemas import read_mapping
+from benchmark.files.schemas import read_mapping
+from benchmark.files.writing import write_json
 from benchmark.nnunet.loading import load_checkpoint, read_plans
 from benchmark.nnunet.network import planned_network
 from benchmark.nnunet.raw import FILE_ENDING, link_images

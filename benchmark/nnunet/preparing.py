@@ -24,9 +24,9 @@ from nnunetv2.preprocessing.preprocessors import default_preprocessor
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from benchmark.files import exclusive, write_json
-from benchmark.foreign.places import inside
-from benchmark.foreign.schemas import read_mapping
+from benchmark.files.places import inside
+from benchmark.files.schemas import read_mapping
+from benchmark.files.writing import exclusive, write_json
 from benchmark.nnunet.loading import read_plans
 from benchmark.nnunet.plan import Plan, shrunk_patch
 from benchmark.nnunet.raw import RawDataset, write_raw, write_splits

@@ -20,8 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from benchmark.execution import signals
-from benchmark.files import write_json
+from benchmark.files.writing import write_json
 from benchmark.nnunet.lifeline import watch_parent
 from benchmark.nnunet.task import (
     FAILED,
@@ -33,6 +32,7 @@ from benchmark.nnunet.task import (
     Training,
     read_task,
 )
+from benchmark.processes import signals
 from benchmark.vocabulary import BenchError, DataError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import Any
 from benchmark.data.channels import is_plain_image, is_plain_label, write_channels, write_label
 from benchmark.data.images import UnreadableError
 from benchmark.data.numbering import consecutive, is_consecutive
-from benchmark.files import write_json
+from benchmark.files.writing import write_json
 from benchmark.nnunet.plan import Plan
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.files import write_json
+from benchmark.files.writing import write_json
 from benchmark.nnunet.plan import Plan, Schedule
 from benchmark.nnunet.raw import CaseFiles, ImageFile, RawDataset
 

@@ -20,7 +20,7 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from benchmark.files import written_whole
+from benchmark.files.writing import written_whole
 from benchmark.nnunet.lifeline import die_with_parent
 from benchmark.nnunet.loading import load_checkpoint, weights_alone
 from benchmark.nnunet.plan import Schedule

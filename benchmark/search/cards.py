@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmark.credentials import is_address, without_secrets
-from benchmark.files import write_json
-from benchmark.foreign.notices import notice
-from benchmark.foreign.places import DamagedFileError, Name, is_regular, refuse_links, regular_files
-from benchmark.foreign.schemas import STRICT, Amount, Text, read_as
+from benchmark.files.places import DamagedFileError, Name, is_regular, refuse_links, regular_files
+from benchmark.files.schemas import STRICT, Amount, Text, read_as
+from benchmark.files.writing import write_json
+from benchmark.notices import notice
 from benchmark.vocabulary import BenchError
 
 FINAL = ".final.json"

@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import RandomSampler
 
 from benchmark.credentials import without_secrets
-from benchmark.execution.order import Trial
+from benchmark.results.order import Trial
 from benchmark.search.storage import open_storage
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from benchmark.files import exclusive
+from benchmark.files.writing import exclusive
+from benchmark.processes.watch import Watch
 from benchmark.search.attributes import BEAT, FOLDER, LAUNCHER
 from benchmark.tracking.store import folder_id
-from benchmark.watch import Watch
 
 STALE_SECONDS = 600.0
 """A trial on another machine that gave no sign of life for so long is given back."""

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
 from benchmark.credentials import is_address, without_secrets
-from benchmark.files import written_whole
+from benchmark.files.writing import written_whole
 from benchmark.vocabulary import BenchError, MissingPackageError, did_you_mean
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmark.credentials import is_address
-from benchmark.files import exclusive
-from benchmark.results import RunFolder
+from benchmark.files.writing import exclusive
+from benchmark.results.runs import RunFolder
 from benchmark.search.attributes import (
     AGAIN,
     BEAT,

@@ -14,10 +14,10 @@ import pandas as pd
 
 from benchmark.config import flat
 from benchmark.credentials import without_secrets
-from benchmark.foreign.places import DamagedFileError, is_name, is_regular, is_there
-from benchmark.manifests import GridManifest, readable_manifests
+from benchmark.files.places import DamagedFileError, is_name, is_regular, is_there
 from benchmark.names import unique_names
-from benchmark.results import RunFolder, RunRecord, state_of
+from benchmark.results.manifests import GridManifest, readable_manifests
+from benchmark.results.runs import RunFolder, RunRecord, state_of
 from benchmark.vocabulary import BenchError
 
 PARAM_LENGTH, TAG_LENGTH, KEY_LENGTH = 6000, 8000, 250

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from benchmark.manifests import GridManifest, one_a_run
-from benchmark.results import RunFolder
+from benchmark.results.manifests import GridManifest, one_a_run
+from benchmark.results.runs import RunFolder
 from benchmark.tracking import bulk
 from benchmark.tracking.content import (
     GRID,

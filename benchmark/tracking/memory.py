@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.credentials import without_secrets
-from benchmark.files import write_json
-from benchmark.foreign.places import DamagedFileError
-from benchmark.foreign.schemas import STRICT, checked, read_mapping
-from benchmark.results import RunFolder, state_of
+from benchmark.files.places import DamagedFileError
+from benchmark.files.schemas import STRICT, checked, read_mapping
+from benchmark.files.writing import write_json
+from benchmark.results.runs import RunFolder, state_of
 from benchmark.tracking.content import Place, Point, digest, signature_of
 
 SAVE_SECONDS = 2.0

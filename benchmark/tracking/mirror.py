@@ -12,7 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmark.execution import signals
+from benchmark.processes import signals
 from benchmark.tracking.syncing import sync_once, undelivered
 from benchmark.vocabulary import BenchError
 

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from benchmark.credentials import without_secrets
-from benchmark.files import exclusive, write_text, written_whole
-from benchmark.foreign.places import DamagedFileError, is_name, read_text, refuse_links
+from benchmark.files.places import DamagedFileError, is_name, read_text, refuse_links
+from benchmark.files.writing import exclusive, write_text, written_whole
 from benchmark.tracking.content import shortened
 from benchmark.vocabulary import BenchError
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.credentials import without_secrets
-from benchmark.files import exclusive
+from benchmark.files.writing import exclusive
 from benchmark.tracking.content import Place, Survey, survey
 from benchmark.tracking.deadline import Deadline
 from benchmark.tracking.delivery import Delivery

@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.claims.tables import Table
 from reports.claims.tree import Comparison, Operand, Truth
-from reports.frames import DECIMALS
+from reports.ground.frames import DECIMALS
 from reports.statistics.resampling import Interval
 
 SourceName = Literal["paper", "runs"]

@@ -52,9 +52,9 @@ from reports.claims.tree import (
     p_values,
     truth,
 )
+from reports.ground.words import counted, p_text, signed
 from reports.statistics.paired import holm
 from reports.statistics.resampling import MIN_PATIENTS, Interval
-from reports.words import counted, p_text, signed
 
 Verdict = Literal["supported", "contradicted", "undecided", "untestable"]
 LEVEL = 0.05

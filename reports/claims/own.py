@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.manifests import GridManifest, manifests
+from benchmark.results.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.findings import EveryCase, Finding, SourceName, held, margin_of
 from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, own_table, paper_tables
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
-from reports.comparison.frames import PLACE as METHODS
-from reports.comparison.frames import factor_place
-from reports.launches import SEARCH, shown_of
-from reports.provenance.mixing import Mixed, conditions, mixed, refusal
-from reports.provenance.torn import torn_notes
-from reports.runs import Place, Scored, planned_and_scored, scored_in, with_means
+from reports.evidence.mixing import Mixed, conditions, mixed, refusal
+from reports.evidence.torn import torn_notes
+from reports.ground.launches import SEARCH, shown_of
+from reports.ground.runs import Place, Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
-from reports.table2.frames import PLACE as TABLE2
+from reports.tables.comparison.frames import PLACE as METHODS
+from reports.tables.comparison.frames import factor_place
+from reports.tables.table2.frames import PLACE as TABLE2
 
 RESAMPLES = 2000
 

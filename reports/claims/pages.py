@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from reports.claims.frames import caveat_text
 from reports.claims.judging import Judged
 from reports.claims.printed import VERDICT, comparisons_table, effect_text
-from reports.printing import markdown, markdown_text
-from reports.words import p_text
+from reports.ground.printing import markdown, markdown_text
+from reports.ground.words import p_text
 
 
 def claim_page(found: Sequence[Judged], *, apart: str = "") -> str:

@@ -10,10 +10,10 @@ from reports.claims.frames import caveat_text
 from reports.claims.judging import Judged
 from reports.claims.language import Claim
 from reports.claims.reading import Stated
-from reports.frames import DECIMALS
-from reports.notes import MISSING
-from reports.printing import Cell, PrintedTable, Row, Span
-from reports.words import enumerated, p_text, signed
+from reports.ground.frames import DECIMALS
+from reports.ground.notes import MISSING
+from reports.ground.printing import Cell, PrintedTable, Row, Span
+from reports.ground.words import enumerated, p_text, signed
 
 SHOWN_AT_MOST = 4
 """Counterexamples of a claim in the table; its page has all."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.strict_yaml import read_yaml
+from benchmark.files.strict_yaml import read_yaml
 from benchmark.vocabulary import BenchError
 from reports.claims.language import Claim, ClaimFile
-from reports.words import enumerated
+from reports.ground.words import enumerated
 
 
 @dataclass(frozen=True)

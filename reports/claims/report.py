@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from benchmark.files import write_text
+from benchmark.files.writing import write_text
 from benchmark.vocabulary import BenchError
-from reports import banner
-from reports.cells import Source
 from reports.claims.findings import Source as Numbers
 from reports.claims.frames import claims_frame, comparisons_frame
 from reports.claims.judging import LEVEL, Judged, Verdict, judge
@@ -20,16 +18,18 @@ from reports.claims.pages import claim_page
 from reports.claims.printed import VERDICT, by_claim, claims_tables, in_pages
 from reports.claims.published import PublishedNumbers
 from reports.claims.reading import Stated, choose, load_claims
-from reports.comparable import apart_note, publication_of, why_not
-from reports.experiments import banner_of
-from reports.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
-from reports.hypertext import standalone
-from reports.latex import latex
-from reports.printing import markdown, markdown_text
-from reports.provenance.addresses import of_launch, parse_places
-from reports.provenance.mixing import mixing_notes
+from reports.evidence.mixing import mixing_notes
+from reports.ground import banner
+from reports.ground.addresses import of_launch, parse_places
+from reports.ground.cells import Source
+from reports.ground.comparable import apart_note, publication_of, why_not
+from reports.ground.experiments import banner_of
+from reports.ground.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
+from reports.ground.hypertext import standalone
+from reports.ground.latex import latex
+from reports.ground.printing import markdown, markdown_text
+from reports.ground.words import counted, enumerated
 from reports.statistics.resampling import MIN_PATIENTS
-from reports.words import counted, enumerated
 
 
 def numbers_of(

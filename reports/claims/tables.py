@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from reports.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, published_frames
-from reports.measures import DICE, FNV, FPV, HD95, SURFACE_DICE, Measure, Measures, measures_of
-from reports.provenance.addresses import address, address_of_cells
-from reports.table2.frames import published_table2, table2_cells
+from reports.ground.addresses import address, address_of_cells
+from reports.ground.measures import DICE, FNV, FPV, HD95, SURFACE_DICE, Measure, Measures, measures_of
+from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, published_frames
+from reports.tables.table2.frames import published_table2, table2_cells
 
 METHOD = ("method",)
 TABLE2_AXES = ("version", "level", "shared_layers")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reports.claims.tree import Operand, Race
-from reports.frames import DECIMALS
-from reports.measures import Measure
-from reports.words import enumerated
+from reports.ground.frames import DECIMALS
+from reports.ground.measures import Measure
+from reports.ground.words import enumerated
 
 UNITS = {"[%]": "points", "[ml]": "ml", "[mm]": "mm"}
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from reports.evidence.evidence import FileEvidence
 from reports.page.checking import Checked
 from reports.page.grids import ShownGrid
 from reports.page.text import packed
-from reports.provenance.evidence import FileEvidence
 from reports.provenance.publication import PublishedNumber
 from reports.provenance.trace import RunTrace, Trace
 from reports.provenance.words import commit_text, defaults_text, difference_text

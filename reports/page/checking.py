@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import RunFolder
-from reports.measures import Measures
+from benchmark.results.runs import RunFolder
+from reports.evidence.evidence import FileEvidence, scores_file
+from reports.evidence.recomputing import agree, over_folds_then_seeds, stored_rows
+from reports.ground.measures import Measures
 from reports.page.grids import ShownGrid
-from reports.provenance.evidence import FileEvidence, scores_file
-from reports.provenance.recomputing import agree, over_folds_then_seeds, stored_rows
 from reports.provenance.trace import RunTrace, Trace
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmark.manifests import GridManifest
+from benchmark.results.manifests import GridManifest
 
 STATES = ("done", "running", "pending", "failed", "unsupported")
 """In the order of the bar; what is `trained` or `pruned` by a search is pending in a grid."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from benchmark.files import exclusive
+from benchmark.files.writing import exclusive
 from benchmark.vocabulary import BenchError
 
 INDEX, SINGLE = "index.html", "single.html"

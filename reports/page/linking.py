@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+from reports.ground.addresses import RUN, parse_address, parse_places
+from reports.ground.printing import Span
 from reports.page.grids import ShownGrid
 from reports.page.model import Page, Section
 from reports.page.run_parts import ShownPart
-from reports.printing import Span
-from reports.provenance.addresses import RUN, parse_address, parse_places
 
 
 def with_links(page: Page, grids: Sequence[ShownGrid], parts: Sequence[ShownPart] = ()) -> Page:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from reports.cells import titled
-from reports.files import ReportFiles, WrittenTable
-from reports.measures import Measure
+from reports.ground.cells import titled
+from reports.ground.files import ReportFiles, WrittenTable
+from reports.ground.measures import Measure
+from reports.ground.printing import Cell, PrintedTable, Row, Span
+from reports.ground.words import counted
 from reports.page.coverage import Coverage, Segment, bar
 from reports.page.grids import ShownGrid
-from reports.printing import Cell, PrintedTable, Row, Span
-from reports.words import counted
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from benchmark.results import RunFolder, RunRecord
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
+from reports.evidence.evidence import commit_of
+from reports.evidence.run_rows import TEST, VALIDATION, PartRows, RunPart, mean_title, part_rows, parts_of
+from reports.ground.addresses import RUN, parse_places
 from reports.page.cells import curves, known_facts
 from reports.page.model import Page, Section
-from reports.provenance.addresses import RUN, parse_places
-from reports.provenance.evidence import commit_of
-from reports.provenance.run_rows import TEST, VALIDATION, PartRows, RunPart, mean_title, part_rows, parts_of
 from reports.provenance.words import commit_text
 
 PARTS = {VALIDATION: "validation part", TEST: "test part"}

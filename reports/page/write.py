@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.files import write_text, written_whole
-from benchmark.foreign.notices import notice
-from benchmark.foreign.places import DamagedFileError, read_bytes, regular_files
-from benchmark.manifests import manifests
-from benchmark.results import RunFolder
+from benchmark.files.places import DamagedFileError, read_bytes, regular_files
+from benchmark.files.writing import write_text, written_whole
+from benchmark.notices import notice
+from benchmark.results.manifests import manifests
+from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
-from reports.hypertext import environment
-from reports.launches import shown_of
+from reports.ground.hypertext import environment
+from reports.ground.launches import shown_of
 from reports.page import assets
 from reports.page.assets import Asset
 from reports.page.cells import Picture, cases_content, run_content, scores_content, trace_content

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.data.store import read_case
-from benchmark.results import RunFolder
+from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.panels.rows import scores_of_run
 

@@ -7,7 +7,7 @@ eyes without one of the three kinds of cones, which `tests/test_panel_figures.py
 
 from __future__ import annotations
 
-from benchmark.projections import FALSE, HIT, MISS
+from benchmark.scoring.projections import FALSE, HIT, MISS
 
 WRONG = 4
 """Both masks have a label, of different regions; only where several regions are shown in one picture."""

@@ -12,18 +12,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmark.data.naming import case_id_from
-from benchmark.files import exclusive, write_json
-from benchmark.manifests import CellRun, GridManifest
-from benchmark.results import RunFolder
+from benchmark.files.writing import exclusive, write_json
+from benchmark.results.manifests import CellRun, GridManifest
+from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError, DataError
-from reports import banner, drawing
-from reports.experiments import banner_of
+from reports.ground import banner, drawing
+from reports.ground.experiments import banner_of
+from reports.ground.runs import current_runs
 from reports.panels.choice import Chosen
 from reports.panels.figure import FORMATS
 from reports.panels.layout import PicturedCase
 from reports.panels.rows import case_words, fold_and_seed, row_label, row_name, scores_of_run
 from reports.panels.rows_figure import FigureRow, draw_rows
-from reports.runs import current_runs
 
 MOST_ROWS = 12
 RECORD = "figures.json"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.files import written_whole
-from benchmark.manifests import GridManifest
-from reports.cells import titled
-from reports.files import WrittenFigure
+from benchmark.files.writing import written_whole
+from benchmark.results.manifests import GridManifest
+from reports.ground.cells import titled
+from reports.ground.files import WrittenFigure
+from reports.ground.printing import markdown_text
+from reports.ground.runs import current_runs
 from reports.panels.figure import FORMATS
 from reports.panels.grid import current, drawn_figures, figure_of, figures_folder
-from reports.printing import markdown_text
-from reports.runs import current_runs
 
 
 @dataclass

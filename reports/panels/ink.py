@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from benchmark.projections import FALSE, HIT, MISS
-from reports.drawing import BLUE, GREEN, YELLOW
+from benchmark.scoring.projections import FALSE, HIT, MISS
+from reports.ground.drawing import BLUE, GREEN, YELLOW
 from reports.panels.colours import ERROR_NAMES, ERRORS, WRONG
 from reports.panels.tiles import REFERENCE, Picture, Tile
 from reports.panels.views import View, scale_bar_mm

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.manifests import CellRun, GridManifest, manifests
-from benchmark.results import RunFolder
-from reports.measures import DICE, FNV, FPV, Measure
-from reports.table2.tables import layers_label, level_label
-from reports.words import counted
+from benchmark.results.manifests import CellRun, GridManifest, manifests
+from benchmark.results.runs import RunFolder
+from reports.ground.measures import DICE, FNV, FPV, Measure
+from reports.ground.words import counted
+from reports.tables.table2.tables import layers_label, level_label
 
 TEST = "test"
 

@@ -21,11 +21,19 @@ from PIL import Image, ImageColor
 
 from benchmark.data.naming import case_id_from
 from benchmark.data.store import PreparedCase, Store, read_case
-from benchmark.files import StorageError, written_whole
-from benchmark.foreign.arrays import UNREADABLE, Archive
-from benchmark.foreign.places import DamagedFileError, is_regular
-from benchmark.projections import FALSE, FRONT, HIT, MISS, MOST_BYTES, ProjectionReader, open_projections
-from benchmark.results import RunFolder
+from benchmark.files.arrays import UNREADABLE, Archive
+from benchmark.files.places import DamagedFileError, is_regular
+from benchmark.files.writing import StorageError, written_whole
+from benchmark.results.runs import RunFolder
+from benchmark.scoring.projections import (
+    FALSE,
+    FRONT,
+    HIT,
+    MISS,
+    MOST_BYTES,
+    ProjectionReader,
+    open_projections,
+)
 from benchmark.vocabulary import BenchError, Intensity, Percentiles, Window
 from reports.panels.colours import ERRORS
 from reports.panels.tiles import widest_region

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
-from benchmark.projections import FALSE, HIDING, HIT, MISS
+from benchmark.scoring.projections import FALSE, HIDING, HIT, MISS
 from reports.panels.colours import WRONG
 from reports.panels.reading import Output, Outputs
 from reports.panels.views import View

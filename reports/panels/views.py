@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from benchmark.mask_pair import CONNECTIVITY
+from benchmark.data.lesions import CONNECTIVITY
 from benchmark.vocabulary import Spacing
 
 Box = tuple[slice, slice, slice]

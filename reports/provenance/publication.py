@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmark.manifests import GridManifest
-from reports import aahn
-from reports.comparable import publication_of
-from reports.measures import Measure
+from benchmark.results.manifests import GridManifest
+from reports.ground.comparable import publication_of
+from reports.ground.measures import Measure
+from reports.ground.publications import MIRROR_UNET, PUBLISHED, Publication
 from reports.provenance.tables import PRINTED_TABLES
-from reports.publications import MIRROR_UNET, PUBLISHED, Publication
+from reports.tables import aahn
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.manifests import GridManifest
+from benchmark.results.manifests import GridManifest
 from benchmark.vocabulary import BenchError, did_you_mean
-from reports import aahn
-from reports.comparison import frames as comparisons
-from reports.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, comparison_of, on_data
-from reports.measures import DICE, FNV, FPV, HD95, MEASURES, SURFACE_DICE, Measure, Measures, measures_of
-from reports.provenance.addresses import Address, Places, address
-from reports.runs import Place, Scored
-from reports.table2 import frames as table2
+from reports.ground.addresses import Address, Places, address
+from reports.ground.measures import (
+    DICE,
+    FNV,
+    FPV,
+    HD95,
+    MEASURES,
+    SURFACE_DICE,
+    Measure,
+    Measures,
+    measures_of,
+)
+from reports.ground.runs import Place, Scored
+from reports.tables import aahn
+from reports.tables.comparison import frames as comparisons
+from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, comparison_of, on_data
+from reports.tables.table2 import frames as table2
 
 PRINTED_TABLES = {table.grid: table for table in (TABLE3, TABLE4, TABLE5)}
 MEASURED = (DICE, FPV, FNV, HD95, SURFACE_DICE)

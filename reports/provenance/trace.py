@@ -20,23 +20,23 @@ from typing import Any
 import pandas as pd
 
 from benchmark.config import flat
-from benchmark.manifests import CellRun, GridManifest
-from benchmark.results import RunFolder, RunRecord, damaged
+from benchmark.results.manifests import CellRun, GridManifest
+from benchmark.results.runs import RunFolder, RunRecord, damaged
 from benchmark.vocabulary import BenchError
-from reports.comparable import why_not
-from reports.frames import DECIMALS, cells_frame
-from reports.measures import Measure, measures_of
-from reports.notes import MISSING, UNDEFINED
-from reports.provenance import evidence
-from reports.provenance.addresses import Address, parse_address
-from reports.provenance.configs import unlike, unlike_defaults
-from reports.provenance.mixing import conditions, mixed, mixing_notes, refusal
+from reports.evidence import evidence
+from reports.evidence.configs import unlike, unlike_defaults
+from reports.evidence.mixing import conditions, mixed, mixing_notes, refusal
+from reports.evidence.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
+from reports.ground.addresses import Address, parse_address
+from reports.ground.comparable import why_not
+from reports.ground.frames import DECIMALS, cells_frame
+from reports.ground.measures import Measure, measures_of
+from reports.ground.notes import MISSING, UNDEFINED
+from reports.ground.runs import Scored, current_runs, planned_and_scored, scored_in, with_means
+from reports.ground.score_files import read_scores
 from reports.provenance.publication import PublishedNumber, publication_on, published_number
-from reports.provenance.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
-from reports.runs import Scored, current_runs, planned_and_scored, scored_in, with_means
-from reports.score_files import read_scores
 
 __all__ = ["Links", "MlflowLink", "Neighbours", "RunTrace", "Trace", "Traces", "published_trace", "trace"]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.provenance.configs import Difference
-from reports.provenance.evidence import Commit, DataEvidence, FileEvidence
+from reports.evidence.configs import Difference
+from reports.evidence.evidence import Commit, DataEvidence, FileEvidence
+from reports.evidence.recomputing import CaseRow
 from reports.provenance.publication import PublishedNumber
-from reports.provenance.recomputing import CaseRow
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from reports.provenance.configs import Difference
-from reports.provenance.evidence import Commit, FileEvidence
+from reports.evidence.configs import Difference
+from reports.evidence.evidence import Commit, FileEvidence
 from reports.provenance.tree import MlflowLink, Neighbours, RunTrace, Trace
 
 Words = Iterator[tuple[str, str]]

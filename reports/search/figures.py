@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.drawing import BLACK, BLUE, ORANGE, VERMILLION
-from reports.measures import DICE, measure_of
+from reports.ground.drawing import BLACK, BLUE, ORANGE, VERMILLION
+from reports.ground.measures import DICE, measure_of
 from reports.search.frames import Definition
 
 HOLLOW = "white"

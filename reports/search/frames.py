@@ -15,13 +15,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel
 
-from benchmark.foreign.places import Name
-from benchmark.foreign.schemas import STRICT, Text, Whole, checked
+from benchmark.files.places import Name
+from benchmark.files.schemas import STRICT, Text, Whole, checked
 from benchmark.search.attributes import DEFINITION, FAILURE, GIVEN_BACK, KNOWN, MEANS, REASON, REFERENCE, RUN
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
-from reports.frames import DECIMALS
-from reports.measures import Measure, measure_of
+from reports.ground.frames import DECIMALS
+from reports.ground.measures import Measure, measure_of
 
 STATES = {
     "COMPLETE": "complete",

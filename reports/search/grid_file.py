@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from benchmark.files import write_text
+from benchmark.files.writing import write_text
 
 AT_LAUNCH = ("dataset", "fold", "seed", "method_digest")
 

@@ -17,22 +17,23 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.credentials import without_secrets
-from benchmark.files import read_json
-from benchmark.foreign.notices import notice
-from benchmark.foreign.places import DamagedFileError, Name
-from benchmark.foreign.schemas import checked
-from benchmark.results import RunFolder, load_scores
+from benchmark.files.places import DamagedFileError, Name
+from benchmark.files.schemas import checked
+from benchmark.files.writing import read_json
+from benchmark.notices import notice
+from benchmark.results.runs import RunFolder, load_scores
 from benchmark.search.cards import place_of_trials, search_cards
 from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, did_you_mean
-from reports import banner
-from reports.drawing import save, style
-from reports.experiments import BANNER, PHANTOMS
-from reports.files import ReportFiles, WrittenFigure, write_index, write_table
-from reports.measures import measure_of
-from reports.printing import PrintedTable, markdown, markdown_text
-from reports.provenance.addresses import run_address, together
-from reports.provenance.run_rows import TEST, VALIDATION
+from reports.evidence.run_rows import TEST, VALIDATION
+from reports.ground import banner
+from reports.ground.addresses import run_address, together
+from reports.ground.drawing import save, style
+from reports.ground.experiments import BANNER, PHANTOMS
+from reports.ground.files import ReportFiles, WrittenFigure, write_index, write_table
+from reports.ground.measures import measure_of
+from reports.ground.printing import PrintedTable, markdown, markdown_text
+from reports.ground.words import counted
 from reports.search import figures
 from reports.search.frames import (
     Definition,
@@ -50,7 +51,6 @@ from reports.search.grid_file import scoring_command, write_grid
 from reports.search.pairs import Compared, Paired, paired
 from reports.search.summary import summary, values_text
 from reports.search.tables import comparison_table, trials_table
-from reports.words import counted
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.measures import measure_of
+from reports.ground.measures import measure_of
+from reports.ground.words import counted
 from reports.search.frames import Definition, no_best_trial
 from reports.search.pairs import Paired
 from reports.search.tables import metrics_of
-from reports.words import counted
 
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 

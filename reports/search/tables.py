@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.measures import Measure, measure_of
-from reports.printing import Cell, PrintedTable, Row, Span
-from reports.provenance.addresses import run_address, together
-from reports.provenance.run_rows import VALIDATION
+from reports.evidence.run_rows import VALIDATION
+from reports.ground.addresses import run_address, together
+from reports.ground.measures import Measure, measure_of
+from reports.ground.printing import Cell, PrintedTable, Row, Span
+from reports.ground.words import counted
 from reports.search.frames import Definition
 from reports.search.pairs import LEVEL, Compared, Paired
-from reports.words import counted
 
 NONE = "–"
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.drawing import BLUE, VERMILLION, tint
+from reports.ground.drawing import BLUE, VERMILLION, tint
 from reports.statistics.mixed import MixedModel
 
 CAPTION = (

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports import drawing
-from reports.files import WrittenFigure, WrittenTable, write_csv, write_table
-from reports.printing import PrintedTable, markdown, markdown_text
+from reports.ground import drawing
+from reports.ground.files import WrittenFigure, WrittenTable, write_csv, write_table
+from reports.ground.printing import PrintedTable, markdown, markdown_text
 
 FORMATS = ("png", "pdf")
 

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.drawing import BLUE, VERMILLION
+from reports.ground.drawing import BLUE, VERMILLION
 from reports.statistics.ranks import Ranking
 
 CAPTION = (

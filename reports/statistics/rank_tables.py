@@ -8,15 +8,15 @@ from functools import partial
 import pandas as pd
 
 from benchmark.vocabulary import BenchError
-from reports.cells import titled
-from reports.frames import DECIMALS
-from reports.measures import Measure
-from reports.printing import PrintedTable, Row, Span
+from reports.ground.cells import titled
+from reports.ground.frames import DECIMALS
+from reports.ground.measures import Measure
+from reports.ground.printing import PrintedTable, Row, Span
+from reports.ground.words import counted
 from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
 from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.ranks import Ranking, rankings
 from reports.statistics.scores import CaseScores
-from reports.words import counted
 
 COLUMNS = ("Rank", "Mean rank", "95 % of ranks", "First in [%]")
 

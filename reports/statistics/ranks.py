@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmark.vocabulary import BenchError
-from reports.measures import Measure
+from reports.ground.measures import Measure
 from reports.statistics.paired import EQUAL_DECIMALS
 from reports.statistics.resampling import (
     MAX_UNDEFINED,

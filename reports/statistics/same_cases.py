@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from reports.ground.words import counted, enumerated
 from reports.statistics.resampling import MIN_PATIENTS, enough_patients
 from reports.statistics.scores import CaseScores
-from reports.words import counted, enumerated
 
 MOST_NAMED = 6
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.vocabulary import BenchError
-from reports.measures import Measure
-from reports.score_files import SOURCE, codes_of, sources_of
+from reports.ground.measures import Measure
+from reports.ground.score_files import SOURCE, codes_of, sources_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from reports.frames import best_mask
+from reports.ground.frames import best_mask
 from reports.statistics.paired import compare, holm, pair_ps
 from reports.statistics.resampling import MIN_PATIENTS, Resampled, resampled_means
 from reports.statistics.scores import CaseScores

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from reports.cells import WITHIN
-from reports.frames import DECIMALS
-from reports.measures import Measure, Measures
-from reports.notes import MISSING
-from reports.printing import Cell, PrintedTable, Row, Span
-from reports.provenance.addresses import together
+from reports.ground.addresses import together
+from reports.ground.cells import WITHIN
+from reports.ground.frames import DECIMALS
+from reports.ground.measures import Measure, Measures
+from reports.ground.notes import MISSING
+from reports.ground.printing import Cell, PrintedTable, Row, Span
+from reports.ground.words import enumerated, p_text, signed, spread
 from reports.statistics.resampling import MIN_PATIENTS
 from reports.statistics.standing import LEVEL, Grouping
-from reports.words import enumerated, p_text, signed, spread
 
 
 def statistics_table(

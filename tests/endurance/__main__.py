@@ -23,8 +23,8 @@ from types import MappingProxyType
 
 import psutil
 
-from benchmark.manifests import manifests
-from benchmark.results import RunFolder, state_of
+from benchmark.results.manifests import manifests
+from benchmark.results.runs import RunFolder, state_of
 from tests.endurance import faults, search
 
 PROFILE = """

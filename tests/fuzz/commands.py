@@ -159,8 +159,8 @@ def quick() -> Iterator[None]:
     plots' library, which has megabytes, is not copied."""
     import matplotlib
 
-    from benchmark.execution import devices
-    from reports import drawing
+    from benchmark.processes import devices
+    from reports.ground import drawing
     from reports.page import assets
 
     matplotlib.use("Agg")

@@ -12,9 +12,9 @@ from written_pages import png
 from written_runs import methods_manifest, score_rows, write_failure, write_scores
 
 from benchmark.config import run_config
-from benchmark.manifests import write_manifest
-from benchmark.projections import Projections
-from benchmark.results import DataPlaces, Heartbeat, RunFolder, RunRecord, WithoutFacts
+from benchmark.results.manifests import write_manifest
+from benchmark.results.runs import DataPlaces, Heartbeat, RunFolder, RunRecord, WithoutFacts
+from benchmark.scoring.projections import Projections
 from benchmark.search.attributes import DEFINITION, MEANS, RUN
 from benchmark.search.cards import SearchCard
 from benchmark.search.storage import journal_file, open_storage

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmark.files import write_json
+from benchmark.files.writing import write_json
 from tests.performance.measure import Comparison, NotMeasured, Setting, measured_alone
 
 FIGURES = (

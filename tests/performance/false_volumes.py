@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics import fnv_ml, fpv_ml
+from benchmark.scoring.metrics import fnv_ml, fpv_ml
 from tests.performance.measure import Comparison, Setting, in_turns, seconds
 
 SHAPE = (400, 400, 326)

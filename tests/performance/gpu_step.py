@@ -13,9 +13,9 @@ from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchSampler
 from benchmark.data.readers.autopet import SPEC
-from benchmark.environment import set_up
-from benchmark.results import RunFolder
-from benchmark.train import Progress, train
+from benchmark.results.runs import RunFolder
+from benchmark.training.environment import set_up
+from benchmark.training.train import Progress, train
 from tests.performance.measure import Comparison, NotMeasured, Setting
 from tests.performance.training_step import LOSS_WEIGHTS
 from tests.performance.volumes import write_volume

@@ -14,8 +14,8 @@ from baselines.mirror_unet import MirrorUNet
 from benchmark.config import InferenceConfig
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase
-from benchmark.inference import predict
 from benchmark.protocols import Batch, Method
+from benchmark.training.inference import predict
 from tests.performance.measure import Comparison, Setting, in_turns
 from tests.performance.volumes import write_volume
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.manifests import CellRun, GridManifest, write_manifest
-from benchmark.results import RunFolder, RunRecord, load_scores
+from benchmark.results.manifests import CellRun, GridManifest, write_manifest
+from benchmark.results.runs import RunFolder, RunRecord, load_scores
 from reports.everything import write_html
-from reports.launches import newest_launches
-from reports.table2.frames import table2_cells
+from reports.ground.launches import newest_launches
+from reports.tables.table2.frames import table2_cells
 from tests.performance.measure import Comparison, NotMeasured, Setting, seconds
 
 N_CASES = 203

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from benchmark.config import Resources
 from benchmark.data.phantoms.pet_ct import SPEC, write_phantoms
-from benchmark.data.pipeline import ready_data
-from benchmark.execution.devices import Slot
-from benchmark.execution.order import RunOrder
+from benchmark.datasets.pipeline import ready_data
 from benchmark.execution.pool import Pool
-from benchmark.results import RunFolder
-from benchmark.run import execute_run
-from studies.grid import load_profile, load_study
-from studies.launch import plan
+from benchmark.execution.run import execute_run
+from benchmark.planning.grid import load_profile, load_study
+from benchmark.planning.launch import plan
+from benchmark.processes.devices import Slot
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import RunFolder
 from tests.performance.measure import Comparison, Setting, seconds
 
 REPEATS = 3

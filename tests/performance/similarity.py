@@ -9,10 +9,10 @@ from monai.losses import SSIMLoss
 from torch import Tensor
 
 from baselines.sf_net import WINDOW_STD
-from benchmark.environment import keep_freed_memory
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.similarity import ssim
 from benchmark.nn.unet import UNet
+from benchmark.training.environment import keep_freed_memory
 from tests.performance.measure import Comparison, Setting, in_turns
 
 SIDE = 96

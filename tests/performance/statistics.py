@@ -98,10 +98,10 @@ def plain(results: Path) -> dict[str, float]:
 
 def table(results: Path) -> dict[str, float]:
     """The suite's table, without statistics."""
-    from benchmark.manifests import manifests
-    from reports.measures import MEASURES
-    from reports.runs import run_cells
-    from reports.table2.frames import PLACE, table2_frame
+    from benchmark.results.manifests import manifests
+    from reports.ground.measures import MEASURES
+    from reports.ground.runs import run_cells
+    from reports.tables.table2.frames import PLACE, table2_frame
 
     runs = run_cells(results, manifests(results, "table2")[0], PLACE)
     return {key: table2_frame(runs, metric=key)["value"].sum() / MEASURES[key].scale for key in MEASURES}
@@ -112,19 +112,19 @@ def statistics(results: Path, parts: dict[str, float]) -> dict[str, float]:
 
     Figures are not drawn; `parts` are the seconds of the parts.
     """
-    from benchmark.manifests import manifests
-    from reports.frames import behind
-    from reports.latex import latex
-    from reports.measures import MEASURES
-    from reports.printing import markdown
-    from reports.provenance.mixing import checked
-    from reports.runs import planned_runs, reported_scores, with_means
+    from benchmark.results.manifests import manifests
+    from reports.evidence.mixing import checked
+    from reports.ground.frames import behind
+    from reports.ground.latex import latex
+    from reports.ground.measures import MEASURES
+    from reports.ground.printing import markdown
+    from reports.ground.runs import planned_runs, reported_scores, with_means
     from reports.statistics.scores import case_scores
-    from reports.table2 import standing
-    from reports.table2.frames import PLACE, table2_cells, table2_frame
-    from reports.table2.mixed import mixed_tables
-    from reports.table2.ranks import table2_ranks
-    from reports.table2.tables import table2
+    from reports.tables.table2 import standing
+    from reports.tables.table2.frames import PLACE, table2_cells, table2_frame
+    from reports.tables.table2.mixed import mixed_tables
+    from reports.tables.table2.ranks import table2_ranks
+    from reports.tables.table2.tables import table2
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
         took, result = seconds(work)

@@ -18,11 +18,11 @@ from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchArrays, PatchSampler
 from benchmark.data.readers.autopet import SPEC
-from benchmark.environment import set_up, step_seed
-from benchmark.execution.devices import cpu_has_bfloat16
+from benchmark.processes.devices import cpu_has_bfloat16
 from benchmark.protocols import Batch
-from benchmark.results import RunFolder
-from benchmark.train import Progress, train
+from benchmark.results.runs import RunFolder
+from benchmark.training.environment import set_up, step_seed
+from benchmark.training.train import Progress, train
 from benchmark.vocabulary import Size3
 from tests.performance.measure import Comparison, Setting
 from tests.performance.plain_mirror_unet import PlainMirrorUNetV3

@@ -99,7 +99,7 @@ def _measured(side: Side, name: str, case: PreparedCase, threads: int) -> Measur
     from baselines.mirror_unet_regions import MirrorUNetRegions
     from benchmark.data.readers.autopet import SPEC as PET_CT
     from benchmark.data.readers.msd import SPEC as BRAIN
-    from benchmark.environment import keep_freed_memory
+    from benchmark.training.environment import keep_freed_memory
 
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -123,7 +123,7 @@ def _measured(side: Side, name: str, case: PreparedCase, threads: int) -> Measur
 def _ours(method: Method, case: PreparedCase) -> np.ndarray:
     import torch
 
-    from benchmark.inference import predict
+    from benchmark.training.inference import predict
 
     return predict(method, case, config=InferenceConfig(), precision="float32", device=torch.device("cpu"))[
         ""

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.manifests import CellRun, GridManifest, write_manifest
-from benchmark.results import RunFolder, RunRecord, check_scores
-from reports.table2.frames import table2_cells
+from benchmark.results.manifests import CellRun, GridManifest, write_manifest
+from benchmark.results.runs import RunFolder, RunRecord, check_scores
+from reports.tables.table2.frames import table2_cells
 
 FOLDS = 5
 UNITS = {

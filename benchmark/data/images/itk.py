@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data.images.volume import AGAIN, CONVERT, UnreadableError, Volume, without_ones
-from benchmark.files import written_whole
+from benchmark.files.writing import written_whole
 
 ENDINGS = (".nrrd", ".mha")
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

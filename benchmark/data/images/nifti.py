@@ -27,7 +27,7 @@ from benchmark.data.images.volume import (
     Volume,
     without_ones,
 )
-from benchmark.files import written_whole
+from benchmark.files.writing import written_whole
 
 _CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 """By the length of their headers."""

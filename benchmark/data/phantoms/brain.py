@@ -23,7 +23,7 @@ import numpy as np
 from benchmark.data.phantoms.brain_patient import draw_patient
 from benchmark.data.phantoms.brain_scan import scan
 from benchmark.data.phantoms.writing import all_written, checked_parameters, claimed, write_nifti
-from benchmark.files import write_json
+from benchmark.files.writing import write_json
 from benchmark.vocabulary import DataError, Spacing
 
 DEFAULT_SPACING_MM: Spacing = (1.0, 1.0, 1.0)

@@ -26,7 +26,7 @@ from benchmark.data.phantoms.anatomy import Patient, draw_patient
 from benchmark.data.phantoms.scanner import Volumes, scan
 from benchmark.data.phantoms.writing import all_written, checked_parameters, claimed, write_nifti
 from benchmark.data.readers import autopet
-from benchmark.files import write_text
+from benchmark.files.writing import write_text
 from benchmark.vocabulary import DataError, Spacing
 
 DEFAULT_SPACING_MM: Spacing = (2.04, 2.04, 3.0)

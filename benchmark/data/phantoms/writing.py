@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.execution.side_by_side import side_by_side
-from benchmark.files import exclusive, write_json, written_whole
+from benchmark.files.writing import exclusive, write_json, written_whole
+from benchmark.processes.side_by_side import side_by_side
 from benchmark.vocabulary import BenchError, Spacing
 
 PARAMETERS_FILE = "phantom.json"

@@ -4,7 +4,7 @@
   const { element, shown } = bench;
   const { addressParts, addressOf, unknownMeasure, toGrid, provenance, fill } = bench.cell;
 
-  // The cells that the address of several names, as `Places` in reports/provenance/addresses.py: parts are compared as
+  // The cells that the address of several names, as `Places` in reports/ground/addresses.py: parts are compared as
   // they are encoded, * fits every one.
   function findSeveral(address) {
     const { begin, rest, key } = addressParts(address);

@@ -1,0 +1,155 @@
+"""Tables of a results folder: scores in Parquet, histories in CSV. Bounded before a row is read, checked after."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.files.places import DamagedFileError, read_bytes
+
+MOST_ROWS = 2_000_000
+"""Of a run's scores: 250 cases, 3 regions, 9 metrics and 5 readings are 34,000."""
+MOST_COLUMN_BYTES = 2**30
+"""Of a file's columns together, as they are in memory."""
+MOST_PARQUET_BYTES = 256 * 2**20
+MOST_STEPS = 2_000_000
+"""Rows of a history."""
+MOST_CURVES = 200
+LONGEST_NAME = 1000
+
+SHARES = ("dice", "surface_dice_2mm")
+FLAGS = ("missed", "invented")
+COUNTS = ("lesions", "missed_lesions")
+AMOUNTS = ("fpv_ml", "fnv_ml", "over_ml", "under_ml", "hd95_mm")
+"""Metrics by the range of their values; of others it is known that they are finite. Every value may be undefined."""
+
+
+def open_scores(path: Path, columns: Mapping[str, str], *, below: Path, **options: Any) -> pq.ParquetFile:
+    """A Parquet file in memory whose footer says that it holds these columns of these kinds (`string`, `int64`,
+    `float64`), and no more rows than can be meant. `options` are those of Arrow."""
+    content = read_bytes(path, below=below, most=MOST_PARQUET_BYTES)
+    try:
+        # From memory: a small file that Arrow itself reads from disk takes twice the time.
+        file = pq.ParquetFile(pa.BufferReader(content), **options)
+        footer, schema = file.metadata, file.schema_arrow
+        size = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} cannot be read ({error})") from error
+    if footer.num_rows > MOST_ROWS or size > MOST_COLUMN_BYTES:
+        raise DamagedFileError(
+            f"{path} cannot be read (it claims {footer.num_rows:,} rows and {size:,} bytes, more than the "
+            f"{MOST_ROWS:,} and {MOST_COLUMN_BYTES:,} that scores may have)"
+        )
+    missing = [name for name in columns if name not in schema.names]
+    unknown = [name for name in schema.names if name not in columns]
+    if missing or unknown or len(schema.names) != len(columns):
+        raise DamagedFileError(f"{path}: missing columns {missing}, unknown columns {unknown[:5]}.")
+    for name, kind in columns.items():
+        if not _is(schema.field(name).type, kind):
+            raise DamagedFileError(f"{path} cannot be read ({name} is {schema.field(name).type}, not {kind})")
+    return file
+
+
+def _is(kind: pa.DataType, wanted: str) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if wanted == "string":
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+    return bool(pa.types.is_integer(kind) if wanted == "int64" else pa.types.is_floating(kind))
+
+
+def read_scores(path: Path, columns: Mapping[str, str], *, below: Path) -> pd.DataFrame:
+    """The scores in a file, in the order of `columns`; DamagedFileError also for values that no metric has."""
+    file = open_scores(path, columns, below=below)
+    try:
+        table = file.read(use_threads=False)
+        # Not pandas' own notes in the file, which could say anything.
+        frame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+        raise DamagedFileError(f"{path} cannot be read ({error})") from error
+    names = [name for name, kind in columns.items() if kind == "string"]
+    if frame[names].isna().any(axis=None):
+        raise DamagedFileError(f"{path} cannot be read (a name is missing)")
+    codes, metrics = pd.factorize(frame["metric"])
+    check_values(list(map(str, metrics)), codes, frame["value"].to_numpy(float), path=path)
+    check_numbers({name: frame[name].to_numpy() for name in ("fold", "seed")}, path=path)
+    return frame
+
+
+def check_file(path: Path, columns: Mapping[str, str], *, below: Path) -> None:
+    """As `read_scores`, for who does not need the scores."""
+    file = open_scores(path, columns, below=below, read_dictionary=["metric"])
+    try:
+        table = file.read(columns=["metric", "value", "fold", "seed"], use_threads=False)
+        metric = table.column("metric").combine_chunks()
+        values = table.column("value").to_numpy().astype(float)
+        if metric.null_count:
+            raise ValueError("a name is missing")
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+        raise DamagedFileError(f"{path} cannot be read ({error})") from error
+    codes = metric.indices.to_numpy(zero_copy_only=False)
+    check_values(metric.dictionary.to_pylist(), codes, values, path=path)
+    check_numbers({name: table.column(name).to_numpy() for name in ("fold", "seed")}, path=path)
+
+
+def check_values(metrics: Sequence[str], codes: np.ndarray, values: np.ndarray, *, path: Path) -> None:
+    """DamagedFileError where a value is infinite, or not one that its metric has; `codes` says of which it is."""
+    if np.isinf(values).any():
+        raise DamagedFileError(
+            f"{path} cannot be believed ({metrics[codes[np.isinf(values)][0]]} is infinite)"
+        )
+    bounds = np.array([_range(metric) for metric in metrics] or [(0.0, 0.0)])
+    whole = np.array([metric in (*FLAGS, *COUNTS) for metric in metrics] or [False])
+    with np.errstate(invalid="ignore"):
+        wrong = (values < bounds[codes, 0]) | (values > bounds[codes, 1])
+        wrong |= whole[codes] & (values != np.rint(values)) & ~np.isnan(values)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise DamagedFileError(
+            f"{path} cannot be believed ({metrics[codes[first]]} is {values[first]:.6g} in "
+            f"{int(wrong.sum())} of {len(values)} rows, to begin with)"
+            if wrong.sum() > 1
+            else f"{path} cannot be believed ({metrics[codes[first]]} is {values[first]:.6g})"
+        )
+
+
+def _range(metric: str) -> tuple[float, float]:
+    if metric in SHARES or metric in FLAGS:
+        return 0.0, 1.0
+    return (0.0 if metric in (*COUNTS, *AMOUNTS) else -np.inf), np.inf
+
+
+def check_numbers(columns: Mapping[str, np.ndarray], *, path: Path) -> None:
+    """DamagedFileError for a negative fold or seed."""
+    for name, values in columns.items():
+        if len(values) and values.min() < 0:
+            raise DamagedFileError(f"{path} cannot be believed ({name} is {values.min()})")
+
+
+def read_history(path: Path, *, below: Path) -> pd.DataFrame:
+    """The numbers in a CSV file by column; steps are whole, and ascend from zero."""
+    content = read_bytes(path, below=below)
+    if content.count(b"\n") > MOST_STEPS or content[:100_000].split(b"\n", 1)[0].count(b",") >= MOST_CURVES:
+        raise DamagedFileError(f"{path} cannot be read (it has more rows or columns than a training)")
+    try:
+        frame = pd.read_csv(io.BytesIO(content))
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise DamagedFileError(f"{path} cannot be read ({' '.join(str(error).split())})") from error
+    for name in frame:
+        if not pd.api.types.is_numeric_dtype(frame[name]) or pd.api.types.is_bool_dtype(frame[name]):
+            raise DamagedFileError(f"{path} cannot be read (column {str(name)[:100]!r} is not of numbers)")
+        if len(str(name)) > LONGEST_NAME:
+            raise DamagedFileError(f"{path} cannot be read (a column's name has {len(str(name))} characters)")
+    for name in ("step", "seconds", "epoch"):
+        if name in frame and not frame[name].between(0, 2**53).all():
+            raise DamagedFileError(f"{path} cannot be believed ({name} is not finite, or negative)")
+    return frame

@@ -1,0 +1,410 @@
+"""From a study to run orders: methods bound, data prepared in every way they ask for, manifests written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.config import Resources, RunConfig
+from benchmark.datasets.pipeline import ReadyData, foreseen_data, ready_data, warning_lines
+from benchmark.datasets.registry import dataset as reader_of
+from benchmark.datasets.registry import dataset_names, phantom_readers
+from benchmark.execution.monitor import Preparation as ShownPreparation
+from benchmark.execution.overview import label, state_words
+from benchmark.execution.pool import Pool
+from benchmark.execution.worker import Inspected, default_cells, inspect_runs
+from benchmark.files.writing import exclusive
+from benchmark.planning.grid import (
+    PhantomSettings,
+    Profile,
+    Study,
+    load_study,
+    study_of_methods,
+    with_methods,
+)
+from benchmark.planning.launch import PlannedRun, manifest
+from benchmark.planning.search_space import Search
+from benchmark.processes.devices import Slot, cores
+from benchmark.results.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.results.order import RunOrder
+from benchmark.results.runs import RunFolder
+from benchmark.vocabulary import BenchError, Preparation, did_you_mean
+from benchmark.words import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PHANTOM_FOLDER = "phantoms"
+"""In the results folder."""
+DEFAULT_GRID = "table2"
+
+
+@dataclass(frozen=True)
+class How:
+    """What the command line says of a launch besides its runs."""
+
+    results: Path
+    splits: Path | None
+    skip_bad_cases: bool
+    resources: Resources
+    screen: Console
+    quiet: bool
+    data_names: Mapping[str, str] = field(default_factory=dict)
+    """What people call the data sets, by reader, where the command line says it."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A planned run, and how its method wants the data; None where it cannot serve the data set.
+
+    `trains_itself`: outside this suite's training loop.
+    """
+
+    run: PlannedRun
+    preparation: Preparation | None
+    trains_itself: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """A grid on one data set: its manifest, the cells to run, and how."""
+
+    manifest: GridManifest
+    chosen: list[CellRun]
+    orders: dict[str, RunOrder]
+
+
+def asked_study(grid: str | None, own_methods: Sequence[str]) -> Study | None:
+    """The grid that was asked for; None: the user's own methods alone."""
+    return None if own_methods and grid is None else load_study(grid or DEFAULT_GRID)
+
+
+def study_on(
+    pool: Pool, asked: Study | None, own_methods: Sequence[str], roots: Mapping[str, Path | None]
+) -> Study:
+    """The study on these data sets, with a cell for each of the user's own methods; without a study, those alone."""
+    name, root = next(iter(roots.items()))
+    cells = pool.call(default_cells, (list(own_methods), name, root)) if own_methods else {}
+    if asked is None:
+        return study_of_methods(cells, dataset=name)
+    modalities = {reader_of(each).spec_of(folder).modalities for each, folder in roots.items()}
+    if len(modalities) > 1 and asked.depends_on_data:
+        raise BenchError(
+            f"{asked.source} has levels that depend on the modalities: run it on one data set at a time."
+        )
+    study = asked.on(next(iter(modalities)))
+    return with_methods(study, cells) if cells else study
+
+
+def names_of(roots: Mapping[str, Path | None]) -> dict[str, str]:
+    """What the data sets call themselves, by their readers' names."""
+    return {name: reader_of(name).spec_of(root).name for name, root in roots.items()}
+
+
+def data_names(given: Sequence[str], roots: Mapping[str, Path | None]) -> dict[str, str]:
+    """The names of `--data-name`, by reader; BenchError for one that no data set takes."""
+    names: dict[str, str] = {}
+    for text in given:
+        reader, equals, name = text.partition("=")
+        if not equals:
+            if len(roots) > 1:
+                raise BenchError(
+                    f"--data-name {text}: say of which data set, --data-name {next(iter(roots))}={text}."
+                )
+            reader, name = next(iter(roots)), text
+        if reader not in roots or not name.strip():
+            known = " or ".join(f"{one}=NAME" for one in roots)
+            raise BenchError(f"--data-name {text}: write --data-name {known}.")
+        names[reader] = name.strip()
+    return names
+
+
+def data_name(reader: str, root: Path | None, given: Mapping[str, str]) -> str:
+    """What the data in a folder are called: as the command line says, as they call themselves, or as their folder; a
+    reader's name is not theirs, unless it writes them itself."""
+    if reader in given:
+        return given[reader]
+    found = reader_of(reader)
+    own = found.spec_of(root).name
+    if own != reader or root is None or found.phantoms is not None:
+        return own
+    return root.resolve().name or own
+
+
+def check_names(profile: Profile) -> None:
+    """BenchError for a data set in the profile that does not exist, or of which there are no phantoms."""
+    for key, named, possible in (
+        ("datasets", profile.datasets, dataset_names()),
+        ("phantoms", profile.phantoms, list(phantom_readers())),
+    ):
+        for name in named:
+            if name.partition("/")[0] not in possible:
+                raise BenchError(
+                    f"profiles/{profile.name}.yaml: {key} names {name!r}. {did_you_mean(name, possible)}"
+                )
+
+
+def inspect(
+    pool: Pool, planned: Sequence[PlannedRun], study: Study | Search, roots: Mapping[str, Path | None]
+) -> list[Need]:
+    """Bind every method, argument and loss weight before anything runs; BenchError for what cannot work."""
+    keys = [_question(run.config).canonical_json() for run in planned]
+    questions = {
+        key: (_question(run.config).model_dump(mode="json"), roots[run.config.dataset])
+        for key, run in zip(keys, planned, strict=True)
+    }
+    answers = pool.call(inspect_runs, list(questions.values()))
+    inspected: dict[str, Inspected] = dict(zip(questions, answers, strict=True))
+    faults = list(dict.fromkeys(answer.fault for answer in answers if answer.fault))
+    needs = []
+    for key, run in zip(keys, planned, strict=True):
+        readings = inspected[key].readings
+        if readings and not run.reading:
+            run = replace(run, reading=readings[0])
+        if readings and run.reading not in readings:
+            named = ", ".join(filter(None, readings)) or "none to choose from"
+            faults.append(f"{run.config.method} has no reading {run.reading!r}; its readings: {named}.")
+        needs.append(Need(run, inspected[key].preparation, inspected[key].trains_itself))
+    if faults:
+        more = f" ({len(faults) - 1} more such faults)" if len(faults) > 1 else ""
+        raise BenchError(f"{study.source}: {faults[0]}{more}")
+    return needs
+
+
+def _question(config: RunConfig) -> RunConfig:
+    return config.model_copy(update={"fold": 0, "seed": 0})
+
+
+def announce(
+    study: Study, profile: Profile, name: str, needs: Sequence[Need], given_root: Path | None, how: How
+) -> Work:
+    """Prepare a data set in every way its runs ask for, write their manifest, and say how they are executed."""
+    own = [need for need in needs if need.run.config.dataset == name]
+    with ShownPreparation(how.screen, quiet=how.quiet) as shown:
+        data = data_at_hand(name, given_root, profile, how, shown)
+        for need in own:
+            if need.run.chosen:
+                data.wanted(need)
+        ready_of = [(data.wanted(need, foresee=not need.run.chosen), data.usual(need)) for need in own]
+    _check_left_out(ready_of, how)
+    tell_of_data([usual for _, usual in ready_of], how)
+    for need, (ready, _) in zip(own, ready_of, strict=True):
+        if need.run.config.fold >= ready.n_folds:
+            raise BenchError(
+                f"There is no fold {need.run.config.fold}: {ready.splits} has the folds 0 to {ready.n_folds - 1}."
+            )
+    listed = manifest(
+        study,
+        profile,
+        data_name(name, given_root, how.data_names),
+        [(need.run, ready.fingerprint) for need, (ready, _) in zip(own, ready_of, strict=True)],
+        data_root=data.root.resolve() if given_root else data.root,
+        excluded_cases=sorted({case for ready, _ in ready_of for case in ready.excluded_cases}),
+        reader=name,
+    )
+    write_manifest(how.results, listed)
+    orders = {
+        cell.run_id: order_of(need.run.config, cell.run_id, data, ready, usual, how)
+        for need, cell, (ready, usual) in zip(own, listed.cells, ready_of, strict=True)
+    }
+    chosen = [cell for need, cell in zip(own, listed.cells, strict=True) if need.run.chosen]
+    _tell_of_missing_masks(how, chosen)
+    return Work(listed, chosen, orders)
+
+
+def _key(preparation: Preparation, scored_on: Path | None) -> str:
+    return repr((preparation, scored_on))
+
+
+def order_of(
+    config: RunConfig, run_id: str, data: DataAtHand, ready: ReadyData, usual: ReadyData, how: How
+) -> RunOrder:
+    """How a run is executed: `ready` are the data as its method wants them, `usual` as they are scored."""
+    return RunOrder(
+        results=how.results.resolve(),
+        run_id=run_id,
+        config=config,
+        root=data.root.resolve(),
+        store=ready.store.resolve(),
+        scored_on=usual.store.resolve(),
+        splits=ready.splits.resolve(),
+        data_fingerprint=ready.fingerprint,
+        resources=how.resources,
+        excluded_cases=ready.excluded_cases,
+    )
+
+
+def data_at_hand(
+    name: str, given_root: Path | None, profile: Profile, how: How, shown: ShownPreparation
+) -> DataAtHand:
+    """A data set in its folder, or its phantoms, written where they are not there yet."""
+    return DataAtHand(name, given_root or _phantoms(name, profile, how.results, shown), profile, how, shown)
+
+
+class DataAtHand:
+    """A data set on disk, in every preparation that a launch asks for; each is made once."""
+
+    def __init__(self, name: str, root: Path, profile: Profile, how: How, shown: ShownPreparation) -> None:
+        self.name, self.root, self.spec = name, root, reader_of(name).spec_of(root)
+        self._profile, self._how, self._shown = profile, how, shown
+        self._ready: dict[str, ReadyData] = {}
+
+    def usual(self, need: Need) -> ReadyData:
+        """The data as they are scored."""
+        return self._prepared(self._usual(need), scored_on=None)
+
+    def wanted(self, need: Need, *, foresee: bool = False) -> ReadyData:
+        """The data as the method wants them; what nobody needs now is foreseen, not prepared."""
+        usual = self.usual(need)
+        wanted = need.preparation or self._usual(need)
+        if wanted == self._usual(need):
+            return usual
+        if foresee and _key(wanted, usual.store) not in self._ready:
+            return foreseen_data(
+                self.name, self.root, results=self._how.results, preparation=wanted, scored_on=usual
+            )
+        return self._prepared(wanted, scored_on=usual.store)
+
+    def _usual(self, need: Need) -> Preparation:
+        return self.spec.preparation_at(need.run.config.spacing_mm)
+
+    def _prepared(self, preparation: Preparation, *, scored_on: Path | None) -> ReadyData:
+        key = _key(preparation, scored_on)
+        if key not in self._ready:
+            self._ready[key] = ready_data(
+                self.name,
+                self.root,
+                results=self._how.results,
+                preparation=preparation,
+                scored_on=scored_on,
+                n_folds=self._profile.n_folds,
+                splits_file=self._how.splits,
+                skip_bad_cases=self._how.skip_bad_cases,
+                jobs=cores(),
+                progress=self._shown.show,
+            )
+        return self._ready[key]
+
+
+def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -> None:
+    left_out = sorted({case for ready, _ in ready_of for case in ready.excluded_cases})
+    if left_out:
+        how.screen.print(
+            f"Left out {counted(len(left_out), 'bad case')}: {', '.join(left_out)}", soft_wrap=True
+        )
+
+
+def tell_of_data(ready_of: Sequence[ReadyData], how: How) -> None:
+    """Whose the cases are, and what is odd about them; once, however many runs use them."""
+    for line in dict.fromkeys(line for ready in ready_of for line in warning_lines(ready)):
+        how.screen.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
+    folders = {cell.run_id: RunFolder(how.results, cell.run_id) for cell in chosen}
+    without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
+    if how.resources.save_predictions and without:
+        print(
+            f"{counted(len(without), 'finished run')} without masks, started without --save-predictions; to get them, "
+            f"remove their folders in {how.results / 'runs'}: {', '.join(without[:5])}",
+            file=sys.stderr,
+        )
+
+
+def _phantom_root(name: str, profile: Profile, results: Path) -> Path:
+    wanted = profile.phantoms.get(name, PhantomSettings())
+    spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
+    return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}"
+
+
+def _phantoms(name: str, profile: Profile, results: Path, shown: ShownPreparation) -> Path:
+    phantoms = reader_of(name).phantoms
+    assert phantoms is not None
+    wanted, root = profile.phantoms.get(name, PhantomSettings()), _phantom_root(name, profile, results)
+    # Another launcher of the same demonstration waits until they are there.
+    with exclusive(root.with_name(f".{root.name}.lock"), wait=True):
+        phantoms.write(
+            root,
+            cases=wanted.cases,
+            seed=wanted.seed,
+            spacing_mm=wanted.spacing_mm or phantoms.default_spacing_mm,
+            jobs=cores(),
+            progress=shown.named("generate phantoms"),
+        )
+    return root
+
+
+def print_plan(
+    screen: Console,
+    study: Study,
+    profile: Profile,
+    needs: Sequence[Need],
+    roots: Mapping[str, Path | None],
+    results: Path,
+    places: Sequence[Slot],
+    *,
+    names: Mapping[str, str],
+    as_json: bool,
+) -> None:
+    """`--dry-run`. The runs' names and states are known when they were announced by an earlier start."""
+    rows: list[dict[str, Any]] = []
+    for name in roots:
+        own = [need.run for need in needs if need.run.config.dataset == name]
+        known = _announced(results, study, profile, data_name(name, roots[name], names), own)
+        words = state_words(results, list(known.values()))
+        for number, run in enumerate(own):
+            if run.chosen:
+                cell = known.get(number)
+                state = (
+                    {"run": None, "state": "pending"}
+                    if cell is None
+                    else {"run": cell.run_id, "state": words[cell.run_id]}
+                )
+                rows.append(
+                    {**state, "cell": label(run.cell("")), "config": run.config.model_dump(mode="json")}
+                )
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    # Cells that are read from one training cost one.
+    trainings: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        trainings.setdefault(json.dumps(row["config"], sort_keys=True), []).append(row)
+    for row, *others in trainings.values():
+        shared = f" (and {counted(len(others), 'more cell')}, read from the same training)" if others else ""
+        line = f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}{shared}"
+        screen.print(line.rstrip(), soft_wrap=True)
+    done = sum(first["state"] == "done" for first, *_ in trainings.values())
+    share = f" for {counted(len(rows), 'cell')}" if len(rows) > len(trainings) else ""
+    data = ", ".join(
+        f"{name} in {root or _phantom_root(name, profile, results)}" for name, root in roots.items()
+    )
+    screen.print(
+        f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
+        soft_wrap=True,
+    )
+    where = ", ".join(f"{place.device} ({place.threads} threads)" for place in places)
+    screen.print(f"{study.source} with profile {profile.name} would run on: {where}", soft_wrap=True)
+
+
+def _announced(
+    results: Path, study: Study, profile: Profile, name: str, runs: Sequence[PlannedRun]
+) -> dict[int, CellRun]:
+    """The runs' cells in the newest manifest that knows any of them, by their place in `runs`."""
+    for earlier in manifests(results, study.name):
+        if earlier.dataset != name or earlier.profile != profile.name:
+            continue
+        known = {(cell.run_id, cell.reading): cell for cell in earlier.cells}
+        fingerprints = {cell.data_fingerprint for cell in earlier.cells}
+        found: dict[int, CellRun] = {}
+        for number, run in enumerate(runs):
+            for cell in map(run.cell, fingerprints):
+                if (cell.run_id, cell.reading) in known:
+                    found[number] = cell
+        if found:
+            return found
+    return {}

@@ -1,0 +1,273 @@
+"""Before the first trial of a search: every name checked, the data at hand, the study opened."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+
+from benchmark.cli.run import chosen_devices, places_for
+from benchmark.credentials import has_secret, is_address, without_secrets
+from benchmark.execution.monitor import Preparation as ShownPreparation
+from benchmark.execution.pool import Pool
+from benchmark.files.writing import write_json
+from benchmark.planning import orders
+from benchmark.planning.grid import Profile
+from benchmark.planning.orders import How, Need, data_at_hand
+from benchmark.planning.search_loop import Searching
+from benchmark.planning.search_space import Place, Search
+from benchmark.planning.trials import Trainings
+from benchmark.processes.devices import Slot
+from benchmark.registry import method_digest
+from benchmark.results.manifests import GridManifest
+from benchmark.results.order import Trial
+from benchmark.search.attributes import DEFINITION
+from benchmark.search.cards import SearchCard
+from benchmark.search.samplers import random_note, sampler_of, startup_note
+from benchmark.search.sharing import Launcher
+from benchmark.search.storage import journal_file, open_storage
+from benchmark.search.trials import Trials
+from benchmark.vocabulary import BenchError
+from benchmark.words import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+GRID = "search_"
+"""How the names of searches begin among the grids."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A search whose every choice can be built."""
+
+    pool: Pool
+    trainings: Trainings
+    root: Path | None
+    needs: Sequence[Need]
+    places: list[Slot]
+
+
+def check(
+    pool: Pool,
+    search: Search,
+    profile: Profile,
+    roots: Mapping[str, Path | None],
+    *,
+    fold: int | None,
+    devices: str | None,
+    jobs: int | None,
+) -> Checked:
+    """Bind the method with every choice and both ends of every number; BenchError for the first that cannot work."""
+    (dataset, root) = next(iter(roots.items()))
+    names, bfloat16 = chosen_devices(pool, devices, None)
+    if fold is None:
+        fold = profile.folds[0] if profile.search_fold is None else profile.search_fold
+    place = Place(profile, dataset, orders.names_of({dataset: root})[dataset])
+    trainings = Trainings(search, place, fold, bfloat16, method_digest)
+    probes = trainings.probes()
+    on_cpu = names == ["cpu"]
+    places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
+    needs = orders.inspect(pool, probes, search, roots)
+    if unserved := [need for need in needs if need.preparation is None]:
+        factors = unserved[0].run.factors
+        values = " ".join(f"{name}={value}" for name, value in factors.items() if name != "trial")
+        raise BenchError(
+            f"{search.source}: {unserved[0].run.config.method} cannot serve {dataset} with {values}; leave that out."
+        )
+    return Checked(pool, trainings, root, needs, places)
+
+
+def notes_on(sampler: str, trials: int, trainings: Trainings) -> list[str]:
+    """What a person should know of this sampler in this search."""
+    search = trainings.search
+    at_random = random_note(
+        sampler,
+        numbers=[number.name for number in search.numbers],
+        choices=[choice.name for choice in search.choices if len(choice.levels) > 1],
+        in_every_trial=trainings.in_every_trial(),
+    )
+    return [note for note in (startup_note(sampler, trials), at_random) if note]
+
+
+def launched(
+    roots: Mapping[str, Path | None],
+    profile: str | None,
+    method_files: Sequence[Path],
+    splits: Path | None,
+    names: Mapping[str, str],
+) -> dict[str, list[str]]:
+    """The options that make a later run of a trial the same run, by name; files with their whole path."""
+    files = profile is not None and Path(profile).suffix in (".yaml", ".yml")
+    return {
+        "--data": [name if root is None else f"{name}={root.resolve()}" for name, root in roots.items()],
+        "--data-name": [f"{name}={called}" for name, called in names.items()],
+        "--profile": [str(Path(profile).resolve()) if files else profile] if profile is not None else [],
+        "--method-file": [str(path.resolve()) for path in method_files],
+        "--splits": [str(splits.resolve())] if splits is not None else [],
+    }
+
+
+def unpruned_notes(pruner: str, needs: Sequence[Need]) -> list[str]:
+    """Which methods of a search this pruner cannot stop."""
+    methods = sorted({need.run.config.method for need in needs if need.trains_itself})
+    return [
+        f"{method} trains by itself and is validated when it has ended: its trials are never pruned."
+        for method in methods
+        if pruner != "none"
+    ]
+
+
+def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
+    """`--dry-run`: the space, and a run of it."""
+    search = checked.trainings.search
+    if as_json:
+        example = checked.needs[0].run.config.model_dump(mode="json")
+        print(json.dumps({**search.definition(), "example": example}, indent=1))
+        return
+    for choice in search.choices:
+        screen.print(f"{choice.name}: one of {', '.join(choice.names)}", soft_wrap=True)
+    for number in search.numbers:
+        scale = ", log scale" if number.log else f", step {number.step:g}" if number.step else ""
+        only = "; ".join(f"{name} {' or '.join(levels)}" for name, levels in (number.when or {}).items())
+        of = ", ".join(number.paths)
+        screen.print(
+            f"{number.name}: {number.low:g} to {number.high:g}{scale} ({of}){f', only with {only}' if only else ''}",
+            soft_wrap=True,
+        )
+    goals = ", ".join(f"{direction} {metric}" for metric, direction in search.objectives.items())
+    limits = "".join(f", {metric} at most {limit:g}" for metric, limit in search.constraints.items())
+    screen.print(
+        f"{search.source} would {goals}{limits}; {counted(len(checked.places), 'trial')} at a time",
+        soft_wrap=True,
+    )
+
+
+def start(
+    around: ExitStack,
+    checked: Checked,
+    how: How,
+    *,
+    storage: str | None,
+    sampler: str,
+    pruner: str,
+    seed: int,
+    fresh: bool,
+    limit: int,
+    timeout: float | None,
+    launched: Mapping[str, Sequence[str]],
+) -> Searching:
+    """Prepare the data, open the study or create it, and say that this launcher is at work on it.
+
+    `launched`: the options, by name, that a later run of one of its trials needs again.
+    """
+    began = time.monotonic()
+    trainings, search = checked.trainings, checked.trainings.search
+    suggesting = sampler_of(sampler, seed=seed, n_objectives=len(search.objectives))
+    address = storage or str(journal_file(how.results.resolve(), search.name))
+    if not is_address(address):
+        address = str(Path(address).resolve())
+    opened = open_storage(address)
+    with ShownPreparation(how.screen, quiet=how.quiet) as shown:
+        data = data_at_hand(trainings.place.dataset, checked.root, trainings.place.profile, how, shown)
+        ready_of = [data.wanted(need) for need in checked.needs]
+    if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
+        raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
+    if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
+        how.screen.print(
+            f"Left out {counted(len(excluded), 'bad case')}: {', '.join(excluded)}", soft_wrap=True
+        )
+    orders.tell_of_data(ready_of[:1], how)
+    fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
+    key = trainings.key(fingerprints, sampler, pruner, seed)
+    name = _name(opened, f"{search.name}-{key}", fresh=fresh)
+    launcher = around.enter_context(Launcher(how.results))
+    named = orders.data_name(data.name, checked.root, how.data_names)
+    about = {
+        **trainings.search.definition(),
+        "dataset": named,
+        "profile": trainings.place.profile.name,
+        "fold": trainings.fold,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "created": time.time(),
+        "launched": dict(launched),
+    }
+    trials = Trials(
+        launcher,
+        results=how.results,
+        storage=address,
+        name=name,
+        directions=search.objectives,
+        definition=about,
+        sampler=suggesting,
+        pruner=pruner,
+    )
+    _write_card(how.results, trials, search=search.name, address=address)
+    manifest = GridManifest(
+        grid=f"{GRID}{search.name}",
+        key=name.removeprefix(f"{search.name}-"),
+        profile=trainings.place.profile.name,
+        dataset=named,
+        reader=data.name,
+        data_root=str(data.root.resolve() if checked.root else data.root),
+        data_fingerprint=fingerprints[0],
+        created=time.time(),
+        cells=(),
+        excluded_cases=tuple(excluded),
+    )
+    validations = search.validations if len(search.objectives) == 1 else 0
+    return Searching(
+        trainings,
+        trials,
+        checked.pool,
+        data,
+        how,
+        manifest,
+        Trial(name, 0, pruner, validations, address),
+        limit,
+        None if timeout is None else began + timeout,
+        {},
+        checked.root,
+        tuple(fingerprints),
+    )
+
+
+def _write_card(results: Path, trials: Trials, *, search: str, address: str) -> None:
+    """Where `bench report --search` finds the study."""
+    card = SearchCard(
+        search=search,
+        study=trials.name,
+        storage=without_secrets(_beside(address, results)),
+        has_password=has_secret(address),
+        created=trials.study.user_attrs[DEFINITION]["created"],
+    )
+    write_json(results / "searches" / f"{trials.name}.json", asdict(card))
+
+
+def _beside(address: str, results: Path) -> str:
+    """The address as it is written down: a journal in its usual place is found again when the results are moved."""
+    usual = results.resolve() / "searches"
+    if not is_address(address) and Path(address).parent == usual:
+        return Path(address).name
+    return address
+
+
+def _name(storage: optuna.storages.BaseStorage, base: str, *, fresh: bool) -> str:
+    """The name of the newest study that is this search; of a new one where `fresh`."""
+    names = [s.study_name for s in storage.get_all_studies()]
+    numbers = [int(name.removeprefix(f"{base}-")) for name in names if _is_again(name, base)]
+    newest = max([1 if base in names else 0, *numbers])
+    wanted = newest + 1 if fresh else max(newest, 1)
+    return base if wanted == 1 else f"{base}-{wanted}"
+
+
+def _is_again(name: str, base: str) -> bool:
+    return name.startswith(f"{base}-") and name.removeprefix(f"{base}-").isdigit()

@@ -1,0 +1,73 @@
+"""Runs whose folds put one patient on both sides: their scores are partly of training data (`benchmark.datasets.torn`)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.data.splits import Splits, read_stored_splits
+from benchmark.datasets.torn import known_patients, torn_words
+from benchmark.results.runs import RunFolder
+from benchmark.vocabulary import BenchError
+from benchmark.words import counted
+
+NAMED = 4
+"""So many runs are named; the others are counted."""
+
+
+def torn_fold(splits: Splits, fold: int, *, reader: str, root: Path) -> str:
+    """What is wrong with the patients of a fold, as a sentence's end; empty where nothing is."""
+    if not 0 <= fold < len(splits.folds):
+        return ""
+    return torn_words(splits.folds[fold], fold, known_patients(splits, reader=reader, root=root))
+
+
+def torn_of(folder: RunFolder, fold: int) -> str:
+    """The same of a run's fold; empty as well where its folds cannot be read any more."""
+    try:
+        places = folder.data()
+        path = splits_path(folder, str(places.splits))
+        return _torn(path, path.stat().st_mtime_ns, fold, places.root, folder.path.parent)
+    except (BenchError, OSError):
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _torn(path: Path, mtime_ns: int, fold: int, root: Path, runs: Path) -> str:
+    """Cached: of a grid all runs of a fold have the same answer. Which reader it was, any of them says."""
+    return torn_fold(read_stored_splits(path), fold, reader=_reader_of(path, runs), root=root)
+
+
+def _reader_of(splits: Path, runs: Path) -> str:
+    """What the first run on these folds was read with."""
+    for folder in (RunFolder(runs.parent, path.name) for path in sorted(runs.iterdir())):
+        try:
+            if folder.data().splits.name == splits.name:
+                return str(folder.config().get("dataset", ""))
+        except (BenchError, OSError):
+            continue
+    return ""
+
+
+def torn_notes(results: Path, runs: pd.DataFrame) -> list[str]:
+    """What a table must say of the finished rows of `run_cells` before anything else."""
+    done = runs[runs["state"] == "done"].drop_duplicates("run_id")
+    found: dict[str, list[str]] = {}
+    for run_id, fold in zip(done["run_id"], done["fold"], strict=True):
+        if words := torn_of(RunFolder(results, str(run_id)), int(fold)):
+            found.setdefault(words, []).append(str(run_id))
+    return [f"NOT SOUND: {counted(len(ids), 'run')} ({_some(ids)}): {words}." for words, ids in found.items()]
+
+
+def _some(ids: list[str]) -> str:
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f"{', '.join(ids[:NAMED])}{more}"
+
+
+def splits_path(folder: RunFolder, written: str) -> Path:
+    """Where the run's folds lie: as it says, or, for a run of another machine, among the results it is in."""
+    path = Path(written)
+    here = folder.path.parents[1] / "splits" / path.parent.name / path.name
+    return here if written and not path.is_file() and here.is_file() else path

@@ -1,0 +1,322 @@
+"""The report of a comparison of methods: their scores, surfaces, costs, single cases, and what a modality is
+worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.results.manifests import GridManifest
+from reports.evidence.mixing import checked
+from reports.ground import banner, drawing
+from reports.ground.cells import STANDING, Source, titled, unfinished
+from reports.ground.comparable import apart_note, why_not
+from reports.ground.files import (
+    APART,
+    SHOWN,
+    TWO_DECIMALS,
+    ReportFiles,
+    WrittenFigure,
+    WrittenTable,
+    write_csv,
+    write_index,
+    write_table,
+)
+from reports.ground.frames import DECIMALS, Behind, behind, best_mask, no_best, require_finished
+from reports.ground.measures import usual_measures
+from reports.ground.notes import MISSING, Frames, progress_note, uniform_counts
+from reports.ground.printing import PrintedTable, markdown, markdown_text
+from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
+from reports.ground.words import enumerated
+from reports.panels.included import include_panels
+from reports.statistics.outputs import write_shown
+from reports.statistics.rank_tables import rank_tables
+from reports.statistics.scores import case_scores
+from reports.statistics.tables import count_notes
+from reports.tables.comparison import box_figure, modalities, surfaces, tables
+from reports.tables.comparison.boxes import box_cases
+from reports.tables.comparison.costs import costs_frame, joint_trainings, run_costs
+from reports.tables.comparison.frames import (
+    Comparison,
+    addresses,
+    comparison_frames,
+    methods,
+    on_data,
+    own_facts,
+    published_facts,
+    published_frames,
+    remarks,
+)
+from reports.tables.comparison.logic import OURS
+from reports.tables.comparison.notes import comparison_notes, costs_notes
+from reports.tables.comparison.standing import comparison_standing_notes, comparison_standings, statistics
+
+
+@dataclass(frozen=True)
+class Own:
+    """A grid's runs and their scores. `planned` are its `planned_runs`, `runs` the same with their means."""
+
+    results: Path
+    planned: pd.DataFrame
+    scores: pd.DataFrame
+    scored: Scored
+    runs: pd.DataFrame
+    frames: Frames
+    standings: Frames
+    behind: Behind
+
+
+@dataclass
+class Written:
+    """What was written so far of a launch: files, the Markdown that shows them in the index, and its remarks."""
+
+    out: Path
+    launch: str
+    files: list[Path] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    tables: list[WrittenTable] = field(default_factory=list)
+    figures: list[WrittenFigure] = field(default_factory=list)
+
+    def table(
+        self,
+        stem: str,
+        printed: Sequence[PrintedTable],
+        *,
+        layout: pd.DataFrame,
+        cells: pd.DataFrame,
+        digits: str | None = TWO_DECIMALS,
+    ) -> None:
+        """A `write_table` of the report's."""
+        table = write_table(
+            self.out / stem, printed, layout=layout, cells=cells, digits=digits, launch=self.launch
+        )
+        self.files += table.files
+        self.tables.append(table)
+        self.texts += map(markdown, table.printed)
+
+
+def report(
+    comparison: Comparison,
+    results: Path | None,
+    manifest: GridManifest | None,
+    *,
+    source: Source,
+    out: Path,
+    summary: Sequence[str],
+) -> ReportFiles:
+    """Write all files of a table of methods to `out`; `summary` comes first in the lines for the terminal."""
+    own: Own | None = None
+    if results is not None and manifest is not None:
+        comparison, own = _own(comparison, results, manifest)
+        if source == "runs":
+            require_finished(own.behind, grid=manifest.grid, results=results)
+    paper = published_frames(comparison) if source in ("paper", "both") else {}
+    apart = ""
+    if own is not None and manifest is not None and paper and comparison.publication is not None:
+        reasons = why_not(own.results, manifest, comparison.publication)
+        apart = apart_note(reasons, comparison.publication) if reasons else ""
+    dice = next(iter(own.frames.values())) if own is not None else None
+    lacking = unfinished(dice, noun=comparison.noun)
+
+    written = Written(out, manifest.name if manifest is not None else "")
+    _write_scores(comparison, own, {} if apart else paper, written, apart=apart)
+    if apart:
+        # What stands above own numbers is not of the published ones.
+        with banner.under(""):
+            _write_scores(comparison, None, paper, written, apart=apart)
+    if own is not None and own.behind.n_runs:
+        parts = (
+            _write_statistics,
+            _write_ranks,
+            _write_surfaces,
+            _write_costs,
+            _write_modalities,
+            _write_boxes,
+        )
+        for write in parts:
+            write(comparison, own, lacking, written)
+        if manifest is not None and results is not None:
+            pictures = include_panels(results, manifest, out, note=lacking)
+            written.files += pictures.files
+            written.figures += pictures.figures
+            written.texts += pictures.texts
+            written.remarks += pictures.remarks
+
+    shown = APART if apart else SHOWN[source]
+    title = titled(f"Table {comparison.name}: {shown}", lacking)
+    lines = [*(own.behind.torn if own is not None else ()), *summary]
+    if own is not None and dice is not None:
+        lines.append(progress_note(dice, own.behind, noun=comparison.noun))
+        lines += _best_lines("Own", own.frames, comparison)
+    if paper and not apart:
+        lines += _best_lines("Published", paper, comparison)
+    elif not paper and manifest is not None and source != "runs":
+        lines.append(
+            f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
+            "--source paper prints them."
+        )
+    return write_index(
+        out,
+        title,
+        lines=lines,
+        texts=written.texts,
+        files=written.files,
+        tables=written.tables,
+        figures=written.figures,
+        remarks=written.remarks,
+        apart=apart,
+    )
+
+
+def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
+    """The grid's runs, and the comparison with the columns they have scores for."""
+    planned, scores = planned_and_scored(results, manifest, comparison.place)
+    scored = scored_in(scores)
+    comparison = on_data(comparison, scored)
+    runs = with_means(planned, scores, measures=comparison.measures)
+    known = checked(behind(runs, manifest), results, runs)
+    stand = comparison_standings(comparison, planned, scores)
+    frames = {
+        key: frame.merge(stand[key][["method", *STANDING]], on="method")
+        for key, frame in comparison_frames(comparison, runs).items()
+    }
+    return comparison, Own(results, planned, scores, scored, runs, frames, stand, known)
+
+
+def _write_scores(
+    comparison: Comparison, own: Own | None, paper: Frames, written: Written, *, apart: str = ""
+) -> None:
+    """The table of scores; `apart`: why the published ones have a table of their own, which is that without `own`."""
+    facts, frames = published_facts(comparison), own.frames if own is not None else None
+    said: dict[str, list[str]] = {}
+    if own is not None:
+        facts, said = own_facts(own.results, own.runs) | facts, remarks(own.results, own.runs)
+    notes = comparison_notes(
+        comparison,
+        frames,
+        runs=own.runs if own is not None else None,
+        behind=own.behind if own is not None else None,
+        with_paper=bool(paper),
+        remarks=said,
+        apart=apart,
+        standing=comparison_standing_notes(comparison, own.standings, paper) if own is not None else (),
+    )
+    printed = [tables.comparison_table(comparison, frames, paper or None, facts=facts, notes=tuple(notes))]
+    if frames is not None and not uniform_counts(frames):
+        printed.append(tables.counts_table(comparison, frames))
+    published_alone = bool(apart) and own is None
+    if published_alone:
+        printed = [replace(table, number=f"{comparison.name} (published)") for table in printed]
+    written.table(
+        f"{comparison.grid}_published" if published_alone else comparison.grid,
+        printed,
+        layout=tables.comparison_layout(comparison, frames, paper or None, facts=facts),
+        cells=tables.comparison_cells(comparison, frames, paper or None),
+    )
+
+
+def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    frames = own.standings
+    layout = pd.concat([frame.assign(metric=key) for key, frame in frames.items()], ignore_index=True)
+    printed = statistics(comparison, frames, note=lacking)
+    written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=layout)
+
+
+def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    if surfaces.has_surfaces(own.scored):
+        frame = surfaces.surfaces_frame(comparison, own.planned, own.scores, regions=own.scored.named_regions)
+        counts = tuple(count_notes(own.standings, comparison.measures))
+        printed = surfaces.surfaces_table(comparison, frame, note=lacking)
+        printed = replace(printed, notes=(*printed.notes, *counts))
+        layout = surfaces.surfaces_csv(frame)
+        written.table(f"{comparison.grid}_surfaces", [printed], layout=layout, cells=frame)
+
+
+def _write_costs(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    costs = run_costs(own.results, own.runs)
+    means = costs_frame(costs, methods(comparison, own.runs))
+    joint = [name for group in joint_trainings(own.runs) for name in group]
+    notes = tuple(costs_notes(costs, own.runs))
+    printed = tables.costs_table(comparison, means, joint=joint, notes=notes, note=lacking)
+    written.table(f"{comparison.grid}_costs", [printed], layout=means, cells=costs, digits=None)
+
+
+def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    whole = comparison
+    comparison = replace(comparison, measures=usual_measures(own.scored.regions, own.scored.metrics))
+    frame = modalities.modalities_frame(comparison, own.results, own.planned, own.scores)
+    if not frame.empty:
+        counts = tuple(count_notes(own.standings, whole.measures))
+        printed = modalities.modalities_table(comparison, frame, note=lacking)
+        printed = replace(printed, notes=(*printed.notes, *counts))
+        layout = modalities.modalities_csv(comparison, frame)
+        written.table(f"{comparison.grid}_without", [printed], layout=layout, cells=frame)
+
+
+def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    cases = box_cases(comparison, own.planned, own.scores)
+    if cases.empty:
+        return
+    stem = written.out / f"{comparison.grid}_boxes"
+    title = titled(f"Table {comparison.name}: scores of single cases", lacking)
+    with drawing.style():
+        paths = drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
+    paths.append(write_csv(stem.with_suffix(".csv"), cases))
+    written.files += paths
+    written.figures.append(WrittenFigure(title, box_figure.CAPTION, tuple(paths)))
+    links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
+    title = markdown_text(title)
+    written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")
+
+
+def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+    rows = methods(comparison, own.planned)
+    rows = rows[rows["method"].isin(own.planned["method"])].reset_index(drop=True)
+    scores = [case_scores(own.planned, own.scores, rows, measure) for measure in comparison.measures.values()]
+    ranked = rank_tables(
+        scores,
+        list(rows["method"]),
+        address_of=lambda method, measure: addresses(comparison, [method], measure.key)[0],
+        number=comparison.name,
+        stem=comparison.grid,
+        note=lacking,
+    )
+    more = write_shown([ranked], written.out, launch=written.launch)
+    written.files += more.files
+    written.texts += more.texts
+    written.remarks += more.remarks
+    written.tables += more.tables
+    written.figures += more.figures
+
+
+def _best_lines(whose: str, frames: Frames, comparison: Comparison) -> Iterator[str]:
+    """The best method of each measure and the rows of Mirror U-Net, for the terminal."""
+    measures = comparison.measures
+    best: list[str] = []
+    without: dict[str, list[str]] = {}
+    for key, frame in frames.items():
+        measure = measures[key]
+        top = frame[best_mask(frame, [], higher_is_better=measure.higher_is_better)]
+        if top.empty:
+            without.setdefault(no_best(frame["value"], noun=comparison.noun), []).append(measure.title)
+            continue
+        more = f", and {len(top) - 1} equal" if len(top) > 1 else ""
+        value, name = top["value"].iloc[0], top["method"].iloc[0]
+        best.append(f"{measure.title} {DECIMALS.format(value)} ({name}{more})")
+    said = [f"{enumerated(titles)} {why}" for why, titles in without.items()]
+    if not best and len(without) == 1:
+        said = list(without)
+    yield f"{whose} best: {'; '.join([*best, *said])}."
+    rows = []
+    for method in next(iter(frames.values()))["method"]:
+        scores = [frame.set_index("method")["value"][method] for frame in frames.values()]
+        if method.startswith(OURS) and not pd.isna(scores).all():
+            shown = [MISSING if pd.isna(score) else DECIMALS.format(score) for score in scores]
+            rows.append(f"{method} {' / '.join(shown)}")
+    if rows:
+        titles = " / ".join(measures[key].title for key in frames)
+        yield f"{whose} {titles}: {'; '.join(rows)}."
