@@ -1,1 +1,1 @@
-"""The questions: one YAML per study, and the little code that reads them."""
+"""The questions: one YAML file a grid or a search, profiles, and claims. `benchmark.planning` reads them."""

@@ -230,7 +230,7 @@ class Pool:
                 return order
 
     def _state_of(self, folder: RunFolder) -> tuple[State, FailureClass | None]:
-        """As `benchmark.results.runs.state_of`, but a run that another machine has is not taken over because of a clock: its
+        """As `results.runs.state_of`, but a run that another machine has is not taken over because of a clock: its
         heartbeat must have been seen standing still."""
         condition, failure = state_of(folder)
         record = folder.record()

@@ -33,11 +33,12 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+import studies
 from benchmark.config import InferenceConfig, Millimetres, RunConfig, TrainingConfig, merge
 from benchmark.files.strict_yaml import parse, read_yaml
 from benchmark.vocabulary import BenchError, did_you_mean
 
-STUDIES = Path(__file__).parent
+STUDIES = Path(studies.__file__).parent
 PROFILES = STUDIES / "profiles"
 SEARCH_PREFIX = "search_"
 """Files of this name beside the grids are searches; see `benchmark.planning.search_space`."""

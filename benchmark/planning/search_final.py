@@ -126,14 +126,14 @@ def _orders(searching: Searching, settled: dict[str, Any]) -> list[tuple[CellRun
     planned = [run for _, run in _planned(searching, settled)]
     roots = {searching.trainings.place.dataset: searching.root}
     needs = orders.inspect(searching.pool, planned, searching.trainings.search, roots)
-    orders = []
+    found = []
     for need in needs:
         ready, usual = searching.data.wanted(need), searching.data.usual(need)
         cell = need.run.cell(ready.fingerprint)
-        orders.append(
+        found.append(
             (
                 cell,
                 orders.order_of(need.run.config, cell.run_id, searching.data, ready, usual, searching.how),
             )
         )
-    return orders
+    return found

@@ -7,7 +7,7 @@
         heartbeat.json    Heartbeat, while it runs: step, loss, validation Dice
         history.csv       one row an epoch or validation: step, seconds, loss names, val_dice
         scores.parquet    one row per case, region and metric (SCORE_COLUMNS)
-        projections.npz   where each test case is right and wrong, seen from the front (benchmark/scoring/projections.py)
+        projections.npz   where each test case is right and wrong, seen from the front (scoring/projections.py)
         validation.parquet  the same of the validation part, where a search asked for it
         last.safetensors  weights;  checkpoint.pt  what a resume needs
         attempts.json     the attempts: machine, start, end, how it ended (benchmark/results/attempts.py)

@@ -20,7 +20,7 @@ the BraTS challenge: both masks empty is perfect (0 mm, 1); a structure that was
 prediction) or invented (a prediction, no reference) costs the declared penalty, the volume's diagonal and a
 surface Dice of 0. Penalties enter every mean; `missed` and `invented` count them.
 
-Voxels that nobody annotated are in neither mask, as in nnU-Net's evaluation (`benchmark.scoring.evaluate.annotated_only`
+Voxels that nobody annotated are in neither mask, as in nnU-Net's evaluation (`evaluate.annotated_only`
 empties both there): they are in no volume and no count. Components and surfaces are those of what is left. A lesion
 that such voxels cut in two counts as two, and where both masks reach them, they have the same surface there.
 """

@@ -1,7 +1,7 @@
 """A cell's number once more from the rows on disk, by a plain loop of its own.
 
-Not shared with the tables: decoding the files, choosing rows, means (`reports.ground.score_files`, `with_means`,
-`reports.ground.frames`), so that a fault there cannot be repeated here; hence no pandas: Arrow chooses the rows, and what is
+Not shared with the tables: decoding the files, choosing rows, means (`ground.score_files`, `with_means`,
+`ground.frames`), so that a fault there cannot be repeated here; hence no pandas: Arrow chooses the rows, and what is
 left is added up one by one. Shared, and so not checked by it: which files are read at all (`benchmark.files.tables`),
 which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is (`Measure`: its metric, region and
 scale).

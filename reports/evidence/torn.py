@@ -1,4 +1,4 @@
-"""Runs whose folds put one patient on both sides: their scores are partly of training data (`benchmark.datasets.torn`)."""
+"""Runs whose folds put one patient on both sides: their scores are partly of training data; see `datasets.torn`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables ready to be rendered, and as Markdown; `reports.ground.latex` and `reports.ground.hypertext` render them as well."""
+"""Tables ready to be rendered, and as Markdown; `latex` and `hypertext` beside it render them as well."""
 
 from __future__ import annotations
 

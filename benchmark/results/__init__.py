@@ -1,0 +1,1 @@
+"""The results folder: runs, the manifests of grids, evidence of scores, attempts. Needs no torch."""

@@ -1,0 +1,1 @@
+"""The tables of a grid, each with its figures, statistics and notes."""
