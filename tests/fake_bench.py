@@ -13,7 +13,7 @@ import fake_runs
 from benchmark.cli import main
 from benchmark.datasets import pipeline
 from benchmark.execution import pool
-from benchmark.planning import orders
+from benchmark.planning import setup
 from benchmark.planning.launch import PlannedRun
 
 BEHAVIOURS = """
@@ -31,8 +31,8 @@ blocks:
 def patch(set_attribute: Callable[..., None]) -> None:
     """Let no data be prepared, no method be built, and `fake_runs.execute` stand in for every training."""
     fakes = functools.partial(pool.Pool, target=fake_runs.execute, preload=("fake_runs",))
-    set_attribute(orders, "ready_data", _ready)
-    set_attribute(orders, "inspect", _inspect)
+    set_attribute(setup, "ready_data", _ready)
+    set_attribute(setup, "inspect", _inspect)
     set_attribute(pool, "Pool", fakes)
     set_attribute(importlib.import_module("benchmark.registry"), "method_digest", lambda _: None)
 
@@ -41,8 +41,8 @@ def _ready(name: str, root: Path, *, n_folds: int, **_: object) -> pipeline.Read
     return pipeline.ReadyData(root / "store", root / "splits.json", "fingerprint", (), 10, n_folds, {})
 
 
-def _inspect(_: object, planned: Sequence[PlannedRun], *__: object) -> list[orders.Need]:
-    return [orders.Need(run, None) for run in planned]
+def _inspect(_: object, planned: Sequence[PlannedRun], *__: object) -> list[setup.Need]:
+    return [setup.Need(run, None) for run in planned]
 
 
 if __name__ == "__main__":

@@ -158,15 +158,15 @@ def fake_the_suite() -> None:
     from benchmark import registry
     from benchmark.data.readers.autopet import SPEC
     from benchmark.execution import pool
-    from benchmark.planning import orders
+    from benchmark.planning import setup
 
     usual: Preparation = SPEC.preparation_at(None)
 
     def inspect(_: object, planned: Sequence[object], *__: object) -> list[object]:
-        return [orders.Need(run, usual) for run in planned]  # type: ignore[arg-type]
+        return [setup.Need(run, usual) for run in planned]  # type: ignore[arg-type]
 
-    orders.ready_data = ready  # type: ignore[assignment]
-    orders.inspect = inspect  # type: ignore[assignment]
+    setup.ready_data = ready  # type: ignore[assignment]
+    setup.inspect = inspect  # type: ignore[assignment]
     registry.method_digest = lambda _: None
     real = pool.Pool
 

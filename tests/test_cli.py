@@ -18,10 +18,10 @@ import pytest
 from benchmark.cli import main
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import inspect_runs
-from benchmark.planning import orders
+from benchmark.planning import setup
 from benchmark.planning.grid import PROFILES, STUDIES, available, load_profile, load_study
 from benchmark.planning.launch import plan
-from benchmark.planning.orders import data_name, data_names
+from benchmark.planning.setup import data_name, data_names
 from benchmark.processes.devices import torch_is_for_cpus
 from benchmark.results.manifests import manifests
 from benchmark.results.runs import RunFolder, state_of
@@ -348,9 +348,9 @@ def test_every_study_can_be_planned_with_every_profile(pool: Pool, grid: str, pr
     """Losses, arguments, optimisers and readings fit the methods; what a profile says reaches them."""
     study = load_study(grid)
     roots = {study.dataset: None}
-    study = orders.study_on(pool, study, [], roots)
+    study = setup.study_on(pool, study, [], roots)
     runs = plan(study, load_profile(profile), datasets=[study.dataset], folds=[0], seeds=[0])
-    assert len(orders.inspect(pool, runs, study, roots)) == len(study.cells())
+    assert len(setup.inspect(pool, runs, study, roots)) == len(study.cells())
 
 
 def test_the_settings_of_blackbean_are_those_of_the_reference_code() -> None:

@@ -18,8 +18,8 @@ from benchmark.planning.launch import decide_auto
 from benchmark.results.manifests import GridManifest, write_manifest
 from benchmark.results.runs import RunFolder
 from reports.everything import write_html
-from reports.ground.comparable import comparable, why_not
-from reports.ground.experiments import BANNER, Cases, Experiment, Folds, experiment_of
+from reports.evidence.comparable import comparable, why_not
+from reports.evidence.experiments import BANNER, Cases, Experiment, Folds, experiment_of
 from reports.ground.publications import MIRROR_UNET
 from reports.provenance.trace import Traces
 from reports.provenance.words import number_words

@@ -328,7 +328,7 @@ def test_a_grid_s_runs_on_other_folds_or_data_are_no_trials_and_the_search_says_
     def other(*given: Any, **named: Any) -> Any:
         return replace(fake_trials.ready(*given, **named), fingerprint="other")
 
-    monkeypatch.setattr("benchmark.planning.orders.ready_data", other)
+    monkeypatch.setattr("benchmark.planning.setup.ready_data", other)
     assert bench.search(study, *options, "--fold", "2") == 0, bench.err
     assert "2 of these only because they saw other data" in bench.out
     assert [trial.user_attrs.get("known_from") for trial in bench.study().trials] == [None]

@@ -12,9 +12,9 @@ import yaml
 from benchmark.execution.worker import inspect_runs
 from benchmark.planning.grid import load_profile, load_study
 from benchmark.planning.launch import plan
-from benchmark.planning.orders import Need
 from benchmark.planning.search_space import Place, Search, available_searches, load_search
 from benchmark.planning.search_start import notes_on, unpruned_notes
+from benchmark.planning.setup import Need
 from benchmark.planning.trials import Trainings
 from benchmark.vocabulary import BenchError
 

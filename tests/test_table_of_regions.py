@@ -11,7 +11,7 @@ import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
 from benchmark.results.manifests import GridManifest, write_manifest
-from reports.ground.comparable import why_not
+from reports.evidence.comparable import why_not
 from reports.ground.frames import behind
 from reports.ground.measures import DICE, HD95, best_words, measures_of, usual_measures
 from reports.ground.printing import PrintedTable

@@ -16,8 +16,9 @@ from reports.ground.frames import behind
 from reports.ground.latex import SIGNS, latex, latex_text
 from reports.ground.printing import PrintedTable, Row, Span, markdown, markdown_text
 from reports.ground.runs import run_cells
+from reports.ground.words import level_label
 from reports.tables.table2.frames import PLACE, published_table2, table2_frame
-from reports.tables.table2.tables import level_label, table2, table2_cells, table2_counts, table2_layout
+from reports.tables.table2.tables import table2, table2_cells, table2_counts, table2_layout
 
 table2_runs = partial(run_cells, place=PLACE)
 

@@ -10,13 +10,13 @@ import pytest
 from orders import order_of
 
 import benchmark.execution.run as run_module
-from benchmark.cli.run import places_for
 from benchmark.config import Resources, RunConfig, merge, run_config, run_id
 from benchmark.data.readers.autopet import SPEC
 from benchmark.datasets.pipeline import ready_data
 from benchmark.execution.evaluating import Evaluation, score_again, score_without
 from benchmark.execution.pool import Pool
 from benchmark.planning.launch import PlannedRun
+from benchmark.planning.places import places_for
 from benchmark.processes.devices import Slot
 from benchmark.processes.server import ForkServer
 from benchmark.results.runs import RunFolder, RunRecord

@@ -55,15 +55,6 @@ def is_given(context: typer.Context, option: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def grid_name(grid: str) -> str:
-    """A grid by its name, or by the file that `bench run --grid` takes."""
-    if not grid.endswith((".yaml", ".yml")):
-        return grid
-    from benchmark.planning.grid import load_study
-
-    return load_study(grid).name
-
-
 def mlflow_links(results: Path) -> Links:
     """The links that a trace of these results asks for."""
     from benchmark.tracking.links import run_link

@@ -39,7 +39,7 @@ def finished_cells(results: Path, runs: Sequence[str], grid: str | None, screen:
 def named_launch(results: Path, grid: str) -> GridManifest:
     """The launch of this name, or of a grid of this name the one that its report shows; BenchError where there is
     none."""
-    from benchmark.cli.common import grid_name
+    from benchmark.planning.grid import grid_name
     from benchmark.results.manifests import manifests
     from reports.ground.launches import shown_of
 

@@ -25,7 +25,7 @@ def list_methods(
     """What methods there are; with a name: its description, arguments, variants and sizes."""
     import json
 
-    from benchmark import catalogue
+    from benchmark.contract import catalogue
     from benchmark.execution.monitor import console
     from benchmark.registry import method_names, use_method_files
 

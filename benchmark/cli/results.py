@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, Results, grid_name, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
+from benchmark.planning.grid import grid_name
 from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted

@@ -18,11 +18,9 @@ from benchmark.words import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.execution.monitor import Monitor
     from benchmark.execution.pool import Pool
     from benchmark.planning.grid import Profile
-    from benchmark.planning.launch import PlannedRun
-    from benchmark.planning.orders import Work
+    from benchmark.planning.setup import Work
     from benchmark.processes.devices import Slot
     from benchmark.results.manifests import CellRun
 
@@ -92,14 +90,14 @@ def run(
     from benchmark.datasets.registry import phantoms_for
     from benchmark.execution.monitor import console
     from benchmark.execution.pool import Pool, check_writable
-    from benchmark.planning import orders
+    from benchmark.planning import setup
     from benchmark.planning.grid import load_profile
     from benchmark.planning.launch import plan
     from benchmark.registry import method_digest, use_method_files
 
     own_methods = use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
-    asked = orders.asked_study(grid, own_methods)
+    asked = setup.asked_study(grid, own_methods)
     real = asked.dataset if asked else DEFAULT_DATASET
     if not data:
         screen.print(
@@ -107,9 +105,9 @@ def run(
             soft_wrap=True,
         )
     roots = data_roots(data or [phantoms_for(real)])
-    names_given = orders.data_names(data_name or (), roots)
+    names_given = setup.data_names(data_name or (), roots)
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
-    orders.check_names(size)
+    setup.check_names(size)
     if not dry_run:
         check_writable(results)
 
@@ -124,13 +122,13 @@ def run(
         )
 
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
-        study = orders.study_on(pool, asked, own_methods, roots)
+        study = setup.study_on(pool, asked, own_methods, roots)
         names, bfloat16 = chosen_devices(pool, devices, jobs)
         planned = plan(
             study,
             size,
             datasets=list(roots),
-            data_names=orders.names_of(roots),
+            data_names=setup.names_of(roots),
             folds=asked_folds,
             seeds=_numbers(seeds, "--seeds", size.seeds),
             only=only or (),
@@ -141,13 +139,13 @@ def run(
             digest=method_digest,
         )
         places = places_for(names, planned, jobs, jobs_per_device)
-        needs = orders.inspect(pool, planned, study, roots)
+        needs = setup.inspect(pool, planned, study, roots)
         if dry_run:
-            orders.print_plan(
+            setup.print_plan(
                 screen, study, size, needs, roots, results, places, names=names_given, as_json=as_json
             )
             return
-        how = orders.How(
+        how = setup.How(
             results=results,
             splits=splits,
             skip_bad_cases=skip_bad_cases,
@@ -156,7 +154,7 @@ def run(
             quiet=as_json,
             data_names=names_given,
         )
-        work = [orders.announce(study, size, name, needs, roots[name], how) for name in roots]
+        work = [setup.announce(study, size, name, needs, roots[name], how) for name in roots]
         code = _execute(
             pool,
             work,
@@ -194,60 +192,6 @@ def _numbers(
     if min(numbers) < 0:
         raise BenchError(f"{option} {text}: write whole numbers with commas between, e.g. {option} 0,1,2.")
     return list(dict.fromkeys(numbers))
-
-
-def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str], bool]:
-    """The devices to run on, and whether all of them compute in bfloat16."""
-    from benchmark.execution.worker import cuda_devices
-    from benchmark.processes import devices
-
-    names = [name.strip() for name in asked.split(",")] if asked else []
-    if not names and jobs is not None and devices.cuda_is_likely():
-        raise BenchError("--jobs is for the CPU: add --devices cpu, or say --jobs-per-device for the GPUs.")
-    if names == ["cpu"] or (not names and not devices.cuda_is_likely()):
-        return ["cpu"], devices.cpu_has_bfloat16()
-    found = {device["name"]: bool(device["bfloat16"]) for device in pool.call(cuda_devices, None)}
-    if not names:
-        names = list(found) or ["cpu"]
-    if unknown := [name for name in names if name not in found and name != "cpu"]:
-        raise BenchError(
-            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}.{_why_no_gpu()}"
-        )
-    bfloat16 = all(found.get(name, devices.cpu_has_bfloat16()) for name in names)
-    return list(dict.fromkeys(names)), bfloat16
-
-
-def _why_no_gpu() -> str:
-    """A sentence where the installed torch cannot see any GPU."""
-    from benchmark.processes.devices import torch_is_for_cpus
-
-    if not torch_is_for_cpus():
-        return ""
-    return (
-        " The installed torch is a build for CPUs, which sees no GPU: install the one for your GPU from "
-        "https://pytorch.org/get-started/locally."
-    )
-
-
-def places_for(
-    names: Sequence[str], planned: Sequence[PlannedRun], jobs: int | None, jobs_per_device: int
-) -> list[Slot]:
-    from math import prod
-
-    from benchmark.processes import devices
-
-    if list(names) != ["cpu"]:
-        if jobs is not None:
-            raise BenchError("--jobs is for the CPU; on GPUs say --jobs-per-device.")
-        return devices.slots(list(names), per_device=jobs_per_device)
-    if jobs_per_device != 1:
-        raise BenchError("--jobs-per-device is for GPUs; on the CPU say --jobs.")
-    largest = max(run.config.training.batch_size * prod(run.config.training.patch_size) for run in planned)
-    chosen = len({run.config.canonical_json() for run in planned if run.chosen})
-    threads = max(run.config.threads for run in planned)
-    return devices.slots(
-        ["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen, threads=threads), threads=threads
-    )
 
 
 def _execute(
@@ -321,15 +265,3 @@ def _execute(
         )
         return 1 if pool.stopped_by_error else 130
     return 1 if unfinished else 0
-
-
-def monitor_for(
-    labels: dict[str, str], screen: Console, *, total: int, due: int, title: str, as_json: bool
-) -> Monitor:
-    from benchmark.execution.monitor import JsonMonitor, LiveMonitor, PlainMonitor
-
-    if as_json:
-        return JsonMonitor(labels, total=total, finished=total - due)
-    if screen.is_terminal:
-        return LiveMonitor(labels, total=total, finished=total - due, title=title, console=screen)
-    return PlainMonitor(labels, total=total, finished=total - due)

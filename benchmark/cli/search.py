@@ -111,7 +111,7 @@ def search(
     from benchmark.execution.pool import Pool as WorkerPool
     from benchmark.execution.pool import check_writable
     from benchmark.execution.worker import PRELOAD
-    from benchmark.planning import orders, search_start
+    from benchmark.planning import search_start, setup
     from benchmark.planning.grid import load_profile
     from benchmark.planning.search_space import load_search
     from benchmark.planning.warm_start import warm
@@ -130,15 +130,15 @@ def search(
     if len(roots) > 1:
         raise BenchError("A search has one data set; give --data once.")
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
-    orders.check_names(size)
-    how = orders.How(
+    setup.check_names(size)
+    how = setup.How(
         results=results,
         splits=splits,
         skip_bad_cases=skip_bad_cases,
         resources=Resources(checkpoint_seconds=checkpoint_seconds),
         screen=screen,
         quiet=as_json,
-        data_names=orders.data_names(data_name or (), roots),
+        data_names=setup.data_names(data_name or (), roots),
     )
     if not dry_run:
         check_writable(results)
@@ -200,8 +200,8 @@ def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_jso
     from optuna.exceptions import StorageInternalError
 
     from benchmark import tracking
-    from benchmark.cli.run import monitor_for
     from benchmark.credentials import without_secrets
+    from benchmark.execution.monitor import monitor_for
     from benchmark.planning.search_loop import refer, states_of
     from benchmark.processes.signals import answered
     from benchmark.search.trials import counts

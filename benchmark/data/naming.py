@@ -1,4 +1,4 @@
-"""How names found on disk become case ids that are safe as file names, and how users' names find their cases."""
+"""Names of files, how they become case ids that are safe as file names, and how users' names find their cases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from benchmark.vocabulary import DataError
 
+TCIA_FILES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz", "label": "SEG.nii.gz"}
+"""Of a study of AutoPET as TCIA offers it."""
 _LONGEST = 120
 """Characters. File names end at 255 bytes, and predictions, logs and locks add suffixes of their own."""
 

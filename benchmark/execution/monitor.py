@@ -426,3 +426,14 @@ class _PlainConsole(Console):
 def console(*, to_stderr: bool = False) -> Console:
     """A terminal that prints text as it is: brackets in paths are no markup, and nothing in it is a command."""
     return _PlainConsole(file=sys.stderr if to_stderr else sys.stdout, highlight=False, markup=False)
+
+
+def monitor_for(
+    labels: dict[str, str], screen: Console, *, total: int, due: int, title: str, as_json: bool
+) -> Monitor:
+    """The monitor for a terminal, for a file or pipe, or for scripts."""
+    if as_json:
+        return JsonMonitor(labels, total=total, finished=total - due)
+    if screen.is_terminal:
+        return LiveMonitor(labels, total=total, finished=total - due, title=title, console=screen)
+    return PlainMonitor(labels, total=total, finished=total - due)

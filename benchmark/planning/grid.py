@@ -485,3 +485,10 @@ def _find(name: str, folder: Path, *, what: str, option: str) -> Path:
             f"There is no {what} {name!r}. {did_you_mean(name, available(folder))} Or give a YAML file."
         )
     return found
+
+
+def grid_name(grid: str) -> str:
+    """A grid by its name, or by the file that `bench run --grid` takes."""
+    if not grid.endswith((".yaml", ".yml")):
+        return grid
+    return load_study(grid).name

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import tracking
-from benchmark.cli.run import monitor_for
+from benchmark.execution.monitor import monitor_for
 from benchmark.execution.overview import label
 from benchmark.files.writing import exclusive, read_json, write_json
-from benchmark.planning import orders
+from benchmark.planning import setup
 from benchmark.planning.launch import PlannedRun, launch
 from benchmark.planning.search_loop import Searching, best_of
 from benchmark.planning.trials import described
@@ -125,7 +125,7 @@ def _planned(searching: Searching, settled: dict[str, Any]) -> list[tuple[str, P
 def _orders(searching: Searching, settled: dict[str, Any]) -> list[tuple[CellRun, RunOrder]]:
     planned = [run for _, run in _planned(searching, settled)]
     roots = {searching.trainings.place.dataset: searching.root}
-    needs = orders.inspect(searching.pool, planned, searching.trainings.search, roots)
+    needs = setup.inspect(searching.pool, planned, searching.trainings.search, roots)
     found = []
     for need in needs:
         ready, usual = searching.data.wanted(need), searching.data.usual(need)
@@ -133,7 +133,7 @@ def _orders(searching: Searching, settled: dict[str, Any]) -> list[tuple[CellRun
         found.append(
             (
                 cell,
-                orders.order_of(need.run.config, cell.run_id, searching.data, ready, usual, searching.how),
+                setup.order_of(need.run.config, cell.run_id, searching.data, ready, usual, searching.how),
             )
         )
     return found

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial
 from benchmark.execution.monitor import Monitor, first_line
 from benchmark.execution.pool import Observer, Pool
 from benchmark.files.writing import StorageError
-from benchmark.planning import orders
-from benchmark.planning.orders import DataAtHand, How, order_of
+from benchmark.planning import setup
+from benchmark.planning.setup import DataAtHand, How, order_of
 from benchmark.planning.trials import Trainings, described
 from benchmark.results.manifests import GridManifest, write_manifest
 from benchmark.results.order import RunOrder, Trial, has_all
@@ -100,7 +100,7 @@ class Searching(Observer):
         params = self.trainings.suggest(asked.trial)
         planned = self.trainings.run(params, trial=str(asked.number))
         roots = {planned.config.dataset: self.root}
-        (need,) = orders.inspect(self.pool, [planned], self.trainings.search, roots)
+        (need,) = setup.inspect(self.pool, [planned], self.trainings.search, roots)
         ready, usual = self.data.wanted(need), self.data.usual(need)
         cell = need.run.cell(ready.fingerprint)
         write_manifest(self.how.results, replace(self.manifest, cells=(cell,)))

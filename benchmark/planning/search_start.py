@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from benchmark.cli.run import chosen_devices, places_for
 from benchmark.credentials import has_secret, is_address, without_secrets
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.pool import Pool
 from benchmark.files.writing import write_json
-from benchmark.planning import orders
+from benchmark.planning import setup
 from benchmark.planning.grid import Profile
-from benchmark.planning.orders import How, Need, data_at_hand
+from benchmark.planning.places import chosen_devices, places_for
 from benchmark.planning.search_loop import Searching
 from benchmark.planning.search_space import Place, Search
+from benchmark.planning.setup import How, Need, data_at_hand
 from benchmark.planning.trials import Trainings
 from benchmark.processes.devices import Slot
 from benchmark.registry import method_digest
@@ -69,12 +69,12 @@ def check(
     names, bfloat16 = chosen_devices(pool, devices, None)
     if fold is None:
         fold = profile.folds[0] if profile.search_fold is None else profile.search_fold
-    place = Place(profile, dataset, orders.names_of({dataset: root})[dataset])
+    place = Place(profile, dataset, setup.names_of({dataset: root})[dataset])
     trainings = Trainings(search, place, fold, bfloat16, method_digest)
     probes = trainings.probes()
     on_cpu = names == ["cpu"]
     places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
-    needs = orders.inspect(pool, probes, search, roots)
+    needs = setup.inspect(pool, probes, search, roots)
     if unserved := [need for need in needs if need.preparation is None]:
         factors = unserved[0].run.factors
         values = " ".join(f"{name}={value}" for name, value in factors.items() if name != "trial")
@@ -183,12 +183,12 @@ def start(
         how.screen.print(
             f"Left out {counted(len(excluded), 'bad case')}: {', '.join(excluded)}", soft_wrap=True
         )
-    orders.tell_of_data(ready_of[:1], how)
+    setup.tell_of_data(ready_of[:1], how)
     fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)
     launcher = around.enter_context(Launcher(how.results))
-    named = orders.data_name(data.name, checked.root, how.data_names)
+    named = setup.data_name(data.name, checked.root, how.data_names)
     about = {
         **trainings.search.definition(),
         "dataset": named,

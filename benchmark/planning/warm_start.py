@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.cli.common import grid_name
 from benchmark.config import RunConfig, run_config, run_id
+from benchmark.planning.grid import grid_name
 from benchmark.planning.search_loop import Searching
 from benchmark.planning.trials import Trainings
 from benchmark.results.manifests import manifests

@@ -18,12 +18,12 @@ from reports.claims.pages import claim_page
 from reports.claims.printed import VERDICT, by_claim, claims_tables, in_pages
 from reports.claims.published import PublishedNumbers
 from reports.claims.reading import Stated, choose, load_claims
+from reports.evidence.comparable import apart_note, publication_of, why_not
+from reports.evidence.experiments import banner_of
 from reports.evidence.mixing import mixing_notes
 from reports.ground import banner
 from reports.ground.addresses import of_launch, parse_places
 from reports.ground.cells import Source
-from reports.ground.comparable import apart_note, publication_of, why_not
-from reports.ground.experiments import banner_of
 from reports.ground.files import SHOWN, ReportFiles, WrittenTable, write_csv, write_index
 from reports.ground.hypertext import standalone
 from reports.ground.latex import latex

@@ -10,6 +10,8 @@ from benchmark.words import counted
 
 __all__ = ["counted", "enumerated", "listed", "p_text", "signed", "spread"]
 
+LEVEL_LABELS = {"none": "L2", "noise": "L2 + noise", "shuffle": "L2 + shuffling", "learnable": "Learnable θ"}
+
 
 def listed(numbers: Sequence[int]) -> str:
     """`0, 1, 2`."""
@@ -38,3 +40,15 @@ def signed(value: float, *, plus: str = "+") -> str:
     """Two decimals with a sign: `+0.93`, `−0.05`; `0.00` without one."""
     size = f"{abs(value):.2f}"
     return size if float(size) == 0 else f"{'−' if value < 0 else plus}{size}"
+
+
+def layers_label(shared_layers: str) -> str:
+    """`4-5-6` as L = {4, 5, 6}."""
+    return f"L = {{{', '.join(shared_layers.split('-'))}}}"
+
+
+def level_label(factor: str, level: str) -> str:
+    """A row of Table 2 in the paper's words."""
+    if level in LEVEL_LABELS:
+        return LEVEL_LABELS[level]
+    return f"θ = {level}" if factor == "fusion_weight" else level

@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 
 from benchmark.results.manifests import GridManifest
+from reports.evidence.comparable import why_not
 from reports.ground.boxes import box_statistics
-from reports.ground.comparable import why_not
 from reports.ground.frames import cells_frame
 from reports.ground.measures import Measure, Measures, measures_of
 from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
+from reports.ground.words import layers_label, level_label
 from reports.provenance.publication import publication_on, published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.trace import Known
 from reports.statistics.scores import CaseScores, case_scores
 from reports.tables.table2.frames import CELL
-from reports.tables.table2.tables import layers_label, level_label
 
 CASE = ["case_id", "fold"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from reports.evidence.experiments import BANNER, PHANTOMS
 from reports.ground import banner, drawing
-from reports.ground.experiments import BANNER, PHANTOMS
 from reports.panels import ink
 from reports.panels.page import LINE, Margins, page
 from reports.panels.reading import Outputs, read_outputs

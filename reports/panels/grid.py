@@ -16,8 +16,8 @@ from benchmark.files.writing import exclusive, write_json
 from benchmark.results.manifests import CellRun, GridManifest
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError, DataError
+from reports.evidence.experiments import banner_of
 from reports.ground import banner, drawing
-from reports.ground.experiments import banner_of
 from reports.ground.runs import current_runs
 from reports.panels.choice import Chosen
 from reports.panels.figure import FORMATS

@@ -11,8 +11,7 @@ import pandas as pd
 from benchmark.results.manifests import CellRun, GridManifest, manifests
 from benchmark.results.runs import RunFolder
 from reports.ground.measures import DICE, FNV, FPV, Measure
-from reports.ground.words import counted
-from reports.tables.table2.tables import layers_label, level_label
+from reports.ground.words import counted, layers_label, level_label
 
 TEST = "test"
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmark.results.manifests import GridManifest
-from reports.ground.comparable import publication_of
+from reports.evidence.comparable import publication_of
 from reports.ground.measures import Measure
 from reports.ground.publications import MIRROR_UNET, PUBLISHED, Publication
 from reports.provenance.tables import PRINTED_TABLES

@@ -24,11 +24,11 @@ from benchmark.results.manifests import CellRun, GridManifest
 from benchmark.results.runs import RunFolder, RunRecord, damaged
 from benchmark.vocabulary import BenchError
 from reports.evidence import evidence
+from reports.evidence.comparable import why_not
 from reports.evidence.configs import unlike, unlike_defaults
 from reports.evidence.mixing import conditions, mixed, mixing_notes, refusal
 from reports.evidence.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
 from reports.ground.addresses import Address, parse_address
-from reports.ground.comparable import why_not
 from reports.ground.frames import DECIMALS, cells_frame
 from reports.ground.measures import Measure, measures_of
 from reports.ground.notes import MISSING, UNDEFINED

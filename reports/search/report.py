@@ -25,11 +25,11 @@ from benchmark.results.runs import RunFolder, load_scores
 from benchmark.search.cards import place_of_trials, search_cards
 from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, did_you_mean
+from reports.evidence.experiments import BANNER, PHANTOMS
 from reports.evidence.run_rows import TEST, VALIDATION
 from reports.ground import banner
 from reports.ground.addresses import run_address, together
 from reports.ground.drawing import save, style
-from reports.ground.experiments import BANNER, PHANTOMS
 from reports.ground.files import ReportFiles, WrittenFigure, write_index, write_table
 from reports.ground.measures import measure_of
 from reports.ground.printing import PrintedTable, markdown, markdown_text

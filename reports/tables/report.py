@@ -15,9 +15,9 @@ from typing import get_args
 
 from benchmark.results.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
+from reports.evidence.experiments import banner_of
 from reports.ground import banner
 from reports.ground.cells import Source
-from reports.ground.experiments import banner_of
 from reports.ground.files import ReportFiles
 from reports.ground.launches import shown_of
 from reports.ground.words import enumerated

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.naming import TCIA_FILES
 from benchmark.data.phantoms.anatomy import Patient, draw_patient
 from benchmark.data.phantoms.scanner import Volumes, scan
 from benchmark.data.phantoms.writing import all_written, checked_parameters, claimed, write_nifti
-from benchmark.data.readers import autopet
 from benchmark.files.writing import write_text
 from benchmark.vocabulary import DataError, Spacing
 
@@ -163,7 +163,7 @@ def _write_study(out: Path, study: Examination, *, seed: int, spacing_mm: Spacin
     patient = _patient(seed, study)
     volumes = scan(patient, patient.studies[study.number], spacing_mm=spacing_mm)
     _check_label(volumes, study, patient)
-    files = autopet.TCIA_FILES
+    files = TCIA_FILES
     write_nifti(folder / files["CT"], volumes.ct, volumes.affine)
     write_nifti(folder / files["PET"], volumes.suv, volumes.affine)
     write_nifti(folder / files["label"], volumes.label, volumes.affine)
@@ -180,7 +180,7 @@ def _check_label(volumes: Volumes, study: Examination, patient: Patient) -> None
 
 
 def _is_complete(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in autopet.TCIA_FILES.values())
+    return all((folder / name).is_file() for name in TCIA_FILES.values())
 
 
 def metadata_csv(planned: list[Examination], *, seed: int, spacing_mm: Spacing) -> str:

@@ -54,7 +54,7 @@ from benchmark.data.folders import (
     what_is_there,
 )
 from benchmark.data.images import stem_of
-from benchmark.data.naming import case_id_from, printable
+from benchmark.data.naming import TCIA_FILES, case_id_from, printable
 from benchmark.data.patients import Whose, by_name, patients_of
 from benchmark.data.user_files import read_user_csv, read_user_text
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, Window, kind_of
@@ -73,7 +73,6 @@ SPEC = DatasetSpec(
     branches=(("CT",), ("PET",)),
 )
 
-TCIA_FILES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz", "label": "SEG.nii.gz"}
 _STEMS = {role: stem_of(name) for role, name in TCIA_FILES.items()}
 """Any ending that is read will do."""
 _BY_FOLDER = "the folders PETCT_<id>"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.results.manifests import GridManifest
+from reports.evidence.comparable import apart_note, why_not
 from reports.evidence.mixing import checked
 from reports.ground import banner, drawing
 from reports.ground.cells import STANDING, Source, titled, unfinished
-from reports.ground.comparable import apart_note, why_not
 from reports.ground.files import (
     APART,
     SHOWN,

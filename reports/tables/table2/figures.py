@@ -18,8 +18,8 @@ from matplotlib.patches import Patch
 
 from reports.ground.boxes import box_statistics
 from reports.ground.drawing import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, draw_box, tint
+from reports.ground.words import level_label
 from reports.tables.table2.frames import best_by_sharing, dice_by_fusion_weight, dice_by_self_supervision
-from reports.tables.table2.tables import level_label
 
 LEVEL_COLOURS = {"none": ORANGE, "noise": SKY, "shuffle": GREEN}
 VERSION_STYLES = {"v1": (SKY, "o"), "v2": (GREEN, "s"), "v3": (VERMILLION, "D"), "v4": (BLACK, "^")}

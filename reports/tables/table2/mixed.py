@@ -15,14 +15,13 @@ from reports.ground.cells import titled
 from reports.ground.frames import DECIMALS
 from reports.ground.notes import MISSING
 from reports.ground.printing import PrintedTable, Row, Span
-from reports.ground.words import counted, enumerated, listed, p_text, signed
+from reports.ground.words import counted, enumerated, layers_label, level_label, listed, p_text, signed
 from reports.statistics.mixed import TIMES, MixedModel, mixed_model
 from reports.statistics.mixed_figure import CAPTION, draw_models
 from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
 from reports.statistics.scores import CaseScores
 from reports.tables.table2.frames import address_of
 from reports.tables.table2.ranks import cell_name
-from reports.tables.table2.tables import layers_label, level_label
 
 LAYERS = "shared layers"
 FACTORS = {

@@ -12,13 +12,14 @@ from benchmark.vocabulary import BenchError
 from reports.ground.cells import titled
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span
+from reports.ground.words import layers_label, level_label
 from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
 from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.rank_tables import rank_notes, ranks_frame, shares_frame
 from reports.statistics.ranks import Groups, Ranking, rankings
 from reports.statistics.scores import CaseScores
 from reports.tables.table2.frames import address_of, addresses
-from reports.tables.table2.tables import layers_label, level_label, table2_shape
+from reports.tables.table2.tables import table2_shape
 
 BEST = "best of each box"
 READING = (

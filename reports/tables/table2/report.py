@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.results.manifests import GridManifest
+from reports.evidence.comparable import apart_note, why_not
 from reports.evidence.mixing import checked
 from reports.ground import banner, drawing
 from reports.ground.cells import STANDING, Source, titled, unfinished
-from reports.ground.comparable import apart_note, why_not
 from reports.ground.files import (
     APART,
     SHOWN,
@@ -28,6 +28,7 @@ from reports.ground.notes import progress_note, uniform_counts
 from reports.ground.printing import markdown, markdown_text
 from reports.ground.publications import MIRROR_UNET
 from reports.ground.runs import planned_and_scored, with_means
+from reports.ground.words import layers_label, level_label
 from reports.panels.included import include_panels
 from reports.statistics.outputs import Shown, write_shown
 from reports.statistics.scores import case_scores
@@ -42,7 +43,6 @@ from reports.tables.table2.frames import (
 )
 from reports.tables.table2.mixed import mixed_tables
 from reports.tables.table2.ranks import table2_ranks
-from reports.tables.table2.tables import layers_label, level_label
 
 STOOD = [*CELL, *STANDING]
 

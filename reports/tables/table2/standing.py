@@ -10,11 +10,11 @@ import pandas as pd
 from reports.ground.cells import titled
 from reports.ground.measures import DICE, LESIONS, MEASURES, MISSED_LESIONS
 from reports.ground.printing import PrintedTable
+from reports.ground.words import layers_label, level_label
 from reports.statistics.scores import case_scores
 from reports.statistics.standing import Grouping, Lesions, standings
 from reports.statistics.tables import standing_notes, statistics_table, within_note
 from reports.tables.table2.frames import CELL, addresses, table2_cells
-from reports.tables.table2.tables import layers_label, level_label
 
 Standings = dict[str, pd.DataFrame]
 """The `standings` of each measure, by its key."""

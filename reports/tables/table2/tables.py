@@ -12,22 +12,9 @@ from reports.ground.frames import Behind
 from reports.ground.measures import MEASURES
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span
+from reports.ground.words import layers_label, level_label
 from reports.tables.table2.frames import CELL, addresses
 from reports.tables.table2.notes import table2_notes
-
-LEVEL_LABELS = {"none": "L2", "noise": "L2 + noise", "shuffle": "L2 + shuffling", "learnable": "Learnable θ"}
-
-
-def layers_label(shared_layers: str) -> str:
-    """`4-5-6` as L = {4, 5, 6}."""
-    return f"L = {{{', '.join(shared_layers.split('-'))}}}"
-
-
-def level_label(factor: str, level: str) -> str:
-    """A row of Table 2 in the paper's words."""
-    if level in LEVEL_LABELS:
-        return LEVEL_LABELS[level]
-    return f"θ = {level}" if factor == "fusion_weight" else level
 
 
 def table2(

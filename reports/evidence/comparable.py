@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.results.manifests import GridManifest
-from reports.ground.experiments import Experiment, Folds, experiment_of
+from reports.evidence.experiments import Experiment, Folds, experiment_of
 from reports.ground.publications import MIRROR_UNET, Publication, PublishedExperiment
 from reports.ground.words import counted, enumerated
 

@@ -1,0 +1,59 @@
+"""Where runs are executed: devices, and how many runs at a time on each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from benchmark.execution.pool import Pool
+from benchmark.execution.worker import cuda_devices
+from benchmark.planning.launch import PlannedRun
+from benchmark.processes import devices
+from benchmark.processes.devices import Slot
+from benchmark.vocabulary import BenchError
+
+
+def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str], bool]:
+    """The devices to run on, and whether all of them compute in bfloat16."""
+    names = [name.strip() for name in asked.split(",")] if asked else []
+    if not names and jobs is not None and devices.cuda_is_likely():
+        raise BenchError("--jobs is for the CPU: add --devices cpu, or say --jobs-per-device for the GPUs.")
+    if names == ["cpu"] or (not names and not devices.cuda_is_likely()):
+        return ["cpu"], devices.cpu_has_bfloat16()
+    found = {device["name"]: bool(device["bfloat16"]) for device in pool.call(cuda_devices, None)}
+    if not names:
+        names = list(found) or ["cpu"]
+    if unknown := [name for name in names if name not in found and name != "cpu"]:
+        raise BenchError(
+            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}.{_why_no_gpu()}"
+        )
+    bfloat16 = all(found.get(name, devices.cpu_has_bfloat16()) for name in names)
+    return list(dict.fromkeys(names)), bfloat16
+
+
+def _why_no_gpu() -> str:
+    """A sentence where the installed torch cannot see any GPU."""
+    if not devices.torch_is_for_cpus():
+        return ""
+    return (
+        " The installed torch is a build for CPUs, which sees no GPU: install the one for your GPU from "
+        "https://pytorch.org/get-started/locally."
+    )
+
+
+def places_for(
+    names: Sequence[str], planned: Sequence[PlannedRun], jobs: int | None, jobs_per_device: int
+) -> list[Slot]:
+    """How many of the planned runs each device takes at a time."""
+    if list(names) != ["cpu"]:
+        if jobs is not None:
+            raise BenchError("--jobs is for the CPU; on GPUs say --jobs-per-device.")
+        return devices.slots(list(names), per_device=jobs_per_device)
+    if jobs_per_device != 1:
+        raise BenchError("--jobs-per-device is for GPUs; on the CPU say --jobs.")
+    largest = max(run.config.training.batch_size * prod(run.config.training.patch_size) for run in planned)
+    chosen = len({run.config.canonical_json() for run in planned if run.chosen})
+    threads = max(run.config.threads for run in planned)
+    return devices.slots(
+        ["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen, threads=threads), threads=threads
+    )
