@@ -41,8 +41,8 @@ def _ready(name: str, root: Path, *, n_folds: int, **_: object) -> pipeline.Read
     return pipeline.ReadyData(root / "store", root / "splits.json", "fingerprint", (), 10, n_folds, {})
 
 
-def _inspect(_: object, planned: Sequence[PlannedRun], *__: object) -> list[setup.Need]:
-    return [setup.Need(run, None) for run in planned]
+def _inspect(_: object, planned: Sequence[PlannedRun], *__: object) -> list[setup.CheckedRun]:
+    return [setup.CheckedRun(run, None) for run in planned]
 
 
 if __name__ == "__main__":

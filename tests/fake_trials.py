@@ -163,7 +163,7 @@ def fake_the_suite() -> None:
     usual: Preparation = SPEC.preparation_at(None)
 
     def inspect(_: object, planned: Sequence[object], *__: object) -> list[object]:
-        return [setup.Need(run, usual) for run in planned]  # type: ignore[arg-type]
+        return [setup.CheckedRun(run, usual) for run in planned]  # type: ignore[arg-type]
 
     setup.ready_data = ready  # type: ignore[assignment]
     setup.inspect = inspect  # type: ignore[assignment]

@@ -14,7 +14,7 @@ from benchmark.planning.grid import load_profile, load_study
 from benchmark.planning.launch import plan
 from benchmark.planning.search_space import Place, Search, available_searches, load_search
 from benchmark.planning.search_start import notes_on, unpruned_notes
-from benchmark.planning.setup import Need
+from benchmark.planning.setup import CheckedRun
 from benchmark.planning.trials import Trainings
 from benchmark.vocabulary import BenchError
 
@@ -153,11 +153,11 @@ def test_a_method_that_trains_itself_is_said_to_be_never_pruned(tmp_path: Path) 
         tmp_path, dataset="autopet", set={"method": "nnunet", "loss_weights": {}}, space={"rate": rate}
     )
 
-    def needs(search: Search) -> list[Need]:
+    def needs(search: Search) -> list[CheckedRun]:
         probes = Trainings(search, Place(load_profile("demo"), "autopet")).probes()
         answers = inspect_runs([(probe.config.model_dump(mode="json"), None) for probe in probes])
         assert not any(answer.fault for answer in answers)
-        return [Need(p, a.preparation, a.trains_itself) for p, a in zip(probes, answers, strict=True)]
+        return [CheckedRun(p, a.preparation, a.trains_itself) for p, a in zip(probes, answers, strict=True)]
 
     assert unpruned_notes("median", needs(load_search(file))) == [
         "nnunet trains by itself and is validated when it has ended: its trials are never pruned."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,11 +17,9 @@ from benchmark.words import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.execution.pool import Pool
-    from benchmark.planning.grid import Profile
-    from benchmark.planning.setup import Work
+    from benchmark.execution.monitor import Monitor
+    from benchmark.planning.grid_launch import GridOutcome, GridPlan
     from benchmark.processes.devices import Slot
-    from benchmark.results.manifests import CellRun
 
 
 class OnError(enum.StrEnum):
@@ -88,12 +85,12 @@ def run(
     """Run what is missing of a grid. The same command again continues; several at once share the work."""
     from benchmark.config import Resources
     from benchmark.datasets.registry import phantoms_for
-    from benchmark.execution.monitor import console
+    from benchmark.execution.monitor import console, monitor_for
     from benchmark.execution.pool import Pool, check_writable
     from benchmark.planning import setup
     from benchmark.planning.grid import load_profile
-    from benchmark.planning.launch import plan
-    from benchmark.registry import method_digest, use_method_files
+    from benchmark.planning.grid_launch import GridRequest, launch_grid, plan_grid
+    from benchmark.registry import use_method_files
 
     own_methods = use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
@@ -105,163 +102,151 @@ def run(
             soft_wrap=True,
         )
     roots = data_roots(data or [phantoms_for(real)])
-    names_given = setup.data_names(data_name or (), roots)
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
+    request = GridRequest(
+        asked,
+        size,
+        roots,
+        own_methods,
+        data_names=setup.data_names(data_name or (), roots),
+        only=only or (),
+        folds="all" if folds == "all" else numbers(folds, "--folds"),
+        seeds=numbers(seeds, "--seeds"),
+        devices=device_names(devices),
+        jobs=jobs,
+        jobs_per_device=jobs_per_device,
+        splits=splits,
+        overrides={"inference": {"score_grid": score_grid.value}} if score_grid is ScoreGrid.NATIVE else {},
+    )
     setup.check_names(size)
     if not dry_run:
         check_writable(results)
-
-    n_folds = _n_folds(size, splits, roots)
-    asked_folds = _numbers(folds, "--folds", size.folds, everything=range(n_folds))
-    if too_high := [fold for fold in asked_folds if fold >= n_folds]:
-        raise BenchError(f"--folds: There is no fold {too_high[0]}; there are the folds 0 to {n_folds - 1}.")
-    if not as_json:
+    if request.wanted_folds and not as_json:
         name = asked.name if asked else ", ".join(own_methods)
         screen.print(
             f"Loading PyTorch to check every run of {name}; that takes some seconds.", soft_wrap=True
         )
 
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
-        study = setup.study_on(pool, asked, own_methods, roots)
-        names, bfloat16 = chosen_devices(pool, devices, jobs)
-        planned = plan(
-            study,
-            size,
-            datasets=list(roots),
-            data_names=setup.names_of(roots),
-            folds=asked_folds,
-            seeds=_numbers(seeds, "--seeds", size.seeds),
-            only=only or (),
-            overrides={"inference": {"score_grid": score_grid.value}}
-            if score_grid is ScoreGrid.NATIVE
-            else {},
-            bfloat16=bfloat16,
-            digest=method_digest,
-        )
-        places = places_for(names, planned, jobs, jobs_per_device)
-        needs = setup.inspect(pool, planned, study, roots)
+        planned = plan_grid(pool, request)
         if dry_run:
-            setup.print_plan(
-                screen, study, size, needs, roots, results, places, names=names_given, as_json=as_json
-            )
+            _print_plan(screen, planned, results, as_json=as_json)
             return
-        how = setup.How(
-            results=results,
-            splits=splits,
-            skip_bad_cases=skip_bad_cases,
-            resources=Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds),
-            screen=screen,
-            quiet=as_json,
-            data_names=names_given,
-        )
-        work = [setup.announce(study, size, name, needs, roots[name], how) for name in roots]
-        code = _execute(
+
+        def monitor(labels: dict[str, str], due: int) -> Monitor:
+            title, total = planned.study.name, len(labels)
+            watching = monitor_for(labels, screen, total=total, due=due, title=title, as_json=as_json)
+            if not as_json:
+                screen.print(
+                    f"{title}: {due} of {counted(total, 'run')} to do on {_devices(planned.places)}, "
+                    f"results in {results}",
+                    soft_wrap=True,
+                )
+            return watching
+
+        outcome = launch_grid(
             pool,
-            work,
-            places,
-            screen,
-            results,
-            title=study.name,
+            planned,
+            setup.LaunchSettings(
+                results=results,
+                splits=splits,
+                skip_bad_cases=skip_bad_cases,
+                resources=Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds),
+                screen=screen,
+                quiet=as_json,
+                data_names=request.data_names,
+            ),
+            monitor=monitor,
             retry_failed=retry_failed,
             mlflow=mlflow,
-            as_json=as_json,
         )
+        code = _conclude(screen, outcome, results, as_json=as_json)
     raise typer.Exit(code)
 
 
-def _n_folds(size: Profile, splits: Path | None, roots: Mapping[str, Path | None]) -> int:
-    """How many folds all of the data sets have."""
-    from benchmark.data.splits import n_folds_in
-    from benchmark.datasets.registry import dataset
-
-    used = [splits or (dataset(name).own_splits(root) if root else None) for name, root in roots.items()]
-    return min(n_folds_in(path) if path else size.n_folds for path in used)
-
-
-def _numbers(
-    text: str | None, option: str, default: Sequence[int], *, everything: Sequence[int] | None = None
-) -> list[int]:
+def numbers(text: str | None, option: str) -> list[int] | None:
+    """The whole numbers of an option, each once; BenchError for anything else."""
     if text is None:
-        return list(default)
-    if text == "all" and everything is not None:
-        return list(everything)
+        return None
     try:
-        numbers = [int(part) for part in text.split(",")]
+        found = [int(part) for part in text.split(",")]
     except ValueError:
-        numbers = [-1]
-    if min(numbers) < 0:
+        found = [-1]
+    if min(found) < 0:
         raise BenchError(f"{option} {text}: write whole numbers with commas between, e.g. {option} 0,1,2.")
-    return list(dict.fromkeys(numbers))
+    return list(dict.fromkeys(found))
 
 
-def _execute(
-    pool: Pool,
-    work: Sequence[Work],
-    places: Sequence[Slot],
-    screen: Console,
-    results: Path,
-    *,
-    title: str,
-    retry_failed: bool,
-    mlflow: bool,
-    as_json: bool,
-) -> int:
-    """Run what is missing; returns the exit code."""
-    import json
+def device_names(text: str | None) -> list[str] | None:
+    """The devices of `--devices`."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _devices(places: Sequence[Slot]) -> str:
     from collections import Counter
 
-    from benchmark import tracking
-    from benchmark.execution.overview import labels_of, print_summary
-    from benchmark.planning.launch import counts, launch
-    from benchmark.processes.signals import answered
+    return ", ".join(f"{n} x {device}" for device, n in Counter(p.device for p in places).items())
 
-    cells = [cell for part in work for cell in part.chosen]
-    names = [part.manifest.name for part in work]
-    orders = {run_id: order for part in work for run_id, order in part.orders.items()}
-    several = len({(cell.fold, cell.seed) for cell in cells}) > 1
-    labels = labels_of(cells, fold_and_seed=several)
 
-    def execute(due: Sequence[CellRun]) -> None:
-        monitor = monitor_for(labels, screen, total=len(labels), due=len(due), title=title, as_json=as_json)
-        if not as_json:
-            where = ", ".join(f"{n} x {device}" for device, n in Counter(p.device for p in places).items())
-            screen.print(
-                f"{title}: {len(due)} of {counted(len(labels), 'run')} to do on {where}, results in {results}",
-                soft_wrap=True,
-            )
-        with contextlib.ExitStack() as around:
-            for name in names if mlflow else ():
-                around.enter_context(tracking.Mirror(results, name))
-            around.enter_context(monitor)
-            around.enter_context(answered(pool.request_stop))
-            pool.run([orders[cell.run_id] for cell in due], places, observer=monitor)
+def _print_plan(screen: Console, planned: GridPlan, results: Path, *, as_json: bool) -> None:
+    """`--dry-run`. The runs' names and states are known when they were announced by an earlier start."""
+    import json
 
-    standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
-    missing = len(tracking.undelivered(results, grids=names)) if mlflow else 0
-    states = counts(standings)
+    from benchmark.planning.setup import phantom_root
+
+    rows, profile = planned.rows(results), planned.request.profile
     if as_json:
-        print(
-            json.dumps({"event": "summary", "undelivered": missing, "total": len(labels), **states}),
-            flush=True,
-        )
+        print(json.dumps(rows, indent=1))
+        return
+    # Cells that are read from one training cost one.
+    trainings: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        trainings.setdefault(json.dumps(row["config"], sort_keys=True), []).append(row)
+    for row, *others in trainings.values():
+        shared = f" (and {counted(len(others), 'more cell')}, read from the same training)" if others else ""
+        line = f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}{shared}"
+        screen.print(line.rstrip(), soft_wrap=True)
+    done = sum(first["state"] == "done" for first, *_ in trainings.values())
+    share = f" for {counted(len(rows), 'cell')}" if len(rows) > len(trainings) else ""
+    data = ", ".join(
+        f"{name} in {root or phantom_root(name, profile, results)}"
+        for name, root in planned.request.roots.items()
+    )
+    screen.print(
+        f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
+        soft_wrap=True,
+    )
+    where = ", ".join(f"{place.device} ({place.threads} threads)" for place in planned.places)
+    screen.print(f"{planned.study.source} with profile {profile.name} would run on: {where}", soft_wrap=True)
+
+
+def _conclude(screen: Console, outcome: GridOutcome, results: Path, *, as_json: bool) -> int:
+    """Say what came of a launch, and what to type next; returns the exit code."""
+    import json
+
+    from benchmark.execution.overview import print_summary
+
+    if as_json:
+        summary = {"event": "summary", "undelivered": outcome.undelivered, "total": outcome.total}
+        print(json.dumps({**summary, **outcome.states}), flush=True)
     else:
-        print_summary(screen, results, cells)
-        if states["done"]:
+        print_summary(screen, results, outcome.cells)
+        if outcome.states["done"]:
             where = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
-            for part in work:
-                launch_of = f"--grid {part.manifest.grid} --manifest {part.manifest.name}"
-                screen.print(f"Next: bench report {launch_of}{where}", soft_wrap=True)
+            for one in outcome.launches:
+                launch = f"--grid {one.manifest.grid} --manifest {one.manifest.name}"
+                screen.print(f"Next: bench report {launch}{where}", soft_wrap=True)
             screen.print(f"Or all in one page for the browser: bench report --html{where}", soft_wrap=True)
-        if missing:
+        if outcome.undelivered:
             screen.print(
-                f"MLflow lacks {counted(missing, 'run')}; `bench sync` delivers what it can. See "
+                f"MLflow lacks {counted(outcome.undelivered, 'run')}; `bench sync` delivers what it can. See "
                 f"{results / 'mlflow.log'}.",
                 soft_wrap=True,
             )
-    unfinished = len(labels) - states["done"]
-    if pool.stops and unfinished:
+    if outcome.stopped and outcome.unfinished:
         screen.print(
-            f"Stopped with {counted(unfinished, 'run')} to go; the same command continues.", soft_wrap=True
+            f"Stopped with {counted(outcome.unfinished, 'run')} to go; the same command continues.",
+            soft_wrap=True,
         )
-        return 1 if pool.stopped_by_error else 130
-    return 1 if unfinished else 0
+        return 1 if outcome.stopped_by_error else 130
+    return 1 if outcome.unfinished else 0

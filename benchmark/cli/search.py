@@ -131,7 +131,7 @@ def search(
         raise BenchError("A search has one data set; give --data once.")
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
     setup.check_names(size)
-    how = setup.How(
+    how = setup.LaunchSettings(
         results=results,
         splits=splits,
         skip_bad_cases=skip_bad_cases,

@@ -13,9 +13,9 @@ from benchmark.processes.devices import Slot
 from benchmark.vocabulary import BenchError
 
 
-def chosen_devices(pool: Pool, asked: str | None, jobs: int | None) -> tuple[list[str], bool]:
+def chosen_devices(pool: Pool, asked: Sequence[str] | None, jobs: int | None) -> tuple[list[str], bool]:
     """The devices to run on, and whether all of them compute in bfloat16."""
-    names = [name.strip() for name in asked.split(",")] if asked else []
+    names = list(asked or ())
     if not names and jobs is not None and devices.cuda_is_likely():
         raise BenchError("--jobs is for the CPU: add --devices cpu, or say --jobs-per-device for the GPUs.")
     if names == ["cpu"] or (not names and not devices.cuda_is_likely()):

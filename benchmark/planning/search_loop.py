@@ -16,7 +16,7 @@ from benchmark.execution.monitor import Monitor, first_line
 from benchmark.execution.pool import Observer, Pool
 from benchmark.files.writing import StorageError
 from benchmark.planning import setup
-from benchmark.planning.setup import DataAtHand, How, order_of
+from benchmark.planning.setup import LaunchSettings, PreparedData, order_of
 from benchmark.planning.trials import Trainings, described
 from benchmark.results.manifests import GridManifest, write_manifest
 from benchmark.results.order import RunOrder, Trial, has_all
@@ -41,8 +41,8 @@ class Searching(Observer):
     trainings: Trainings
     trials: Trials
     pool: Pool
-    data: DataAtHand
-    how: How
+    data: PreparedData
+    how: LaunchSettings
     manifest: GridManifest
     trial: Trial
     """As every trial of the search; its number is replaced."""

@@ -21,7 +21,7 @@ from benchmark.planning.grid import Profile
 from benchmark.planning.places import chosen_devices, places_for
 from benchmark.planning.search_loop import Searching
 from benchmark.planning.search_space import Place, Search
-from benchmark.planning.setup import How, Need, data_at_hand
+from benchmark.planning.setup import CheckedRun, LaunchSettings, prepared_data
 from benchmark.planning.trials import Trainings
 from benchmark.processes.devices import Slot
 from benchmark.registry import method_digest
@@ -50,7 +50,7 @@ class Checked:
     pool: Pool
     trainings: Trainings
     root: Path | None
-    needs: Sequence[Need]
+    needs: Sequence[CheckedRun]
     places: list[Slot]
 
 
@@ -114,7 +114,7 @@ def launched(
     }
 
 
-def unpruned_notes(pruner: str, needs: Sequence[Need]) -> list[str]:
+def unpruned_notes(pruner: str, needs: Sequence[CheckedRun]) -> list[str]:
     """Which methods of a search this pruner cannot stop."""
     methods = sorted({need.run.config.method for need in needs if need.trains_itself})
     return [
@@ -152,7 +152,7 @@ def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
 def start(
     around: ExitStack,
     checked: Checked,
-    how: How,
+    how: LaunchSettings,
     *,
     storage: str | None,
     sampler: str,
@@ -175,7 +175,7 @@ def start(
         address = str(Path(address).resolve())
     opened = open_storage(address)
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = data_at_hand(trainings.place.dataset, checked.root, trainings.place.profile, how, shown)
+        data = prepared_data(trainings.place.dataset, checked.root, trainings.place.profile, how, shown)
         ready_of = [data.wanted(need) for need in checked.needs]
     if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")

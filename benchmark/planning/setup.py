@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.config import Resources, RunConfig
 from benchmark.datasets.pipeline import ReadyData, foreseen_data, ready_data, warning_lines
 from benchmark.datasets.registry import dataset as reader_of
 from benchmark.datasets.registry import dataset_names, phantom_readers
 from benchmark.execution.monitor import Preparation as ShownPreparation
-from benchmark.execution.overview import label, state_words
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import Inspected, default_cells, inspect_runs
 from benchmark.files.writing import exclusive
@@ -28,8 +26,8 @@ from benchmark.planning.grid import (
 )
 from benchmark.planning.launch import PlannedRun, manifest
 from benchmark.planning.search_space import Search
-from benchmark.processes.devices import Slot, cores
-from benchmark.results.manifests import CellRun, GridManifest, manifests, write_manifest
+from benchmark.processes.devices import cores
+from benchmark.results.manifests import CellRun, GridManifest, write_manifest
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError, Preparation, did_you_mean
@@ -44,7 +42,7 @@ DEFAULT_GRID = "table2"
 
 
 @dataclass(frozen=True)
-class How:
+class LaunchSettings:
     """What the command line says of a launch besides its runs."""
 
     results: Path
@@ -58,7 +56,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Need:
+class CheckedRun:
     """A planned run, and how its method wants the data; None where it cannot serve the data set.
 
     `trains_itself`: outside this suite's training loop.
@@ -70,7 +68,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Work:
+class GridLaunch:
     """A grid on one data set: its manifest, the cells to run, and how."""
 
     manifest: GridManifest
@@ -150,7 +148,7 @@ def check_names(profile: Profile) -> None:
 
 def inspect(
     pool: Pool, planned: Sequence[PlannedRun], study: Study | Search, roots: Mapping[str, Path | None]
-) -> list[Need]:
+) -> list[CheckedRun]:
     """Bind every method, argument and loss weight before anything runs; BenchError for what cannot work."""
     keys = [_question(run.config).canonical_json() for run in planned]
     questions = {
@@ -168,7 +166,7 @@ def inspect(
         if readings and run.reading not in readings:
             named = ", ".join(filter(None, readings)) or "none to choose from"
             faults.append(f"{run.config.method} has no reading {run.reading!r}; its readings: {named}.")
-        needs.append(Need(run, inspected[key].preparation, inspected[key].trains_itself))
+        needs.append(CheckedRun(run, inspected[key].preparation, inspected[key].trains_itself))
     if faults:
         more = f" ({len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         raise BenchError(f"{study.source}: {faults[0]}{more}")
@@ -180,12 +178,17 @@ def _question(config: RunConfig) -> RunConfig:
 
 
 def announce(
-    study: Study, profile: Profile, name: str, needs: Sequence[Need], given_root: Path | None, how: How
-) -> Work:
+    study: Study,
+    profile: Profile,
+    name: str,
+    needs: Sequence[CheckedRun],
+    given_root: Path | None,
+    how: LaunchSettings,
+) -> GridLaunch:
     """Prepare a data set in every way its runs ask for, write their manifest, and say how they are executed."""
     own = [need for need in needs if need.run.config.dataset == name]
     with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = data_at_hand(name, given_root, profile, how, shown)
+        data = prepared_data(name, given_root, profile, how, shown)
         for need in own:
             if need.run.chosen:
                 data.wanted(need)
@@ -213,7 +216,7 @@ def announce(
     }
     chosen = [cell for need, cell in zip(own, listed.cells, strict=True) if need.run.chosen]
     _tell_of_missing_masks(how, chosen)
-    return Work(listed, chosen, orders)
+    return GridLaunch(listed, chosen, orders)
 
 
 def _key(preparation: Preparation, scored_on: Path | None) -> str:
@@ -221,7 +224,12 @@ def _key(preparation: Preparation, scored_on: Path | None) -> str:
 
 
 def order_of(
-    config: RunConfig, run_id: str, data: DataAtHand, ready: ReadyData, usual: ReadyData, how: How
+    config: RunConfig,
+    run_id: str,
+    data: PreparedData,
+    ready: ReadyData,
+    usual: ReadyData,
+    how: LaunchSettings,
 ) -> RunOrder:
     """How a run is executed: `ready` are the data as its method wants them, `usual` as they are scored."""
     return RunOrder(
@@ -238,26 +246,28 @@ def order_of(
     )
 
 
-def data_at_hand(
-    name: str, given_root: Path | None, profile: Profile, how: How, shown: ShownPreparation
-) -> DataAtHand:
+def prepared_data(
+    name: str, given_root: Path | None, profile: Profile, how: LaunchSettings, shown: ShownPreparation
+) -> PreparedData:
     """A data set in its folder, or its phantoms, written where they are not there yet."""
-    return DataAtHand(name, given_root or _phantoms(name, profile, how.results, shown), profile, how, shown)
+    return PreparedData(name, given_root or _phantoms(name, profile, how.results, shown), profile, how, shown)
 
 
-class DataAtHand:
+class PreparedData:
     """A data set on disk, in every preparation that a launch asks for; each is made once."""
 
-    def __init__(self, name: str, root: Path, profile: Profile, how: How, shown: ShownPreparation) -> None:
+    def __init__(
+        self, name: str, root: Path, profile: Profile, how: LaunchSettings, shown: ShownPreparation
+    ) -> None:
         self.name, self.root, self.spec = name, root, reader_of(name).spec_of(root)
         self._profile, self._how, self._shown = profile, how, shown
         self._ready: dict[str, ReadyData] = {}
 
-    def usual(self, need: Need) -> ReadyData:
+    def usual(self, need: CheckedRun) -> ReadyData:
         """The data as they are scored."""
         return self._prepared(self._usual(need), scored_on=None)
 
-    def wanted(self, need: Need, *, foresee: bool = False) -> ReadyData:
+    def wanted(self, need: CheckedRun, *, foresee: bool = False) -> ReadyData:
         """The data as the method wants them; what nobody needs now is foreseen, not prepared."""
         usual = self.usual(need)
         wanted = need.preparation or self._usual(need)
@@ -269,7 +279,7 @@ class DataAtHand:
             )
         return self._prepared(wanted, scored_on=usual.store)
 
-    def _usual(self, need: Need) -> Preparation:
+    def _usual(self, need: CheckedRun) -> Preparation:
         return self.spec.preparation_at(need.run.config.spacing_mm)
 
     def _prepared(self, preparation: Preparation, *, scored_on: Path | None) -> ReadyData:
@@ -290,7 +300,7 @@ class DataAtHand:
         return self._ready[key]
 
 
-def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -> None:
+def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: LaunchSettings) -> None:
     left_out = sorted({case for ready, _ in ready_of for case in ready.excluded_cases})
     if left_out:
         how.screen.print(
@@ -298,13 +308,13 @@ def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: How) -
         )
 
 
-def tell_of_data(ready_of: Sequence[ReadyData], how: How) -> None:
+def tell_of_data(ready_of: Sequence[ReadyData], how: LaunchSettings) -> None:
     """Whose the cases are, and what is odd about them; once, however many runs use them."""
     for line in dict.fromkeys(line for ready in ready_of for line in warning_lines(ready)):
         how.screen.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
+def _tell_of_missing_masks(how: LaunchSettings, chosen: Sequence[CellRun]) -> None:
     folders = {cell.run_id: RunFolder(how.results, cell.run_id) for cell in chosen}
     without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
     if how.resources.save_predictions and without:
@@ -315,7 +325,8 @@ def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
         )
 
 
-def _phantom_root(name: str, profile: Profile, results: Path) -> Path:
+def phantom_root(name: str, profile: Profile, results: Path) -> Path:
+    """The folder of a data set's phantoms of that profile."""
     wanted = profile.phantoms.get(name, PhantomSettings())
     spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
     return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}"
@@ -324,7 +335,7 @@ def _phantom_root(name: str, profile: Profile, results: Path) -> Path:
 def _phantoms(name: str, profile: Profile, results: Path, shown: ShownPreparation) -> Path:
     phantoms = reader_of(name).phantoms
     assert phantoms is not None
-    wanted, root = profile.phantoms.get(name, PhantomSettings()), _phantom_root(name, profile, results)
+    wanted, root = profile.phantoms.get(name, PhantomSettings()), phantom_root(name, profile, results)
     # Another launcher of the same demonstration waits until they are there.
     with exclusive(root.with_name(f".{root.name}.lock"), wait=True):
         phantoms.write(
@@ -336,75 +347,3 @@ def _phantoms(name: str, profile: Profile, results: Path, shown: ShownPreparatio
             progress=shown.named("generate phantoms"),
         )
     return root
-
-
-def print_plan(
-    screen: Console,
-    study: Study,
-    profile: Profile,
-    needs: Sequence[Need],
-    roots: Mapping[str, Path | None],
-    results: Path,
-    places: Sequence[Slot],
-    *,
-    names: Mapping[str, str],
-    as_json: bool,
-) -> None:
-    """`--dry-run`. The runs' names and states are known when they were announced by an earlier start."""
-    rows: list[dict[str, Any]] = []
-    for name in roots:
-        own = [need.run for need in needs if need.run.config.dataset == name]
-        known = _announced(results, study, profile, data_name(name, roots[name], names), own)
-        words = state_words(results, list(known.values()))
-        for number, run in enumerate(own):
-            if run.chosen:
-                cell = known.get(number)
-                state = (
-                    {"run": None, "state": "pending"}
-                    if cell is None
-                    else {"run": cell.run_id, "state": words[cell.run_id]}
-                )
-                rows.append(
-                    {**state, "cell": label(run.cell("")), "config": run.config.model_dump(mode="json")}
-                )
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    # Cells that are read from one training cost one.
-    trainings: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        trainings.setdefault(json.dumps(row["config"], sort_keys=True), []).append(row)
-    for row, *others in trainings.values():
-        shared = f" (and {counted(len(others), 'more cell')}, read from the same training)" if others else ""
-        line = f"{row['state']:<11}  {row['run'] or '':<12}  {row['cell']}{shared}"
-        screen.print(line.rstrip(), soft_wrap=True)
-    done = sum(first["state"] == "done" for first, *_ in trainings.values())
-    share = f" for {counted(len(rows), 'cell')}" if len(rows) > len(trainings) else ""
-    data = ", ".join(
-        f"{name} in {root or _phantom_root(name, profile, results)}" for name, root in roots.items()
-    )
-    screen.print(
-        f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
-        soft_wrap=True,
-    )
-    where = ", ".join(f"{place.device} ({place.threads} threads)" for place in places)
-    screen.print(f"{study.source} with profile {profile.name} would run on: {where}", soft_wrap=True)
-
-
-def _announced(
-    results: Path, study: Study, profile: Profile, name: str, runs: Sequence[PlannedRun]
-) -> dict[int, CellRun]:
-    """The runs' cells in the newest manifest that knows any of them, by their place in `runs`."""
-    for earlier in manifests(results, study.name):
-        if earlier.dataset != name or earlier.profile != profile.name:
-            continue
-        known = {(cell.run_id, cell.reading): cell for cell in earlier.cells}
-        fingerprints = {cell.data_fingerprint for cell in earlier.cells}
-        found: dict[int, CellRun] = {}
-        for number, run in enumerate(runs):
-            for cell in map(run.cell, fingerprints):
-                if (cell.run_id, cell.reading) in known:
-                    found[number] = cell
-        if found:
-            return found
-    return {}

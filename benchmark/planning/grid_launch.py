@@ -1,0 +1,207 @@
+"""A grid from its name to finished runs: planned, checked, prepared, executed, mirrored to MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark import tracking
+from benchmark.data.splits import n_folds_in
+from benchmark.datasets.registry import dataset
+from benchmark.execution.monitor import Monitor
+from benchmark.execution.overview import label, labels_of, state_words
+from benchmark.execution.pool import Pool
+from benchmark.planning import setup
+from benchmark.planning.grid import Profile, Study
+from benchmark.planning.launch import counts, launch, plan
+from benchmark.planning.places import chosen_devices, places_for
+from benchmark.planning.setup import CheckedRun, GridLaunch, LaunchSettings
+from benchmark.processes.devices import Slot
+from benchmark.processes.signals import answered
+from benchmark.registry import method_digest
+from benchmark.results.manifests import CellRun, manifests
+from benchmark.vocabulary import BenchError
+
+
+@dataclass(frozen=True)
+class GridRequest:
+    """What is asked for. `study` None: the user's own methods alone.
+
+    `roots`: the data sets and their folders, None for phantoms. `folds`, `seeds` and `devices` None: the profile's, and
+    all GPUs. `jobs`: runs at a time on the CPU; `jobs_per_device`: on each GPU. `only`: conditions as in
+    `benchmark.planning.grid.select`.
+    """
+
+    study: Study | None
+    profile: Profile
+    roots: Mapping[str, Path | None]
+    own_methods: Sequence[str] = ()
+    data_names: Mapping[str, str] = field(default_factory=dict)
+    only: Sequence[str] = ()
+    folds: Sequence[int] | Literal["all"] | None = None
+    seeds: Sequence[int] | None = None
+    devices: Sequence[str] | None = None
+    jobs: int | None = None
+    jobs_per_device: int = 1
+    splits: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_folds(self) -> int:
+        """How many folds all of the data sets have."""
+        used = [
+            self.splits or (dataset(name).own_splits(root) if root else None)
+            for name, root in self.roots.items()
+        ]
+        return min(n_folds_in(path) if path else self.profile.n_folds for path in used)
+
+    @property
+    def wanted_folds(self) -> list[int]:
+        """BenchError for a fold that some data set has not."""
+        n_folds = self.n_folds
+        folds = self.profile.folds if self.folds is None else self.folds
+        wanted = list(range(n_folds)) if folds == "all" else [int(fold) for fold in folds]
+        if too_high := [fold for fold in wanted if fold >= n_folds]:
+            raise BenchError(
+                f"--folds: There is no fold {too_high[0]}; there are the folds 0 to {n_folds - 1}."
+            )
+        return wanted
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """A grid whose every run can be built, before its data are read."""
+
+    request: GridRequest
+    study: Study
+    runs: Sequence[CheckedRun]
+    places: Sequence[Slot]
+
+    def rows(self, results: Path) -> list[dict[str, Any]]:
+        """A row for each run that is chosen: `cell`, `config`, and of what an earlier start announced `run` and `state`."""
+        request = self.request
+        rows: list[dict[str, Any]] = []
+        for name, root in request.roots.items():
+            own = [checked.run for checked in self.runs if checked.run.config.dataset == name]
+            called = setup.data_name(name, root, request.data_names)
+            known = _announced(results, self, called, [run.cell for run in own])
+            words = state_words(results, list(known.values()))
+            for number, run in enumerate(own):
+                if not run.chosen:
+                    continue
+                cell = known.get(number)
+                state = (
+                    {"run": None, "state": "pending"}
+                    if cell is None
+                    else {"run": cell.run_id, "state": words[cell.run_id]}
+                )
+                rows.append(
+                    {**state, "cell": label(run.cell("")), "config": run.config.model_dump(mode="json")}
+                )
+        return rows
+
+
+@dataclass(frozen=True)
+class GridOutcome:
+    """What came of a launch. `states`: runs by state, as in `benchmark.planning.launch.counts`; `undelivered`: runs that
+    MLflow lacks; `stopped`: whether somebody, or an error, ended it before its end."""
+
+    launches: Sequence[GridLaunch]
+    cells: Sequence[CellRun]
+    total: int
+    states: Mapping[str, int]
+    undelivered: int
+    stopped: bool
+    stopped_by_error: bool
+
+    @property
+    def unfinished(self) -> int:
+        return self.total - self.states["done"]
+
+
+def plan_grid(pool: Pool, request: GridRequest) -> GridPlan:
+    """Plan every run and bind its method; BenchError for the first fault. No data set is read but for its layout."""
+    folds = request.wanted_folds
+    study = setup.study_on(pool, request.study, request.own_methods, request.roots)
+    names, bfloat16 = chosen_devices(pool, request.devices, request.jobs)
+    planned = plan(
+        study,
+        request.profile,
+        datasets=list(request.roots),
+        data_names=setup.names_of(request.roots),
+        folds=folds,
+        seeds=request.profile.seeds if request.seeds is None else request.seeds,
+        only=request.only,
+        overrides=request.overrides,
+        bfloat16=bfloat16,
+        digest=method_digest,
+    )
+    places = places_for(names, planned, request.jobs, request.jobs_per_device)
+    return GridPlan(request, study, setup.inspect(pool, planned, study, request.roots), places)
+
+
+def launch_grid(
+    pool: Pool,
+    planned: GridPlan,
+    settings: LaunchSettings,
+    *,
+    monitor: Callable[[dict[str, str], int], Monitor],
+    retry_failed: bool = False,
+    mlflow: bool = True,
+) -> GridOutcome:
+    """Prepare the data, write the manifests, and run what is missing.
+
+    `monitor` is called once there is something to do, with the runs' labels by id and how many are due.
+    """
+    request, results = planned.request, settings.results
+    launches = [
+        setup.announce(planned.study, request.profile, name, planned.runs, root, settings)
+        for name, root in request.roots.items()
+    ]
+    cells = [cell for one in launches for cell in one.chosen]
+    names = [one.manifest.name for one in launches]
+    orders = {run_id: order for one in launches for run_id, order in one.orders.items()}
+    labels = labels_of(cells, fold_and_seed=len({(cell.fold, cell.seed) for cell in cells}) > 1)
+
+    def execute(due: Sequence[CellRun]) -> None:
+        watching = monitor(labels, len(due))
+        with contextlib.ExitStack() as around:
+            for name in names if mlflow else ():
+                around.enter_context(tracking.Mirror(results, name))
+            around.enter_context(watching)
+            around.enter_context(answered(pool.request_stop))
+            pool.run([orders[cell.run_id] for cell in due], planned.places, observer=watching)
+
+    standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
+    return GridOutcome(
+        launches=launches,
+        cells=cells,
+        total=len(labels),
+        states=counts(standings),
+        undelivered=len(tracking.undelivered(results, grids=names)) if mlflow else 0,
+        stopped=pool.stops,
+        stopped_by_error=pool.stopped_by_error,
+    )
+
+
+def _announced(
+    results: Path, planned: GridPlan, called: str, runs: Sequence[Callable[[str], CellRun]]
+) -> dict[int, CellRun]:
+    """The runs' cells in the newest manifest that knows any of them, by their place in `runs`."""
+    for earlier in manifests(results, planned.study.name):
+        if earlier.dataset != called or earlier.profile != planned.request.profile.name:
+            continue
+        known = {(cell.run_id, cell.reading) for cell in earlier.cells}
+        fingerprints = {cell.data_fingerprint for cell in earlier.cells}
+        found = {
+            number: cell
+            for number, run in enumerate(runs)
+            for cell in map(run, fingerprints)
+            if (cell.run_id, cell.reading) in known
+        }
+        if found:
+            return found
+    return {}
