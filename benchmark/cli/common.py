@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -107,3 +108,16 @@ def spacing_of(text: str | None) -> Spacing | None:
     if len(edges) != 3 or not all(0 < edge < float("inf") for edge in edges):
         raise BenchError(f"--spacing {text}: write one length in mm or three, e.g. --spacing 2,2,3.")
     return (edges[0], edges[1], edges[2])
+
+
+def device_names(text: str | None) -> list[str] | None:
+    """The devices of `--devices`."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+class Source(enum.StrEnum):
+    """Whose numbers a report shows."""
+
+    RUNS = "runs"
+    PAPER = "paper"
+    BOTH = "both"

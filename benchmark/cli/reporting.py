@@ -15,7 +15,7 @@ from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.cli.results import Source
+    from benchmark.cli.common import Source
     from reports.everything import Part
     from reports.ground.files import ReportFiles
 

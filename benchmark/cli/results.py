@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, Results, stopped_by_ctrl_c
-from benchmark.planning.grid import grid_name
+from benchmark.cli.common import AsJson, Results, Source, stopped_by_ctrl_c
 from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
 if TYPE_CHECKING:
     from reports.ground.files import ReportFiles
-
-
-class Source(enum.StrEnum):
-    """Whose numbers a report shows."""
-
-    RUNS = "runs"
-    PAPER = "paper"
-    BOTH = "both"
 
 
 def status(
@@ -37,6 +27,7 @@ def status(
 
     from benchmark.execution import overview
     from benchmark.execution.monitor import console
+    from benchmark.planning.grid import grid_name
 
     grid = None if grid is None else grid_name(grid)
     if as_json:
@@ -120,6 +111,7 @@ def report(
 ) -> None:
     """Tables and figures of a grid, or of a search, or verdicts on claims: HTML, Markdown, CSV, LaTeX, PNG, PDF."""
     from benchmark.cli.reporting import is_of_trials, refuse_idle, report_all, report_html
+    from benchmark.planning.grid import grid_name
     from reports.tables.report import write_report
 
     refuse_idle(context)
@@ -257,6 +249,7 @@ def sync(
     import dataclasses
     import json
 
+    from benchmark.planning.grid import grid_name
     from benchmark.tracking import sync as deliver
 
     with stopped_by_ctrl_c():

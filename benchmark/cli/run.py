@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import (
+    AsJson,
+    DataNames,
+    MethodFiles,
+    Results,
+    data_roots,
+    device_names,
+    stopped_by_ctrl_c,
+)
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
@@ -175,11 +183,6 @@ def numbers(text: str | None, option: str) -> list[int] | None:
     if min(found) < 0:
         raise BenchError(f"{option} {text}: write whole numbers with commas between, e.g. {option} 0,1,2.")
     return list(dict.fromkeys(found))
-
-
-def device_names(text: str | None) -> list[str] | None:
-    """The devices of `--devices`."""
-    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _devices(places: Sequence[Slot]) -> str:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import contextlib
 import enum
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.cli.common import (
+    AsJson,
+    DataNames,
+    MethodFiles,
+    Results,
+    data_roots,
+    device_names,
+    stopped_by_ctrl_c,
+)
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.execution.monitor import Monitor
     from benchmark.planning.search_loop import Searching
-    from benchmark.planning.search_space import Search
+    from benchmark.planning.search_start import SearchPlan
     from benchmark.processes.devices import Slot
 
 
@@ -38,10 +48,6 @@ class Pruner(enum.StrEnum):
     MEDIAN = "median"
     HYPERBAND = "hyperband"
     NONE = "none"
-
-
-POLL_SECONDS = 1.0
-"""How often the trials of other launchers are looked at while nothing else is to do."""
 
 
 def search(
@@ -113,6 +119,7 @@ def search(
     from benchmark.execution.worker import PRELOAD
     from benchmark.planning import search_start, setup
     from benchmark.planning.grid import load_profile
+    from benchmark.planning.search_launch import pruner_for
     from benchmark.planning.search_space import load_search
     from benchmark.planning.warm_start import warm
     from benchmark.registry import use_method_files
@@ -120,7 +127,7 @@ def search(
     use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
     asked = load_search(study).only(only or ())
-    chosen_pruner = _pruner(asked, pruner)
+    chosen_pruner = pruner_for(asked, pruner and pruner.value)
     if not data:
         screen.print(
             f"No --data given: this is a demonstration on phantoms. The real thing: add --data {asked.dataset}=DIR",
@@ -131,7 +138,7 @@ def search(
         raise BenchError("A search has one data set; give --data once.")
     size = load_profile(profile or ("paper" if any(roots.values()) else "demo"))
     setup.check_names(size)
-    how = setup.LaunchSettings(
+    settings = setup.LaunchSettings(
         results=results,
         splits=splits,
         skip_bad_cases=skip_bad_cases,
@@ -147,17 +154,21 @@ def search(
         WorkerPool(preload=(*PRELOAD, "benchmark.search.pruning")) as pool,
         contextlib.ExitStack() as around,
     ):
-        prepared = search_start.check(pool, asked, size, roots, fold=fold, devices=devices, jobs=jobs)
+        prepared = search_start.check(
+            pool, asked, size, roots, fold=fold, devices=device_names(devices), jobs=jobs
+        )
         notes = search_start.notes_on(sampler.value, trials, prepared.trainings)
-        for note in [] if as_json else [*notes, *search_start.unpruned_notes(chosen_pruner, prepared.needs)]:
+        for note in (
+            [] if as_json else [*notes, *search_start.unpruned_notes(chosen_pruner, prepared.checked_runs)]
+        ):
             screen.print(note, soft_wrap=True)
         if dry_run:
-            search_start.print_plan(screen, prepared, as_json=as_json)
+            _print_plan(screen, prepared, as_json=as_json)
             return
         searching = search_start.start(
             around,
             prepared,
-            how,
+            settings,
             storage=storage,
             sampler=sampler.value,
             pruner=chosen_pruner,
@@ -165,7 +176,7 @@ def search(
             fresh=not resume,
             limit=trials,
             timeout=timeout,
-            launched=search_start.launched(roots, profile, method_file or (), splits, how.data_names),
+            launched=search_start.launched(roots, profile, method_file or (), splits, settings.data_names),
         )
         for grid in warm_start or ():
             warm(searching, grid)
@@ -178,82 +189,61 @@ def search(
     raise typer.Exit(code)
 
 
-def _pruner(asked: Search, pruner: Pruner | None) -> str:
-    if len(asked.objectives) == 1:
-        if "dice" not in asked.objectives and pruner not in (None, Pruner.NONE):
-            raise BenchError(
-                f"--pruner {pruner}: a training is judged by its validation Dice, and {asked.source} searches for "
-                f"{next(iter(asked.objectives))}; use --pruner none."
-            )
-        default = Pruner.MEDIAN if "dice" in asked.objectives else Pruner.NONE
-        return (pruner or default).value
-    if pruner not in (None, Pruner.NONE):
-        raise BenchError(
-            f"--pruner {pruner}: {asked.source} has {len(asked.objectives)} objectives, and half a training that is "
-            "worse in one may be better in the other; nothing is pruned. Leave --pruner out."
-        )
-    return Pruner.NONE.value
-
-
-def _carry_out(searching: Searching, places: list[Slot], *, mlflow: bool, as_json: bool) -> int:
-    """Run trials until there are enough, here or in other launchers; returns the exit code."""
-    from optuna.exceptions import StorageInternalError
-
-    from benchmark import tracking
-    from benchmark.credentials import without_secrets
+def _carry_out(searching: Searching, places: Sequence[Slot], *, mlflow: bool, as_json: bool) -> int:
+    """Run trials until there are enough; returns the exit code."""
     from benchmark.execution.monitor import monitor_for
-    from benchmark.planning.search_loop import refer, states_of
-    from benchmark.processes.signals import answered
-    from benchmark.search.trials import counts
+    from benchmark.planning.search_launch import run_trials
 
-    pool, screen, name = searching.pool, searching.how.screen, searching.trials.name
-    finished = [trial for trial in searching.trials.all() if trial.state.is_finished()]
-    done = sum(map(counts, finished))
-    due = max(0, searching.limit - done)
-    monitor = monitor_for(
-        searching.labels, screen, total=len(finished) + due, due=due, title=name, as_json=as_json
-    )
-    searching.monitor = monitor
-    if not as_json:
-        screen.print(
-            f"{name}: {done} of {counted(done + due, 'trial')} done, {len(places)} at a time, results in "
-            f"{searching.how.results}",
-            soft_wrap=True,
+    screen, name = searching.settings.screen, searching.trials.name
+
+    def monitor(done: int, due: int) -> Monitor:
+        finished = sum(trial.state.is_finished() for trial in searching.trials.all())
+        watching = monitor_for(
+            searching.labels, screen, total=finished + due, due=due, title=name, as_json=as_json
         )
-    with contextlib.ExitStack() as around:
-        if mlflow:
-            around.enter_context(tracking.Mirror(searching.how.results, searching.manifest.name))
-        around.enter_context(monitor)
-        around.enter_context(answered(pool.request_stop))
-        try:
-            _until_enough(searching, places, refer=lambda: refer(searching))
-        except StorageInternalError as error:
-            raise BenchError(
-                f"The search's trials in {without_secrets(searching.trial.storage)} cannot be reached any more; the "
-                "runs in progress were stopped with a checkpoint. The same command continues."
-            ) from error
-    states = states_of(searching.trials.all())
-    if pool.stops:
+        if not as_json:
+            screen.print(
+                f"{name}: {done} of {counted(done + due, 'trial')} done, {len(places)} at a time, results in "
+                f"{searching.settings.results}",
+                soft_wrap=True,
+            )
+        return watching
+
+    def waiting(others: int) -> None:
+        print(f"Waiting for {counted(others, 'trial')} of another launcher.", file=sys.stderr)
+
+    all_well = run_trials(searching, places, monitor=monitor, waiting=waiting, mlflow=mlflow)
+    if searching.pool.stops:
         screen.print("Stopped; the same command continues.", soft_wrap=True)
         return 130
-    return 1 if states.get("fail") else 0
+    return 0 if all_well else 1
 
 
-def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[], bool]) -> None:
-    pool, said = searching.pool, False
-    while True:
-        searching.ask_at_once()
-        pool.run([], places, observer=searching, more=searching.more)
-        if pool.stops or searching.timed_out:
-            return
-        others = searching.trials.others_run()
-        if others == 0 and not refer():
-            return
-        if others:
-            if not said:
-                said = True
-                print(f"Waiting for {counted(others, 'trial')} of another launcher.", file=sys.stderr)
-            time.sleep(POLL_SECONDS)
+def _print_plan(screen: Console, planned: SearchPlan, *, as_json: bool) -> None:
+    """`--dry-run`: the space, and a run of it."""
+    import json
+
+    search = planned.trainings.search
+    if as_json:
+        example = planned.checked_runs[0].run.config.model_dump(mode="json")
+        print(json.dumps({**search.definition(), "example": example}, indent=1))
+        return
+    for choice in search.choices:
+        screen.print(f"{choice.name}: one of {', '.join(choice.names)}", soft_wrap=True)
+    for number in search.numbers:
+        scale = ", log scale" if number.log else f", step {number.step:g}" if number.step else ""
+        only = "; ".join(f"{name} {' or '.join(levels)}" for name, levels in (number.when or {}).items())
+        of = ", ".join(number.paths)
+        screen.print(
+            f"{number.name}: {number.low:g} to {number.high:g}{scale} ({of}){f', only with {only}' if only else ''}",
+            soft_wrap=True,
+        )
+    goals = ", ".join(f"{direction} {metric}" for metric, direction in search.objectives.items())
+    limits = "".join(f", {metric} at most {limit:g}" for metric, limit in search.constraints.items())
+    screen.print(
+        f"{search.source} would {goals}{limits}; {counted(len(planned.places), 'trial')} at a time",
+        soft_wrap=True,
+    )
 
 
 def _conclude(searching: Searching, *, as_json: bool) -> None:
@@ -262,17 +252,17 @@ def _conclude(searching: Searching, *, as_json: bool) -> None:
 
     from reports.search.report import write_search_report
 
-    name, how = searching.trials.name, searching.how
+    name, settings = searching.trials.name, searching.settings
     if not searching.trials.all():
         # Stopped, or out of time, before the first.
         return
     written = write_search_report(
-        how.results, searching.trials.study, out=how.results / "reports" / f"search-{name}"
+        settings.results, searching.trials.study, out=settings.results / "reports" / f"search-{name}"
     )
     if as_json:
         print(json.dumps({"event": "summary", "search": name, **written.facts}), flush=True)
         return
-    how.screen.print("\n".join(written.files.summary), soft_wrap=True)
-    how.screen.print(
+    settings.screen.print("\n".join(written.files.summary), soft_wrap=True)
+    settings.screen.print(
         f"{counted(len(written.files.files), 'file')} in {written.files.files[0].parent}", soft_wrap=True
     )

@@ -81,7 +81,7 @@ class GridPlan:
     places: Sequence[Slot]
 
     def rows(self, results: Path) -> list[dict[str, Any]]:
-        """A row for each run that is chosen: `cell`, `config`, and of what an earlier start announced `run` and `state`."""
+        """A row for each chosen run: `cell`, `config`, and of what an earlier start announced `run` and `state`."""
         request = self.request
         rows: list[dict[str, Any]] = []
         for name, root in request.roots.items():
@@ -106,7 +106,7 @@ class GridPlan:
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """What came of a launch. `states`: runs by state, as in `benchmark.planning.launch.counts`; `undelivered`: runs that
+    """What came of a launch. `states`: runs by state, as `planning.launch.counts` has them; `undelivered`: runs that
     MLflow lacks; `stopped`: whether somebody, or an error, ended it before its end."""
 
     launches: Sequence[GridLaunch]
@@ -182,7 +182,7 @@ def launch_grid(
         total=len(labels),
         states=counts(standings),
         undelivered=len(tracking.undelivered(results, grids=names)) if mlflow else 0,
-        stopped=pool.stops,
+        stopped=bool(pool.stops),
         stopped_by_error=pool.stopped_by_error,
     )
 

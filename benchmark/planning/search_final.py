@@ -31,7 +31,7 @@ def look_at_the_test_part(
     searching: Searching, places: Sequence[Slot], *, mlflow: bool, as_json: bool
 ) -> None:
     """Train and score what was settled when `--final` was first asked for. BenchError when that was looked at."""
-    results, search = searching.how.results, searching.trainings.search
+    results, search = searching.settings.results, searching.trainings.search
     marker = results / "searches" / f"{searching.trials.name}.final.json"
     with exclusive(marker.with_suffix(".lock"), wait=True):
         settled = read_json(marker) if marker.exists() else _settle(searching, marker)
@@ -52,7 +52,7 @@ def look_at_the_test_part(
     def execute(due: Sequence[CellRun]) -> None:
         monitor = monitor_for(
             labels,
-            searching.how.screen,
+            searching.settings.screen,
             total=len(labels),
             due=len(due),
             title=f"{searching.trials.name}, test part",
@@ -125,15 +125,17 @@ def _planned(searching: Searching, settled: dict[str, Any]) -> list[tuple[str, P
 def _orders(searching: Searching, settled: dict[str, Any]) -> list[tuple[CellRun, RunOrder]]:
     planned = [run for _, run in _planned(searching, settled)]
     roots = {searching.trainings.place.dataset: searching.root}
-    needs = setup.inspect(searching.pool, planned, searching.trainings.search, roots)
+    checked_runs = setup.inspect(searching.pool, planned, searching.trainings.search, roots)
     found = []
-    for need in needs:
-        ready, usual = searching.data.wanted(need), searching.data.usual(need)
-        cell = need.run.cell(ready.fingerprint)
+    for checked in checked_runs:
+        ready, usual = searching.data.wanted(checked), searching.data.usual(checked)
+        cell = checked.run.cell(ready.fingerprint)
         found.append(
             (
                 cell,
-                setup.order_of(need.run.config, cell.run_id, searching.data, ready, usual, searching.how),
+                setup.order_of(
+                    checked.run.config, cell.run_id, searching.data, ready, usual, searching.settings
+                ),
             )
         )
     return found

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pandas as pd
 from optuna.trial import FrozenTrial
 
 from benchmark.execution.monitor import Monitor, first_line
@@ -21,6 +20,7 @@ from benchmark.planning.trials import Trainings, described
 from benchmark.results.manifests import GridManifest, write_manifest
 from benchmark.results.order import RunOrder, Trial, has_all
 from benchmark.results.runs import RunFolder, RunRecord, state_of
+from benchmark.scoring.metrics import METRICS, differ_in_print
 from benchmark.search.attributes import FAILURE, GIVEN_BACK, RUN
 from benchmark.search.trials import Asked, Trials, counts, curve_of, validation_means
 from benchmark.vocabulary import BenchError
@@ -42,7 +42,7 @@ class Searching(Observer):
     trials: Trials
     pool: Pool
     data: PreparedData
-    how: LaunchSettings
+    settings: LaunchSettings
     manifest: GridManifest
     trial: Trial
     """As every trial of the search; its number is replaced."""
@@ -100,17 +100,17 @@ class Searching(Observer):
         params = self.trainings.suggest(asked.trial)
         planned = self.trainings.run(params, trial=str(asked.number))
         roots = {planned.config.dataset: self.root}
-        (need,) = setup.inspect(self.pool, [planned], self.trainings.search, roots)
-        ready, usual = self.data.wanted(need), self.data.usual(need)
-        cell = need.run.cell(ready.fingerprint)
-        write_manifest(self.how.results, replace(self.manifest, cells=(cell,)))
+        (checked,) = setup.inspect(self.pool, [planned], self.trainings.search, roots)
+        ready, usual = self.data.wanted(checked), self.data.usual(checked)
+        cell = checked.run.cell(ready.fingerprint)
+        write_manifest(self.settings.results, replace(self.manifest, cells=(cell,)))
         self.trials.note_run(asked, cell.run_id)
         self._names[asked.number] = f"trial {asked.number}  {described(params)}"
         trial = replace(self.trial, number=asked.number)
         if asked.is_reference:
             # It is there to be compared with, so it must come to its end.
             trial = replace(trial, pruner="none")
-        order = order_of(need.run.config, cell.run_id, self.data, ready, usual, self.how)
+        order = order_of(checked.run.config, cell.run_id, self.data, ready, usual, self.settings)
         return replace(order, trial=trial)
 
     def _known(self, asked: Asked, order: RunOrder) -> bool:
@@ -220,14 +220,10 @@ def best_of(
 ) -> FrozenTrial | None:
     """The complete trial with the best value of those that keep all constraints; the first of equals, and none where
     no values differ in print, as in the report. `alone`: a single one is the best."""
-    from reports.ground.measures import measure_of
-    from reports.search.frames import differ
-
     complete = [t for t in trials if t.values is not None and t.state.name == "COMPLETE" and is_feasible(t)]
     objective, direction = next(iter(objectives.items()))
-    if not (alone and len(complete) == 1) and not differ(
-        pd.Series([trial.values[0] for trial in complete], dtype=float), measure_of(objective)
-    ):
+    values = (trial.values[0] for trial in complete)
+    if not (alone and len(complete) == 1) and not differ_in_print(values, METRICS[objective].scale):
         return None
     sign = 1 if direction == "maximize" else -1
     return max(complete, key=lambda trial: (sign * trial.values[0], -trial.number), default=None)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import optuna
 
@@ -36,21 +34,18 @@ from benchmark.search.trials import Trials
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 GRID = "search_"
 """How the names of searches begin among the grids."""
 
 
 @dataclass(frozen=True)
-class Checked:
+class SearchPlan:
     """A search whose every choice can be built."""
 
     pool: Pool
     trainings: Trainings
     root: Path | None
-    needs: Sequence[CheckedRun]
+    checked_runs: Sequence[CheckedRun]
     places: list[Slot]
 
 
@@ -61,9 +56,9 @@ def check(
     roots: Mapping[str, Path | None],
     *,
     fold: int | None,
-    devices: str | None,
+    devices: Sequence[str] | None,
     jobs: int | None,
-) -> Checked:
+) -> SearchPlan:
     """Bind the method with every choice and both ends of every number; BenchError for the first that cannot work."""
     (dataset, root) = next(iter(roots.items()))
     names, bfloat16 = chosen_devices(pool, devices, None)
@@ -74,14 +69,14 @@ def check(
     probes = trainings.probes()
     on_cpu = names == ["cpu"]
     places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
-    needs = setup.inspect(pool, probes, search, roots)
-    if unserved := [need for need in needs if need.preparation is None]:
+    checked_runs = setup.inspect(pool, probes, search, roots)
+    if unserved := [one for one in checked_runs if one.preparation is None]:
         factors = unserved[0].run.factors
         values = " ".join(f"{name}={value}" for name, value in factors.items() if name != "trial")
         raise BenchError(
             f"{search.source}: {unserved[0].run.config.method} cannot serve {dataset} with {values}; leave that out."
         )
-    return Checked(pool, trainings, root, needs, places)
+    return SearchPlan(pool, trainings, root, checked_runs, places)
 
 
 def notes_on(sampler: str, trials: int, trainings: Trainings) -> list[str]:
@@ -114,9 +109,9 @@ def launched(
     }
 
 
-def unpruned_notes(pruner: str, needs: Sequence[CheckedRun]) -> list[str]:
+def unpruned_notes(pruner: str, checked_runs: Sequence[CheckedRun]) -> list[str]:
     """Which methods of a search this pruner cannot stop."""
-    methods = sorted({need.run.config.method for need in needs if need.trains_itself})
+    methods = sorted({one.run.config.method for one in checked_runs if one.trains_itself})
     return [
         f"{method} trains by itself and is validated when it has ended: its trials are never pruned."
         for method in methods
@@ -124,35 +119,10 @@ def unpruned_notes(pruner: str, needs: Sequence[CheckedRun]) -> list[str]:
     ]
 
 
-def print_plan(screen: Console, checked: Checked, *, as_json: bool) -> None:
-    """`--dry-run`: the space, and a run of it."""
-    search = checked.trainings.search
-    if as_json:
-        example = checked.needs[0].run.config.model_dump(mode="json")
-        print(json.dumps({**search.definition(), "example": example}, indent=1))
-        return
-    for choice in search.choices:
-        screen.print(f"{choice.name}: one of {', '.join(choice.names)}", soft_wrap=True)
-    for number in search.numbers:
-        scale = ", log scale" if number.log else f", step {number.step:g}" if number.step else ""
-        only = "; ".join(f"{name} {' or '.join(levels)}" for name, levels in (number.when or {}).items())
-        of = ", ".join(number.paths)
-        screen.print(
-            f"{number.name}: {number.low:g} to {number.high:g}{scale} ({of}){f', only with {only}' if only else ''}",
-            soft_wrap=True,
-        )
-    goals = ", ".join(f"{direction} {metric}" for metric, direction in search.objectives.items())
-    limits = "".join(f", {metric} at most {limit:g}" for metric, limit in search.constraints.items())
-    screen.print(
-        f"{search.source} would {goals}{limits}; {counted(len(checked.places), 'trial')} at a time",
-        soft_wrap=True,
-    )
-
-
 def start(
     around: ExitStack,
-    checked: Checked,
-    how: LaunchSettings,
+    planned: SearchPlan,
+    settings: LaunchSettings,
     *,
     storage: str | None,
     sampler: str,
@@ -168,27 +138,27 @@ def start(
     `launched`: the options, by name, that a later run of one of its trials needs again.
     """
     began = time.monotonic()
-    trainings, search = checked.trainings, checked.trainings.search
+    trainings, search = planned.trainings, planned.trainings.search
     suggesting = sampler_of(sampler, seed=seed, n_objectives=len(search.objectives))
-    address = storage or str(journal_file(how.results.resolve(), search.name))
+    address = storage or str(journal_file(settings.results.resolve(), search.name))
     if not is_address(address):
         address = str(Path(address).resolve())
     opened = open_storage(address)
-    with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = prepared_data(trainings.place.dataset, checked.root, trainings.place.profile, how, shown)
-        ready_of = [data.wanted(need) for need in checked.needs]
+    with ShownPreparation(settings.screen, quiet=settings.quiet) as shown:
+        data = prepared_data(trainings.place.dataset, planned.root, trainings.place.profile, settings, shown)
+        ready_of = [data.wanted(one) for one in planned.checked_runs]
     if (n_folds := min(ready.n_folds for ready in ready_of)) <= trainings.fold:
         raise BenchError(f"There is no fold {trainings.fold}: the data have the folds 0 to {n_folds - 1}.")
     if excluded := sorted({case for ready in ready_of for case in ready.excluded_cases}):
-        how.screen.print(
+        settings.screen.print(
             f"Left out {counted(len(excluded), 'bad case')}: {', '.join(excluded)}", soft_wrap=True
         )
-    setup.tell_of_data(ready_of[:1], how)
+    setup.tell_of_data(ready_of[:1], settings)
     fingerprints = list(dict.fromkeys(ready.fingerprint for ready in ready_of))
     key = trainings.key(fingerprints, sampler, pruner, seed)
     name = _name(opened, f"{search.name}-{key}", fresh=fresh)
-    launcher = around.enter_context(Launcher(how.results))
-    named = setup.data_name(data.name, checked.root, how.data_names)
+    launcher = around.enter_context(Launcher(settings.results))
+    named = setup.data_name(data.name, planned.root, settings.data_names)
     about = {
         **trainings.search.definition(),
         "dataset": named,
@@ -202,7 +172,7 @@ def start(
     }
     trials = Trials(
         launcher,
-        results=how.results,
+        results=settings.results,
         storage=address,
         name=name,
         directions=search.objectives,
@@ -210,14 +180,14 @@ def start(
         sampler=suggesting,
         pruner=pruner,
     )
-    _write_card(how.results, trials, search=search.name, address=address)
+    _write_card(settings.results, trials, search=search.name, address=address)
     manifest = GridManifest(
         grid=f"{GRID}{search.name}",
         key=name.removeprefix(f"{search.name}-"),
         profile=trainings.place.profile.name,
         dataset=named,
         reader=data.name,
-        data_root=str(data.root.resolve() if checked.root else data.root),
+        data_root=str(data.root.resolve() if planned.root else data.root),
         data_fingerprint=fingerprints[0],
         created=time.time(),
         cells=(),
@@ -227,15 +197,15 @@ def start(
     return Searching(
         trainings,
         trials,
-        checked.pool,
+        planned.pool,
         data,
-        how,
+        settings,
         manifest,
         Trial(name, 0, pruner, validations, address),
         limit,
         None if timeout is None else began + timeout,
         {},
-        checked.root,
+        planned.root,
         tuple(fingerprints),
     )
 

@@ -158,7 +158,7 @@ def inspect(
     answers = pool.call(inspect_runs, list(questions.values()))
     inspected: dict[str, Inspected] = dict(zip(questions, answers, strict=True))
     faults = list(dict.fromkeys(answer.fault for answer in answers if answer.fault))
-    needs = []
+    checked_runs = []
     for key, run in zip(keys, planned, strict=True):
         readings = inspected[key].readings
         if readings and not run.reading:
@@ -166,11 +166,11 @@ def inspect(
         if readings and run.reading not in readings:
             named = ", ".join(filter(None, readings)) or "none to choose from"
             faults.append(f"{run.config.method} has no reading {run.reading!r}; its readings: {named}.")
-        needs.append(CheckedRun(run, inspected[key].preparation, inspected[key].trains_itself))
+        checked_runs.append(CheckedRun(run, inspected[key].preparation, inspected[key].trains_itself))
     if faults:
         more = f" ({len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         raise BenchError(f"{study.source}: {faults[0]}{more}")
-    return needs
+    return checked_runs
 
 
 def _question(config: RunConfig) -> RunConfig:
@@ -181,41 +181,43 @@ def announce(
     study: Study,
     profile: Profile,
     name: str,
-    needs: Sequence[CheckedRun],
+    checked_runs: Sequence[CheckedRun],
     given_root: Path | None,
-    how: LaunchSettings,
+    settings: LaunchSettings,
 ) -> GridLaunch:
     """Prepare a data set in every way its runs ask for, write their manifest, and say how they are executed."""
-    own = [need for need in needs if need.run.config.dataset == name]
-    with ShownPreparation(how.screen, quiet=how.quiet) as shown:
-        data = prepared_data(name, given_root, profile, how, shown)
-        for need in own:
-            if need.run.chosen:
-                data.wanted(need)
-        ready_of = [(data.wanted(need, foresee=not need.run.chosen), data.usual(need)) for need in own]
-    _check_left_out(ready_of, how)
-    tell_of_data([usual for _, usual in ready_of], how)
-    for need, (ready, _) in zip(own, ready_of, strict=True):
-        if need.run.config.fold >= ready.n_folds:
+    own = [checked for checked in checked_runs if checked.run.config.dataset == name]
+    with ShownPreparation(settings.screen, quiet=settings.quiet) as shown:
+        data = prepared_data(name, given_root, profile, settings, shown)
+        for checked in own:
+            if checked.run.chosen:
+                data.wanted(checked)
+        ready_of = [
+            (data.wanted(checked, foresee=not checked.run.chosen), data.usual(checked)) for checked in own
+        ]
+    _check_left_out(ready_of, settings)
+    tell_of_data([usual for _, usual in ready_of], settings)
+    for checked, (ready, _) in zip(own, ready_of, strict=True):
+        if checked.run.config.fold >= ready.n_folds:
             raise BenchError(
-                f"There is no fold {need.run.config.fold}: {ready.splits} has the folds 0 to {ready.n_folds - 1}."
+                f"There is no fold {checked.run.config.fold}: {ready.splits} has the folds 0 to {ready.n_folds - 1}."
             )
     listed = manifest(
         study,
         profile,
-        data_name(name, given_root, how.data_names),
-        [(need.run, ready.fingerprint) for need, (ready, _) in zip(own, ready_of, strict=True)],
+        data_name(name, given_root, settings.data_names),
+        [(checked.run, ready.fingerprint) for checked, (ready, _) in zip(own, ready_of, strict=True)],
         data_root=data.root.resolve() if given_root else data.root,
         excluded_cases=sorted({case for ready, _ in ready_of for case in ready.excluded_cases}),
         reader=name,
     )
-    write_manifest(how.results, listed)
+    write_manifest(settings.results, listed)
     orders = {
-        cell.run_id: order_of(need.run.config, cell.run_id, data, ready, usual, how)
-        for need, cell, (ready, usual) in zip(own, listed.cells, ready_of, strict=True)
+        cell.run_id: order_of(checked.run.config, cell.run_id, data, ready, usual, settings)
+        for checked, cell, (ready, usual) in zip(own, listed.cells, ready_of, strict=True)
     }
-    chosen = [cell for need, cell in zip(own, listed.cells, strict=True) if need.run.chosen]
-    _tell_of_missing_masks(how, chosen)
+    chosen = [cell for checked, cell in zip(own, listed.cells, strict=True) if checked.run.chosen]
+    _tell_of_missing_masks(settings, chosen)
     return GridLaunch(listed, chosen, orders)
 
 
@@ -229,11 +231,11 @@ def order_of(
     data: PreparedData,
     ready: ReadyData,
     usual: ReadyData,
-    how: LaunchSettings,
+    settings: LaunchSettings,
 ) -> RunOrder:
     """How a run is executed: `ready` are the data as its method wants them, `usual` as they are scored."""
     return RunOrder(
-        results=how.results.resolve(),
+        results=settings.results.resolve(),
         run_id=run_id,
         config=config,
         root=data.root.resolve(),
@@ -241,46 +243,48 @@ def order_of(
         scored_on=usual.store.resolve(),
         splits=ready.splits.resolve(),
         data_fingerprint=ready.fingerprint,
-        resources=how.resources,
+        resources=settings.resources,
         excluded_cases=ready.excluded_cases,
     )
 
 
 def prepared_data(
-    name: str, given_root: Path | None, profile: Profile, how: LaunchSettings, shown: ShownPreparation
+    name: str, given_root: Path | None, profile: Profile, settings: LaunchSettings, shown: ShownPreparation
 ) -> PreparedData:
     """A data set in its folder, or its phantoms, written where they are not there yet."""
-    return PreparedData(name, given_root or _phantoms(name, profile, how.results, shown), profile, how, shown)
+    return PreparedData(
+        name, given_root or _phantoms(name, profile, settings.results, shown), profile, settings, shown
+    )
 
 
 class PreparedData:
     """A data set on disk, in every preparation that a launch asks for; each is made once."""
 
     def __init__(
-        self, name: str, root: Path, profile: Profile, how: LaunchSettings, shown: ShownPreparation
+        self, name: str, root: Path, profile: Profile, settings: LaunchSettings, shown: ShownPreparation
     ) -> None:
         self.name, self.root, self.spec = name, root, reader_of(name).spec_of(root)
-        self._profile, self._how, self._shown = profile, how, shown
+        self._profile, self._settings, self._shown = profile, settings, shown
         self._ready: dict[str, ReadyData] = {}
 
-    def usual(self, need: CheckedRun) -> ReadyData:
+    def usual(self, checked: CheckedRun) -> ReadyData:
         """The data as they are scored."""
-        return self._prepared(self._usual(need), scored_on=None)
+        return self._prepared(self._usual(checked), scored_on=None)
 
-    def wanted(self, need: CheckedRun, *, foresee: bool = False) -> ReadyData:
+    def wanted(self, checked: CheckedRun, *, foresee: bool = False) -> ReadyData:
         """The data as the method wants them; what nobody needs now is foreseen, not prepared."""
-        usual = self.usual(need)
-        wanted = need.preparation or self._usual(need)
-        if wanted == self._usual(need):
+        usual = self.usual(checked)
+        wanted = checked.preparation or self._usual(checked)
+        if wanted == self._usual(checked):
             return usual
         if foresee and _key(wanted, usual.store) not in self._ready:
             return foreseen_data(
-                self.name, self.root, results=self._how.results, preparation=wanted, scored_on=usual
+                self.name, self.root, results=self._settings.results, preparation=wanted, scored_on=usual
             )
         return self._prepared(wanted, scored_on=usual.store)
 
-    def _usual(self, need: CheckedRun) -> Preparation:
-        return self.spec.preparation_at(need.run.config.spacing_mm)
+    def _usual(self, checked: CheckedRun) -> Preparation:
+        return self.spec.preparation_at(checked.run.config.spacing_mm)
 
     def _prepared(self, preparation: Preparation, *, scored_on: Path | None) -> ReadyData:
         key = _key(preparation, scored_on)
@@ -288,39 +292,39 @@ class PreparedData:
             self._ready[key] = ready_data(
                 self.name,
                 self.root,
-                results=self._how.results,
+                results=self._settings.results,
                 preparation=preparation,
                 scored_on=scored_on,
                 n_folds=self._profile.n_folds,
-                splits_file=self._how.splits,
-                skip_bad_cases=self._how.skip_bad_cases,
+                splits_file=self._settings.splits,
+                skip_bad_cases=self._settings.skip_bad_cases,
                 jobs=cores(),
                 progress=self._shown.show,
             )
         return self._ready[key]
 
 
-def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], how: LaunchSettings) -> None:
+def _check_left_out(ready_of: Sequence[tuple[ReadyData, ReadyData]], settings: LaunchSettings) -> None:
     left_out = sorted({case for ready, _ in ready_of for case in ready.excluded_cases})
     if left_out:
-        how.screen.print(
+        settings.screen.print(
             f"Left out {counted(len(left_out), 'bad case')}: {', '.join(left_out)}", soft_wrap=True
         )
 
 
-def tell_of_data(ready_of: Sequence[ReadyData], how: LaunchSettings) -> None:
+def tell_of_data(ready_of: Sequence[ReadyData], settings: LaunchSettings) -> None:
     """Whose the cases are, and what is odd about them; once, however many runs use them."""
     for line in dict.fromkeys(line for ready in ready_of for line in warning_lines(ready)):
-        how.screen.print(line, soft_wrap=True, markup=False, highlight=False)
+        settings.screen.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _tell_of_missing_masks(how: LaunchSettings, chosen: Sequence[CellRun]) -> None:
-    folders = {cell.run_id: RunFolder(how.results, cell.run_id) for cell in chosen}
+def _tell_of_missing_masks(settings: LaunchSettings, chosen: Sequence[CellRun]) -> None:
+    folders = {cell.run_id: RunFolder(settings.results, cell.run_id) for cell in chosen}
     without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
-    if how.resources.save_predictions and without:
+    if settings.resources.save_predictions and without:
         print(
             f"{counted(len(without), 'finished run')} without masks, started without --save-predictions; to get them, "
-            f"remove their folders in {how.results / 'runs'}: {', '.join(without[:5])}",
+            f"remove their folders in {settings.results / 'runs'}: {', '.join(without[:5])}",
             file=sys.stderr,
         )
 

@@ -29,20 +29,24 @@ class Warmth:
 
 def warm(searching: Searching, grid: str) -> None:
     """Let the grid's finished runs that lie in the space be known trials, and say how many do."""
-    trainings, how = searching.trainings, searching.how
+    trainings, settings = searching.trainings, searching.settings
     grid = grid_name(grid)
-    warmth = warm_start(searching.trials, trainings, how.results, grid, fingerprints=searching.fingerprints)
-    if how.quiet:
+    warmth = warm_start(
+        searching.trials, trainings, settings.results, grid, fingerprints=searching.fingerprints
+    )
+    if settings.quiet:
         return
-    how.screen.print(
+    settings.screen.print(
         f"{grid}: {warmth.inside} of its finished runs are trials of this search, {warmth.outside} lie outside of its "
         "space.",
         soft_wrap=True,
     )
     if warmth.other_data:
-        how.screen.print(f"{warmth.other_data} of these only because they saw other data.", soft_wrap=True)
+        settings.screen.print(
+            f"{warmth.other_data} of these only because they saw other data.", soft_wrap=True
+        )
     for (fold, seed), count in warmth.elsewhere.items():
-        how.screen.print(
+        settings.screen.print(
             f"{count} of these only because they are of fold {fold} and seed {seed}; this search is on fold "
             f"{trainings.fold} and seed {trainings.seed} (--fold {fold} searches there).",
             soft_wrap=True,

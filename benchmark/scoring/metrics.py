@@ -27,8 +27,9 @@ that such voxels cut in two counts as two, and where both masks reach them, they
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,15 +42,27 @@ ROUNDING_MM = 1e-6
 """So much a distance of exactly the tolerance may lie above it, since multiples of a spacing are rounded."""
 
 
+Column = Literal["every region", "one region", "none"]
+"""In which tables of methods a metric is a column: in all, in those of data with a single region, or in none."""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """What a table needs to know of a score, and the function that computes it; called with masks, it scores
-    them."""
+    """Everything that is known of a score, stated once; called with masks, it scores them.
+
+    `unit` is that of the values, `title` that of a table, whose numbers are `scale * value`. `undefined`: whether a case
+    may have none (NaN). `penalty`: what a structure that was missed or invented has instead of a measured value. `column`: where it is printed.
+    """
 
     name: str
+    title: str
     unit: str
+    scale: float
     higher_is_better: bool
     description: str
+    undefined: bool
+    penalty: str
+    column: Column
     function: Callable[[MaskPair], float]
 
     def __call__(
@@ -63,14 +76,30 @@ class Metric:
 METRICS: dict[str, Metric] = {}
 
 
+def differ_in_print(values: Iterable[float], scale: float) -> bool:
+    """Whether any two values differ as tables print them, in two decimals of `scale * value`; undefined ones are left
+    out. There is no best among equals, or of one alone."""
+    return len({f"{scale * value:.2f}" for value in values if value == value}) > 1
+
+
 def metric(
-    unit: str, *, higher_is_better: bool, description: str
+    title: str,
+    unit: str,
+    *,
+    higher_is_better: bool,
+    description: str,
+    scale: float = 1.0,
+    undefined: bool = False,
+    penalty: str = "",
+    column: Column = "every region",
 ) -> Callable[[Callable[[MaskPair], float]], Metric]:
     """Make a function of a pair of masks the metric of its name, and list it in `METRICS`."""
 
     def listed(function: Callable[[MaskPair], float]) -> Metric:
         name = function.__name__
-        METRICS[name] = Metric(name, unit, higher_is_better, description, function)
+        METRICS[name] = Metric(
+            name, title, unit, scale, higher_is_better, description, undefined, penalty, column, function
+        )
         return METRICS[name]
 
     return listed
@@ -88,7 +117,14 @@ def score_masks(
     return {name: entry.function(pair) for name, entry in METRICS.items()}
 
 
-@metric("1", higher_is_better=True, description="Dice of the foreground; undefined without a reference")
+@metric(
+    "Dice [%]",
+    "1",
+    scale=100.0,
+    higher_is_better=True,
+    undefined=True,
+    description="Dice of the foreground; undefined without a reference",
+)
 def dice(pair: MaskPair) -> float:
     """Dice coefficient of the foreground in [0, 1]; NaN where the reference is empty.
 
@@ -100,7 +136,11 @@ def dice(pair: MaskPair) -> float:
 
 
 @metric(
-    "ml", higher_is_better=False, description="Volume of predicted components that touch no reference voxel"
+    "FPV [ml]",
+    "ml",
+    higher_is_better=False,
+    column="one region",
+    description="Volume of predicted components that touch no reference voxel",
 )
 def fpv_ml(pair: MaskPair) -> float:
     """False positive volume: predicted components that touch no reference voxel, in millilitres.
@@ -112,7 +152,11 @@ def fpv_ml(pair: MaskPair) -> float:
 
 
 @metric(
-    "ml", higher_is_better=False, description="Volume of reference components that touch no predicted voxel"
+    "FNV [ml]",
+    "ml",
+    higher_is_better=False,
+    column="one region",
+    description="Volume of reference components that touch no predicted voxel",
 )
 def fnv_ml(pair: MaskPair) -> float:
     """False negative volume: reference components that touch no predicted voxel, in millilitres.
@@ -122,26 +166,42 @@ def fnv_ml(pair: MaskPair) -> float:
     return pair.lesions.voxels_untouched * pair.voxel_ml
 
 
-@metric("ml", higher_is_better=False, description="Volume of predicted voxels outside the reference")
+@metric(
+    "Over-segmentation [ml]",
+    "ml",
+    higher_is_better=False,
+    column="none",
+    description="Volume of predicted voxels outside the reference",
+)
 def over_ml(pair: MaskPair) -> float:
     """Over-segmentation: volume of all predicted voxels outside the reference, in millilitres."""
     return (pair.n_predicted - pair.n_shared) * pair.voxel_ml
 
 
-@metric("ml", higher_is_better=False, description="Volume of reference voxels that were not predicted")
+@metric(
+    "Under-segmentation [ml]",
+    "ml",
+    higher_is_better=False,
+    column="none",
+    description="Volume of reference voxels that were not predicted",
+)
 def under_ml(pair: MaskPair) -> float:
     """Under-segmentation: volume of all reference voxels that were not predicted, in millilitres."""
     return (pair.n_true - pair.n_shared) * pair.voxel_ml
 
 
-@metric("1", higher_is_better=False, description="Number of reference components")
+@metric("Lesions", "1", higher_is_better=False, column="none", description="Number of reference components")
 def lesions(pair: MaskPair) -> float:
     """How many lesions there are: 18-connected components of the reference. It depends on no prediction."""
     return float(pair.lesions.n)
 
 
 @metric(
-    "1", higher_is_better=False, description="Number of reference components that touch no predicted voxel"
+    "Missed lesions",
+    "1",
+    higher_is_better=False,
+    column="none",
+    description="Number of reference components that touch no predicted voxel",
 )
 def missed_lesions(pair: MaskPair) -> float:
     """How many lesions were missed entirely: the components whose volume is `fnv_ml`."""
@@ -149,8 +209,10 @@ def missed_lesions(pair: MaskPair) -> float:
 
 
 @metric(
+    "HD95 [mm]",
     "mm",
     higher_is_better=False,
+    penalty="the volume's diagonal",
     description="95 % Hausdorff distance; the volume's diagonal where all is missed or invented",
 )
 def hd95_mm(pair: MaskPair) -> float:
@@ -168,8 +230,12 @@ def hd95_mm(pair: MaskPair) -> float:
 
 
 @metric(
+    "Surface Dice at 2 mm [%]",
     "1",
+    scale=100.0,
     higher_is_better=True,
+    penalty="0",
+    column="none",
     description="Surface Dice at a tolerance of 2 mm; 0 where all is missed or invented",
 )
 def surface_dice_2mm(pair: MaskPair) -> float:
@@ -190,13 +256,25 @@ def surface_dice_2mm(pair: MaskPair) -> float:
     return near / sum(map(len, pair.distances_mm))
 
 
-@metric("1", higher_is_better=False, description="1 where there is a reference and no prediction at all")
+@metric(
+    "Missed",
+    "1",
+    higher_is_better=False,
+    column="none",
+    description="1 where there is a reference and no prediction at all",
+)
 def missed(pair: MaskPair) -> float:
     """Whether the whole structure was missed: 1 or 0."""
     return float(pair.missed)
 
 
-@metric("1", higher_is_better=False, description="1 where there is a prediction and no reference at all")
+@metric(
+    "Invented",
+    "1",
+    higher_is_better=False,
+    column="none",
+    description="1 where there is a prediction and no reference at all",
+)
 def invented(pair: MaskPair) -> float:
     """Whether the whole structure was invented: 1 or 0."""
     return float(pair.invented)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.names import unique_names
+from benchmark.scoring.metrics import METRICS
 from benchmark.vocabulary import BenchError
 from reports.ground.words import enumerated
 
@@ -92,35 +93,36 @@ def measures_of(*measures: Measure) -> Measures:
     return found
 
 
-DICE = Measure("dice", "Dice [%]", 100.0, True, "dice")
-FPV = Measure("fpv_ml", "FPV [ml]", 1.0, False, "fpv")
-FNV = Measure("fnv_ml", "FNV [ml]", 1.0, False, "fnv")
-HD95 = Measure("hd95_mm", "HD95 [mm]", 1.0, False, "hd95")
-SURFACE_DICE = Measure("surface_dice_2mm", "Surface Dice at 2 mm [%]", 100.0, True, "surface_dice")
-LESIONS = Measure("lesions", "Lesions", 1.0, False, "lesions")
-MISSED_LESIONS = Measure("missed_lesions", "Missed lesions", 1.0, False, "missed_lesions")
+def measure_of(metric: str) -> Measure:
+    """How a metric is printed; one that this version does not know, as it is."""
+    known = METRICS.get(metric)
+    if known is None:
+        return Measure(metric, metric.replace("_", " "), 1.0, True, metric)
+    unitless = re.sub(r"(_\d*mm|_ml)$", "", metric)
+    return Measure(metric, known.title, known.scale, known.higher_is_better, unitless)
+
+
+DICE = measure_of("dice")
+FPV = measure_of("fpv_ml")
+FNV = measure_of("fnv_ml")
+HD95 = measure_of("hd95_mm")
+SURFACE_DICE = measure_of("surface_dice_2mm")
+LESIONS = measure_of("lesions")
+MISSED_LESIONS = measure_of("missed_lesions")
 MEASURES = measures_of(DICE, FPV, FNV)
 """What the paper prints of PET/CT."""
 
 
-def measure_of(metric: str) -> Measure:
-    """How a metric is printed; those of no table as they are."""
-    return _KNOWN.get(metric) or Measure(metric, metric.replace("_", " "), 1.0, True, metric)
-
-
-_KNOWN = {one.metric: one for one in (DICE, FPV, FNV, HD95, SURFACE_DICE, LESIONS, MISSED_LESIONS)}
-
-
 def usual_measures(regions: Sequence[str], metrics: Iterable[str]) -> Measures:
-    """What a table of methods shows of the regions and metrics that were scored.
-
-    One region: Dice, FPV, FNV and, where it was scored, HD95. Several: Dice and, where it was scored, HD95 of
-    each.
-    """
-    more = [HD95] if HD95.metric in metrics else []
+    """What a table of methods shows of the regions and metrics that were scored: what each metric says of itself, and
+    in any case what the paper prints."""
+    scored = {*metrics, DICE.metric}
     if len(regions) <= 1:
-        return measures_of(*MEASURES.values(), *more)
-    return measures_of(*(measure.of(region, regions) for measure in (DICE, *more) for region in regions))
+        names = [name for name, known in METRICS.items() if known.column != "none"]
+        return measures_of(*(measure_of(name) for name in names if name in {*scored, *MEASURES}))
+    everywhere = [name for name, known in METRICS.items() if known.column == "every region"]
+    shown = [measure_of(name) for name in everywhere if name in scored]
+    return measures_of(*(measure.of(region, regions) for measure in shown for region in regions))
 
 
 def best_words(measures: Measures) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+import reports
 from benchmark.config import flat
 from benchmark.files.strict_yaml import read_yaml
 from benchmark.vocabulary import BenchError
 
-PUBLISHED = Path(__file__).parent / "published"
+PUBLISHED = Path(reports.__file__).parent / "published"
 PUBLISHED_TABLES = (2, 3, 4, 5)
 
 

@@ -17,11 +17,12 @@ from pydantic import BaseModel
 
 from benchmark.files.places import Name
 from benchmark.files.schemas import STRICT, Text, Whole, checked
+from benchmark.scoring.metrics import differ_in_print
 from benchmark.search.attributes import DEFINITION, FAILURE, GIVEN_BACK, KNOWN, MEANS, REASON, REFERENCE, RUN
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 from reports.ground.frames import DECIMALS
-from reports.ground.measures import Measure, measure_of
+from reports.ground.measures import measure_of
 
 STATES = {
     "COMPLETE": "complete",
@@ -157,17 +158,11 @@ def _note(trial: FrozenTrial, first_with: dict[str, int]) -> str:
     return "" if first == trial.number else f"the run of trial {first}"
 
 
-def differ(values: pd.Series, measure: Measure) -> bool:
-    """Whether any two values differ in print; there is no best among equals, or of one alone."""
-    shown = (measure.scale * values.dropna().astype(float)).map(DECIMALS.format)
-    return shown.nunique() > 1
-
-
 def no_best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> str:
     """Why no complete trial is the best, in a sentence; empty where one is, or there are several objectives."""
     (objective, _), *more = objectives.items()
     kept = trials[(trials["state"] == "complete") & trials["feasible"]] if not trials.empty else trials
-    if more or kept.empty or differ(kept[objective], measure_of(objective)):
+    if more or kept.empty or differ_in_print(kept[objective], measure_of(objective).scale):
         return ""
     measure = measure_of(objective)
     value = DECIMALS.format(measure.scale * float(kept[objective].iloc[0]))
@@ -185,7 +180,7 @@ def best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series
     if more or trials.empty:
         return None
     complete = trials[(trials["state"] == "complete") & trials["feasible"]]
-    if complete.empty or not differ(complete[objective], measure_of(objective)):
+    if complete.empty or not differ_in_print(complete[objective], measure_of(objective).scale):
         return None
     values = complete[objective]
     place = values.argmax() if direction == "maximize" else values.argmin()
@@ -226,7 +221,7 @@ def importances(study: Study) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     if len(complete) >= FEWEST_TRIALS:
         for place, (objective, direction) in enumerate(definition.objectives.items()):
-            if not differ(pd.Series([trial.values[place] for trial in complete]), measure_of(objective)):
+            if not differ_in_print((trial.values[place] for trial in complete), measure_of(objective).scale):
                 continue
             rows += [
                 {"objective": objective, "parameter": name, "importance": value}

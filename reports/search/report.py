@@ -22,6 +22,7 @@ from benchmark.files.schemas import checked
 from benchmark.files.writing import read_json
 from benchmark.notices import notice
 from benchmark.results.runs import RunFolder, load_scores
+from benchmark.scoring.metrics import differ_in_print
 from benchmark.search.cards import place_of_trials, search_cards
 from benchmark.search.storage import open_storage
 from benchmark.vocabulary import BenchError, did_you_mean
@@ -40,7 +41,6 @@ from reports.search.frames import (
     best_trial,
     curves,
     definition_of,
-    differ,
     front,
     history,
     importances,
@@ -260,7 +260,11 @@ def _figures(
         found.append(("importances", "Importances", figures.draw_importances(importance)))
     ranked = importance.groupby("parameter")["importance"].max().sort_values(ascending=False).index
     names = [*ranked, *(name for name in definition.parameters if name not in set(ranked))]
-    varied = [o for o in definition.objectives if differ(complete[o], measure_of(o))] if len(complete) else []
+    varied = (
+        [o for o in definition.objectives if differ_in_print(complete[o], measure_of(o).scale)]
+        if len(complete)
+        else []
+    )
     if varied:
         for objective, figure in figures.draw_contours(trials, definition, names, objectives=varied):
             found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
