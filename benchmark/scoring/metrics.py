@@ -51,7 +51,8 @@ class Metric:
     """Everything that is known of a score, stated once; called with masks, it scores them.
 
     `unit` is that of the values, `title` that of a table, whose numbers are `scale * value`. `undefined`: whether a case
-    may have none (NaN). `penalty`: what a structure that was missed or invented has instead of a measured value. `column`: where it is printed.
+    may have none (NaN). `penalty`: what a structure that was missed or invented has instead of a measured value.
+    `column`: where it is printed.
     """
 
     name: str
