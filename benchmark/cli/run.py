@@ -44,10 +44,6 @@ class ScoreGrid(enum.StrEnum):
     NATIVE = "native"
 
 
-DEFAULT_DATASET = "autopet"
-"""Where neither a study nor --data names one."""
-
-
 def run(
     grid: Annotated[
         str | None,
@@ -103,7 +99,7 @@ def run(
     own_methods = use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
     asked = setup.asked_study(grid, own_methods)
-    real = asked.dataset if asked else DEFAULT_DATASET
+    real = asked.dataset if asked else setup.DEFAULT_DATASET
     if not data:
         screen.print(
             f"No --data given: this is a demonstration on phantoms. The real thing: add --data {real}=DIR",

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 PHANTOM_FOLDER = "phantoms"
 """In the results folder."""
 DEFAULT_GRID = "table2"
+DEFAULT_DATASET = "autopet"
+"""Where neither a study nor the user names one."""
 
 
 @dataclass(frozen=True)

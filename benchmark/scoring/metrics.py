@@ -50,8 +50,8 @@ Column = Literal["every region", "one region", "none"]
 class Metric:
     """Everything that is known of a score, stated once; called with masks, it scores them.
 
-    `unit` is that of the values, `title` that of a table, whose numbers are `scale * value`. `undefined`: whether a case
-    may have none (NaN). `penalty`: what a structure that was missed or invented has instead of a measured value.
+    `unit` is that of the values, `title` that of a table, whose numbers are `scale * value`. `undefined`: whether a
+    case may have none (NaN). `penalty`: what a structure that was missed or invented has instead of a measured value.
     `column`: where it is printed.
     """
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-import reports
 from benchmark.config import flat
 from benchmark.files.strict_yaml import read_yaml
 from benchmark.vocabulary import BenchError
 
-PUBLISHED = Path(reports.__file__).parent / "published"
+PUBLISHED = Path(__file__).parent.parent / "published"
 PUBLISHED_TABLES = (2, 3, 4, 5)
 
 
