@@ -58,7 +58,7 @@ class MiddleFusion(Method):
             raise BenchError(f"There is no middle fusion {variant!r}. {did_you_mean(variant, VARIANTS)}")
         if skips_from is not None and variant != "bottleneck":
             raise BenchError(
-                f"skips_from turns nothing in middle fusion {variant!r}; leave it out, or choose 'bottleneck'."
+                f"skips_from has no effect in middle fusion {variant!r}; leave it out, or choose 'bottleneck'."
             )
         if variant == "bottleneck":
             skips_from = skips_from or declared_modality(dataset, 1, write="skips_from: A")

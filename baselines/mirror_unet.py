@@ -151,7 +151,7 @@ class MirrorUNet(Method):
             shown = group_of(dataset, shown_at_inference, argument="shown_at_inference")
             if shown == second:
                 raise BenchError(
-                    f"shown_at_inference {title(shown)!r} turns nothing: the segmenting branch was trained on it; "
+                    f"shown_at_inference {title(shown)!r} has no effect: the segmenting branch was trained on it; "
                     "leave it out."
                 )
             if len(shown) != len(second):
@@ -334,5 +334,5 @@ def _refuse_unused(given: Mapping[str, object], *, version: str, corruption: str
     idle = [name for name, value in given.items() if value is not None and not used[name]]
     if idle:
         raise BenchError(
-            f"{', '.join(idle)} turns nothing in {version} with corruption {corruption!r}; leave it out."
+            f"{', '.join(idle)} has no effect in {version} with corruption {corruption!r}; leave it out."
         )

@@ -104,7 +104,7 @@ class MirrorUNetRegions(Method):
         self.loss_names = tuple(f"seg_{_slug(region)}" for region in tasks)
         if len(set(self.loss_names)) < len(self.loss_names):
             raise BenchError(f"The regions {', '.join(tasks)} give losses of the same name; rename one.")
-        self.told_regions = self._unions_of(self.regions)
+        self.predicted_regions = self._unions_of(self.regions)
 
     def _two_regions(self, wanted: Sequence[str] | None) -> tuple[str, str]:
         known = ", ".join(self.labels_of)
@@ -218,7 +218,7 @@ class MirrorUNetRegions(Method):
                 channels=self.channels,
             )
         alone.first, alone.second, alone.left_out = self.first, self.second, 1 - other
-        alone.told_regions = self._unions_of([self.regions[other]])
+        alone.predicted_regions = self._unions_of([self.regions[other]])
         return alone.train(self.training)
 
 

@@ -26,11 +26,11 @@ from benchmark.vocabulary import (
 )
 
 __all__ = [
+    "BaseMethod",
     "Batch",
     "BenchError",
     "Case",
     "DatasetSpec",
-    "Entrant",
     "ExternalJob",
     "ExternalMethod",
     "ExternalTraining",
@@ -95,7 +95,7 @@ class Batch:
         return len(self.image)
 
 
-class Entrant(ABC):
+class BaseMethod(ABC):
     """What every method says of itself.
 
     A subclass takes `dataset` and `patch_size` first and its own arguments keyword-only, with defaults; its class
@@ -128,7 +128,7 @@ class Entrant(ABC):
     """The keys of `losses`, fixed by the constructor; a run's `loss_weights` must have the same."""
     readings: tuple[str, ...] = ("",)
     """The ways one trained network is read as a label map; the first steers validation."""
-    told_regions: tuple[str, ...] | None = None
+    predicted_regions: tuple[str, ...] | None = None
     """The data set's regions that its label maps can tell; the others are not scored. None: all."""
 
     dataset: DatasetSpec
@@ -143,7 +143,7 @@ class Entrant(ABC):
         return usual
 
 
-class Method(nn.Module, Entrant):
+class Method(nn.Module, BaseMethod):
     """A segmentation method in our training loop: what it minimises, what it predicts, how that becomes a label map."""
 
     decodes_voxelwise: ClassVar[bool] = True
@@ -235,7 +235,7 @@ class Method(nn.Module, Entrant):
 
 
 @runtime_checkable
-class Tell(Protocol):
+class ProgressCallback(Protocol):
     """Where an external training is: `phase` is prepare, train, validate or evaluate."""
 
     def __call__(
@@ -263,7 +263,7 @@ class ExternalJob:
     device: str
     threads: int
     checkpoint_seconds: float
-    tell: Tell
+    tell: ProgressCallback
     log: Callable[[str], None]
     asked_to_stop: Callable[[], bool]
 
@@ -284,7 +284,7 @@ class ExternalTraining:
     weights: Path | None = None
 
 
-class ExternalMethod(Entrant):
+class ExternalMethod(BaseMethod):
     """A method that brings its own preparation, training and prediction, in processes of its own.
 
     It is scored like every other: its masks are read back from files on the cases' original grids.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.vocabulary import BenchError, DatasetSpec, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.protocols import Entrant, ExternalMethod, Method
+    from benchmark.protocols import BaseMethod, ExternalMethod, Method
 
 ENTRY_POINTS = "mirror_bench.methods"
 METHOD_FILES = "BENCH_METHOD_FILES"
@@ -156,9 +156,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-def entrants(name: str) -> dict[str, type[Entrant]]:
+def method_classes(name: str) -> dict[str, type[BaseMethod]]:
     """The methods that a file defines, by `variant`, the default first."""
-    from benchmark.protocols import Entrant
+    from benchmark.protocols import BaseMethod
 
     module = method_module(name)
     point = _offered().get(name)
@@ -169,7 +169,7 @@ def entrants(name: str) -> dict[str, type[Entrant]]:
     found = [
         member
         for member in members
-        if inspect.isclass(member) and issubclass(member, Entrant) and not inspect.isabstract(member)
+        if inspect.isclass(member) and issubclass(member, BaseMethod) and not inspect.isabstract(member)
     ]
     where = module.__file__ or name
     if not found:
@@ -184,9 +184,9 @@ def _defined_in(member: object, module: ModuleType) -> bool:
     return inspect.isclass(member) and member.__module__ == module.__name__
 
 
-def _chosen(name: str, method_args: Mapping[str, Any]) -> tuple[type[Entrant], dict[str, Any]]:
+def _chosen(name: str, method_args: Mapping[str, Any]) -> tuple[type[BaseMethod], dict[str, Any]]:
     """The class, and the arguments that are left for its constructor."""
-    kinds = entrants(name)
+    kinds = method_classes(name)
     left = dict(method_args)
     if len(kinds) == 1:
         return next(iter(kinds.values())), left
@@ -204,7 +204,7 @@ def build_method(
     patch_size: tuple[int, int, int],
     loss_weights: Mapping[str, float] | None,
 ) -> Method | ExternalMethod:
-    """A method with its arguments and the names of its losses checked: a knob that turns nothing is an error.
+    """A method with its arguments and the names of its losses checked: a knob that has no effect is an error.
 
     `loss_weights` None: they are the method's own, and need no check.
     """

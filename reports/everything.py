@@ -18,7 +18,7 @@ from reports.ground.cells import Source
 from reports.ground.files import ReportFiles
 from reports.ground.launches import Launches, folder_names, newer_unfinished, newest_launches
 from reports.ground.remembering import remembering
-from reports.ground.runs import Place, planned_runs
+from reports.ground.runs import Coordinates, planned_runs
 from reports.ground.words import counted
 from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.folder import new_page, require_folder
@@ -110,7 +110,7 @@ def write_html(
         )
         grids = [shown_grid(results, part.manifest) for part in parts if part.report and part.manifest]
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
-        # What follows looks at the files anew, cell by cell.
+        # What follows looks at the files again, cell by cell.
         reading.close()
         rows = shown_parts(page, results)
         files = write_page(
@@ -252,7 +252,7 @@ def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[
 def _coverage(results: Path, manifest: GridManifest) -> Coverage:
     """By all factors, whatever they are: a launch without a table is covered, too."""
     keys = tuple(sorted({name for cell in manifest.cells for name in cell.factors}))
-    place = Place(keys, lambda factors: {key: factors.get(key, "") for key in keys})
+    place = Coordinates(keys, lambda factors: {key: factors.get(key, "") for key in keys})
     return coverage(manifest, planned_runs(results, manifest, place), keys)
 
 

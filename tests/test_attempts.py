@@ -60,7 +60,7 @@ def test_an_attempt_whose_launcher_was_killed_too_has_no_end(tmp_path: Path) -> 
 
 
 def lost(folder: RunFolder, number: int, **changes: object) -> None:
-    """So many attempts that ended with their machine, which was started anew each time."""
+    """So many attempts that ended with their machine, which was started again each time."""
     for boot in range(number):
         begin(folder)
         known = attempts(folder)

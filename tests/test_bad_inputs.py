@@ -108,7 +108,7 @@ def bomb(root: Path) -> None:
 
 
 def copied(change: Callable[[nib.Nifti1Image], nib.Nifti1Image]) -> Callable[[Path], None]:
-    """The CT of one patient under another, saved anew."""
+    """The CT of one patient under another, saved again."""
 
     def make(root: Path) -> None:
         nib.save(change(nib.load(path_of(root, "CTres", 1))), path_of(root, "CTres", 0))

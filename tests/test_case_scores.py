@@ -13,7 +13,7 @@ from benchmark.results.manifests import GridManifest
 from benchmark.vocabulary import BenchError
 from reports.ground.frames import cells_frame
 from reports.ground.measures import DICE, FNV, MEASURES, Measure
-from reports.ground.runs import Place, planned_runs, reported_scores, with_means
+from reports.ground.runs import Coordinates, planned_runs, reported_scores, with_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.tables.comparison.frames import PLACE as METHODS
 from reports.tables.table2.frames import PLACE as TABLE2
@@ -21,7 +21,11 @@ from reports.tables.table2.frames import table2_cells
 
 
 def scores_of(
-    results: Path, manifest: GridManifest, place: Place, measure: Measure, cells: pd.DataFrame | None = None
+    results: Path,
+    manifest: GridManifest,
+    place: Coordinates,
+    measure: Measure,
+    cells: pd.DataFrame | None = None,
 ) -> CaseScores:
     runs = planned_runs(results, manifest, place)
     cells = runs[list(place.keys)].drop_duplicates() if cells is None else cells

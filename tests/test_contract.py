@@ -128,10 +128,13 @@ FAULTS = {
     ],
     "announces": [
         (
-            'class Net(Healthy):\n    told_regions = ("heart",)',
-            "told_regions names heart; autopet has tumor",
+            'class Net(Healthy):\n    predicted_regions = ("heart",)',
+            "predicted_regions names heart; autopet has tumor",
         ),
-        ("class Net(Healthy):\n    told_regions = ()", "told_regions is empty; None stands for all regions"),
+        (
+            "class Net(Healthy):\n    predicted_regions = ()",
+            "predicted_regions is empty; None stands for all regions",
+        ),
         (
             'class Net(Healthy):\n    tasks = property(lambda s: ("Segment",), lambda s, v: None)',
             "tasks is ('Segment',)",

@@ -16,7 +16,7 @@ from benchmark.config import InferenceConfig, run_config
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
 from benchmark.datasets.pipeline import ready_data
-from benchmark.scoring.evaluate import LabelMap, mean_dice, score_cases, told_regions
+from benchmark.scoring.evaluate import LabelMap, mean_dice, predicted_regions, score_cases
 from benchmark.training.inference import predict
 from benchmark.vocabulary import BenchError, Region
 
@@ -172,4 +172,4 @@ def test_only_the_regions_that_a_method_tells_are_scored(cases: list[PreparedCas
     assert mean_dice(lambda case: np.array(case.label()), [ill], spec=TWO_REGIONS, told=("whole",)) == 1
     assert np.isnan(mean_dice(lambda case: np.array(case.label()), [ill], spec=TWO_REGIONS, told=("rim",)))
     with pytest.raises(BenchError, match="Did you mean 'rim'"):
-        told_regions(TWO_REGIONS, ("rimm",))
+        predicted_regions(TWO_REGIONS, ("rimm",))

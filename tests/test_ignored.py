@@ -20,7 +20,7 @@ from benchmark.contract.setting import PET_CT
 from benchmark.data.readers import nnunet
 from benchmark.data.store import PreparedCase, Store
 from benchmark.datasets.pipeline import ready_data
-from benchmark.registry import entrants, method_names
+from benchmark.registry import method_classes, method_names
 from benchmark.scoring.evaluate import LabelMap, annotated_only, mean_dice, region_mask, score_cases
 from benchmark.scoring.metrics import METRICS, score_masks
 from benchmark.scoring.projections import FALSE, HIT, Projections, open_projections
@@ -181,7 +181,7 @@ IGNORES = next(check for check in CHECKS if check.run.__name__ == "ignores")
 VARIANTS = [
     (name, variant)
     for name in method_names()
-    for variant in (kind.variant for kind in entrants(name).values())
+    for variant in (kind.variant for kind in method_classes(name).values())
 ]
 
 

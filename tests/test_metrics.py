@@ -29,6 +29,7 @@ from benchmark.scoring.metrics import (
     under_ml,
 )
 from benchmark.vocabulary import BenchError
+from reports.ground.measures import usual_measures
 
 SPACING = (2.0, 2.0, 3.0)
 EDGES_AND_FACES = ndimage.generate_binary_structure(3, 2)
@@ -422,17 +423,36 @@ def test_every_metric_answers_to_its_name_and_its_unit() -> None:
     assert better == ["dice", "surface_dice_2mm"]
 
 
-def test_a_new_metric_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.scoring.metrics.METRICS", dict(METRICS))
+def test_a_new_metric_is_one_function_and_the_tables_print_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that it is gone after the test.
+    monkeypatch.setitem(METRICS, "predicted_ml", dice)
 
-    @metric("ml", higher_is_better=False, description="Predicted volume")
+    @metric("Predicted [ml]", "ml", higher_is_better=False, description="Predicted volume")
     def predicted_ml(pair: MaskPair) -> float:
         return pair.n_predicted * pair.voxel_ml
 
     assert isinstance(predicted_ml, Metric)
-    assert score_masks(np.ones((2, 2, 2)), empty((2, 2, 2)), spacing_mm=SPACING)[
-        "predicted_ml"
-    ] == pytest.approx(0.096)
+    scores = score_masks(np.ones((2, 2, 2)), empty((2, 2, 2)), spacing_mm=SPACING)
+    assert scores["predicted_ml"] == pytest.approx(0.096)
+    columns = usual_measures(["lesion"], scores)
+    assert list(columns) == ["dice", "fpv_ml", "fnv_ml", "hd95_mm", "predicted_ml"]
+    assert columns["predicted_ml"].heading == "Predicted [ml] ↓"
+    assert list(usual_measures(["a", "b"], scores)) == [
+        f"{region}_{name}" for name in ("dice", "hd95_mm", "predicted_ml") for region in ("a", "b")
+    ]
+
+
+def test_what_a_metric_costs_and_where_it_is_undefined_is_what_it_does() -> None:
+    some, nothing = np.ones((3, 3, 3)), empty((3, 3, 3))
+    for name, entry in METRICS.items():
+        values = [
+            entry(one, other, spacing_mm=SPACING) for one in (some, nothing) for other in (some, nothing)
+        ]
+        assert any(np.isnan(values)) == entry.undefined, name
+        missed = entry(nothing, some, spacing_mm=SPACING)
+        if entry.penalty:
+            diagonal = float(np.linalg.norm(np.multiply(3, SPACING)))
+            assert missed == pytest.approx({"the volume's diagonal": diagonal, "0": 0.0}[entry.penalty])
 
 
 @pytest.mark.parametrize(

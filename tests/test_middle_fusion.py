@@ -86,7 +86,7 @@ def test_every_modality_moves_the_logits(variant: str, spec: DatasetSpec) -> Non
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(BenchError, match="Did you mean 'concatenate'"):
         small(variant="concat")
-    with pytest.raises(BenchError, match="skips_from turns nothing in middle fusion 'sum'"):
+    with pytest.raises(BenchError, match="skips_from has no effect in middle fusion 'sum'"):
         small(variant="sum", skips_from="PET")
     with pytest.raises(BenchError, match="multiples of 16"):
         MiddleFusion(PET_CT, (16, 24, 16), channels=SMALL)

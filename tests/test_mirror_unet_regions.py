@@ -106,10 +106,10 @@ def test_the_whole_tumour_is_the_union_and_no_region_loses_a_voxel_that_only_its
 
 
 def test_it_tells_the_regions_that_are_made_of_its_two() -> None:
-    assert small().told_regions == ("whole tumor", "edema", "tumor core")
+    assert small().predicted_regions == ("whole tumor", "edema", "tumor core")
     apart = replace(BRAIN, regions=(*BRAIN.regions[:3], Region("necrosis", (2,))))
-    assert small(apart).told_regions == ("whole tumor", "edema", "tumor core")
-    assert small(apart, branch_regions=["necrosis", "edema"]).told_regions == ("edema", "necrosis")
+    assert small(apart).predicted_regions == ("whole tumor", "edema", "tumor core")
+    assert small(apart, branch_regions=["necrosis", "edema"]).predicted_regions == ("edema", "necrosis")
 
 
 def test_inference_does_not_run_the_bottleneck_decoder() -> None:
@@ -144,7 +144,7 @@ def test_without_a_branch_s_modality_the_other_tells_its_region_alone(
         labels = alone.decode(alone(image))
         assert list(alone.named_outputs(image)) == list(alone.output_kinds()) == [left]
     assert torch.equal(labels, label * (logits[:, 1:] > logits[:, :1]))
-    assert alone.told_regions == told
+    assert alone.predicted_regions == told
     assert alone.without(missing) is alone
     assert method.without("T1w") is method
 

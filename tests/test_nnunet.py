@@ -271,7 +271,7 @@ def test_two_channels_in_one_file_are_refused(cases: list[Case]) -> None:
 
 
 def test_channels_of_a_shared_file_are_written_once_and_linked(tmp_path: Path) -> None:
-    """The file's name may end in .nii: what nnU-Net sees is written anew."""
+    """The file's name may end in .nii: what nnU-Net sees is written again."""
     root = write_decathlon(tmp_path / "data", ["a", "b", "c"])
     cases = msd.discover(root)
     packed = gzip.decompress(cases[0].images["FLAIR"].read_bytes())

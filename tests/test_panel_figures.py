@@ -172,7 +172,7 @@ def test_a_label_is_wrong_only_if_the_method_can_tell_the_region() -> None:
     regions = {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
     told = outputs_of(reference, prediction, regions=regions)
     assert error_map(told)[0, 0, :3].tolist() == [WRONG, WRONG, HIT]
-    untold = outputs_of(reference, prediction, regions=regions, told_regions=("whole", "core"))
+    untold = outputs_of(reference, prediction, regions=regions, predicted_regions=("whole", "core"))
     assert error_map(untold)[0, 0, :3].tolist() == [HIT, WRONG, HIT]
 
 
@@ -327,7 +327,7 @@ def written(folder: Path, **changes: Any) -> Path:
         "outputs": {"output": {"kind": "segmentation", "of": ""}},
         "labels": {"tumor": 1},
         "regions": {"tumor": [1]},
-        "told_regions": None,
+        "predicted_regions": None,
         "method": "early_fusion",
         "run_id": "abc",
         "seed": 0,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.vocabulary import DataError, Percentiles, Window, ZScore
-from reports.panels.windows import Shown, physical, rule_of, shown, unit_of
+from reports.panels.windows import DisplayWindow, physical, rule_of, shown, unit_of
 
 RAMP = np.linspace(0, 1, 1001, dtype=np.float16).reshape(7, 11, 13)
 CT, PET = Window(-100.0, 250.0), Window(0.0, 15.0)
@@ -21,7 +21,9 @@ def test_prepared_values_are_brought_back_to_their_unit() -> None:
 
 def test_ct_is_shown_as_soft_tissue_as_far_as_its_values_reach() -> None:
     """-160 to 240 HU; prepared values begin at -100, so that 240 HU is 340/350 of them."""
-    assert shown("CT", CT, RAMP) == Shown(0.0, pytest.approx(340 / 350), "soft tissue,\n−100 to 240 HU")
+    assert shown("CT", CT, RAMP) == DisplayWindow(
+        0.0, pytest.approx(340 / 350), "soft tissue,\n−100 to 240 HU"
+    )
     wide = Window(-1000.0, 1000.0)
     window = shown("ct", wide, RAMP)
     assert (physical(window.low, wide), physical(window.high, wide)) == (-160.0, pytest.approx(240.0))
@@ -29,7 +31,7 @@ def test_ct_is_shown_as_soft_tissue_as_far_as_its_values_reach() -> None:
 
 
 def test_pet_is_dark_on_white_between_suv_0_and_7_and_the_only_one_that_is_projected() -> None:
-    assert shown("PET", PET, RAMP) == Shown(
+    assert shown("PET", PET, RAMP) == DisplayWindow(
         0.0, pytest.approx(7 / 15), "SUV 0 to 7", inverted=True, projected=True
     )
     assert shown("SUV", Window(0.0, 5.0), RAMP).words == "SUV 0 to 5"

@@ -218,8 +218,8 @@ def test_failed_runs_have_their_error_and_what_was_planned_earlier_is_remarked(r
     assert (found.printed, found.value, found.recomputed, found.agrees) == ("–", None, None, True)
     (run,) = found.runs
     assert (run.state, run.failure, run.error, run.cases) == ("failed", "memory", "out of memory", ())
-    anew = replace(MANIFEST, cells=(*MANIFEST.cells, replace(MANIFEST.cells[0], run_id="e")))
-    found = trace(results, anew, "table2:v3/shuffle/5")
+    again = replace(MANIFEST, cells=(*MANIFEST.cells, replace(MANIFEST.cells[0], run_id="e")))
+    found = trace(results, again, "table2:v3/shuffle/5")
     assert found.remarks == (
         "Planned earlier for this cell, and not shown: a.",
         "Not in the number, since not done: e.",

@@ -16,7 +16,7 @@ from benchmark.protocols import Method
 from benchmark.registry import (
     METHOD_FILES,
     build_method,
-    entrants,
+    method_classes,
     method_digest,
     method_names,
     use_method_files,
@@ -114,12 +114,12 @@ def test_files_that_cannot_be_methods_are_refused(tmp_path: Path, names: list[st
 def test_files_without_a_method_say_so(tmp_path: Path, code: str, message: str) -> None:
     use_method_files([write(tmp_path, code)])
     with pytest.raises(BenchError, match=message):
-        entrants("net")
+        method_classes("net")
 
 
 def test_variant_chooses_among_the_classes_of_a_file_the_first_being_the_default(tmp_path: Path) -> None:
     use_method_files([write(tmp_path, TWO)])
-    assert list(entrants("net")) == ["narrow", "wide"]
+    assert list(method_classes("net")) == ["narrow", "wide"]
     assert type(build("net")).__name__ == "Narrow"
     assert type(build("net", variant="wide")).__name__ == "Wide"
     assert build("net", variant="wide").head.weight.shape[1] == 16

@@ -20,7 +20,7 @@ from benchmark.results.runs import RunFolder, state_of
 from benchmark.search.pruning import Judge, pruner_of
 from benchmark.search.storage import open_storage
 from benchmark.search.trials import curve_of, validation_means
-from benchmark.tracking.content import Place, read_run
+from benchmark.tracking.content import GridMembership, read_run
 from benchmark.training.fold import open_fold
 
 SPACING = (4.0, 4.0, 5.0)
@@ -149,7 +149,7 @@ def test_pruning_inside_the_loop_keeps_curve_and_checkpoint_and_the_run_can_go_o
     assert dict(told) == curve_of(folder)
     assert folder.checkpoint_file.exists()
     assert not folder.validation_file.exists()
-    content = read_run(folder, Place())
+    content = read_run(folder, GridMembership())
     assert (content.status, content.complete) == ("KILLED", False)
     record = execute_run(replace(order, trial=None))
     assert (record.state, record.error) == ("done", None)

@@ -12,7 +12,7 @@ import yaml
 from benchmark.execution.worker import inspect_runs
 from benchmark.planning.grid import load_profile, load_study
 from benchmark.planning.launch import plan
-from benchmark.planning.search_space import Place, Search, available_searches, load_search
+from benchmark.planning.search_space import Search, SearchTarget, available_searches, load_search
 from benchmark.planning.search_start import notes_on, unpruned_notes
 from benchmark.planning.setup import CheckedRun
 from benchmark.planning.trials import Trainings
@@ -33,7 +33,7 @@ def written(folder: Path, **changes: Any) -> str:
 
 
 def trainings(name: str, search: Search | None = None) -> Trainings:
-    return Trainings(search or load_search(name), Place(load_profile("demo"), "phantom"))
+    return Trainings(search or load_search(name), SearchTarget(load_profile("demo"), "phantom"))
 
 
 def fixed(trial_of: Trainings, **params: Any) -> dict[str, Any]:
@@ -128,9 +128,9 @@ def test_a_trial_has_the_settings_a_profile_has_for_the_data_set_as_a_grid_s_run
     profile = load_profile("demo").model_copy(
         update={"datasets": {"nnunet/HECKTOR": {"spacing_mm": [2.0, 2.0, 3.0]}}}
     )
-    here = Trainings(load_search(written(tmp_path)), Place(profile, "nnunet", "HECKTOR"))
+    here = Trainings(load_search(written(tmp_path)), SearchTarget(profile, "nnunet", "HECKTOR"))
     assert here.config({"theta": 0.2}).spacing_mm == (2.0, 2.0, 3.0)
-    other = Trainings(load_search(written(tmp_path)), Place(profile, "nnunet", "BraTS"))
+    other = Trainings(load_search(written(tmp_path)), SearchTarget(profile, "nnunet", "BraTS"))
     assert other.config({"theta": 0.2}).spacing_mm == (6.0, 6.0, 6.0)
 
 
@@ -154,7 +154,7 @@ def test_a_method_that_trains_itself_is_said_to_be_never_pruned(tmp_path: Path) 
     )
 
     def needs(search: Search) -> list[CheckedRun]:
-        probes = Trainings(search, Place(load_profile("demo"), "autopet")).probes()
+        probes = Trainings(search, SearchTarget(load_profile("demo"), "autopet")).probes()
         answers = inspect_runs([(probe.config.model_dump(mode="json"), None) for probe in probes])
         assert not any(answer.fault for answer in answers)
         return [CheckedRun(p, a.preparation, a.trains_itself) for p, a in zip(probes, answers, strict=True)]

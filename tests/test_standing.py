@@ -1,4 +1,4 @@
-"""What of a table can be told from the best of its group: by hand, on planted scores."""
+"""What of a table is significantly different from the best of its group: by hand, on planted scores."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_table_of_methods_marks_what_is_not_told_from_the_best(tmp_path: Path)
     assert {span.address for span in (value, *counts) if span.text != "–"} == {f"{manifest.name}:EF"}
     assert {span.address for span in (difference, p, effect)} == {f"{manifest.name}:PET|EF"}
     text = (tmp_path / "out" / "table3.md").read_text(encoding="utf-8")
-    assert "∼ cannot be told from the best of the measure." in text
+    assert "∼ is not significantly different from the best of the measure." in text
     own = next(line for line in text.splitlines() if line.startswith("| Dice"))
     # CT, PET, EF in the paper's order: 59.00, 65.50, 65.40.
     assert own.count("∼") == 1

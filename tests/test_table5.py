@@ -90,5 +90,5 @@ def test_each_modality_plays_the_part_that_the_paper_gives_it() -> None:
 
 def test_the_paper_s_regions_are_told_by_every_row() -> None:
     for name in rows():
-        told = built(name).told_regions
+        told = built(name).predicted_regions
         assert told is None or {"whole tumor", "edema", "tumor core"} <= set(told)

@@ -72,7 +72,7 @@ class Silent(Hot):
 
     def without(self, modality: str) -> Method | None:
         part = Hot(self.dataset, self.patch_size)
-        part.told_regions = tuple(region.name for region in self.dataset.regions[1:])
+        part.predicted_regions = tuple(region.name for region in self.dataset.regions[1:])
         return part if modality == "CT" else None
 
 

@@ -183,7 +183,7 @@ def _pairs(content: Mapping[str, Any]) -> str:
 
 
 def _reflowed(text: str, *, width: int) -> Iterator[str]:
-    """A docstring's paragraphs and bullets, broken anew for the terminal."""
+    """A docstring's paragraphs and bullets, broken again for the terminal."""
     items: list[str] = []
     for line in text.splitlines():
         bullet = line.lstrip().startswith(("* ", "- "))

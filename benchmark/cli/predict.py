@@ -14,7 +14,7 @@ from benchmark.words import counted
 
 if TYPE_CHECKING:
     from benchmark.finished.reopened import ReopenedRun
-    from benchmark.protocols import Entrant
+    from benchmark.protocols import BaseMethod
 
 Run = Annotated[str, typer.Argument(help="A run's id, or how it begins.")]
 Device = Annotated[str | None, typer.Option(help="E.g. cuda:0 or cpu; default: the first GPU, if any.")]
@@ -87,11 +87,12 @@ def opened_run(
 
 def _warnings(run: ReopenedRun, labelled: Sequence[str]) -> Iterator[str]:
     """What a reader of the masks must know."""
-    method: Entrant = run.method
-    if method.told_regions is not None:
-        untold = [region.name for region in run.spec.regions if region.name not in method.told_regions]
+    method: BaseMethod = run.method
+    if method.predicted_regions is not None:
+        untold = [region.name for region in run.spec.regions if region.name not in method.predicted_regions]
         if untold:
-            yield f"The masks of {run.config.method} tell {', '.join(method.told_regions)}, not {', '.join(untold)}."
+            predicted = ", ".join(method.predicted_regions)
+            yield f"The masks of {run.config.method} have {predicted}, not {', '.join(untold)}."
     unseen = set(run.folder.scores()["case_id"])
     if seen := [case_id for case_id in labelled if case_id not in unseen]:
         yield f"{len(seen)} of the cases are not from this run's test part; it may have been trained on them."

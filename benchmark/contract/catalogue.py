@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from benchmark.datasets.registry import dataset, dataset_names
-from benchmark.protocols import Entrant, ExternalMethod, Method
-from benchmark.registry import build_without_memory, entrants
+from benchmark.protocols import BaseMethod, ExternalMethod, Method
+from benchmark.registry import build_without_memory, method_classes
 from benchmark.vocabulary import BenchError, DatasetSpec, MissingPackageError, Size3, UnsupportedDatasetError
 
 PATCHES: tuple[Size3, ...] = ((96, 96, 96), (128, 128, 128))
@@ -39,7 +39,7 @@ def summary(name: str) -> dict[str, Any]:
         "problem": None,
     }
     try:
-        kinds = entrants(name)
+        kinds = method_classes(name)
     except BenchError as error:
         return row | {"problem": str(error)}
     kind = next(iter(kinds.values()))
@@ -61,7 +61,7 @@ def summary(name: str) -> dict[str, Any]:
     }
 
 
-def _first_served(name: str, kind: type[Entrant]) -> tuple[str, dict[str, Any]]:
+def _first_served(name: str, kind: type[BaseMethod]) -> tuple[str, dict[str, Any]]:
     """The facts of the defaults, or, where they must be told something, of the first example that serves a data set."""
     defaults = _facts(name, {})
     if not defaults["datasets"] or None in defaults["datasets"].values():
@@ -73,7 +73,7 @@ def _first_served(name: str, kind: type[Entrant]) -> tuple[str, dict[str, Any]]:
     return "", defaults
 
 
-def _variants(kind: type[Entrant]) -> list[str]:
+def _variants(kind: type[BaseMethod]) -> list[str]:
     """What the argument that chooses between networks is in the defaults and the examples."""
     parameters = inspect.signature(kind).parameters
     for chooser in ("variant", "version"):
@@ -88,14 +88,14 @@ def _variants(kind: type[Entrant]) -> list[str]:
 
 def description(name: str) -> dict[str, Any]:
     """Everything that a method says of itself, variant by variant."""
-    kinds = entrants(name)
+    kinds = method_classes(name)
     return {
         "method": name,
         "variants": [_variant(name, kind, several=len(kinds) > 1) for kind in kinds.values()],
     }
 
 
-def _variant(name: str, kind: type[Entrant], *, several: bool) -> dict[str, Any]:
+def _variant(name: str, kind: type[BaseMethod], *, several: bool) -> dict[str, Any]:
     fixed = {"variant": kind.variant} if several else {}
     parameters = list(inspect.signature(kind).parameters.values())[2:]
     return {

@@ -120,10 +120,10 @@ def announces(setting: Setting) -> list[str]:
     if not method.loss_names and not setting.trains_itself:
         found.append("loss_names is empty; set it in the constructor to the keys of losses().")
     regions = [region.name for region in setting.spec.regions]
-    if unknown := [name for name in method.told_regions or () if name not in regions]:
-        found.append(f"told_regions names {listed(unknown)}; {setting.spec.name} has {listed(regions)}.")
-    if method.told_regions == ():
-        found.append("told_regions is empty; None stands for all regions.")
+    if unknown := [name for name in method.predicted_regions or () if name not in regions]:
+        found.append(f"predicted_regions names {listed(unknown)}; {setting.spec.name} has {listed(regions)}.")
+    if method.predicted_regions == ():
+        found.append("predicted_regions is empty; None stands for all regions.")
     if taken := sorted(set(method.loss_names) & set(HISTORY)):
         found.append(f"A loss must not be called {', '.join(taken)}: a column of history.csv has that name.")
     return found

@@ -15,8 +15,8 @@ import torch
 from benchmark.config import Precision
 from benchmark.data.readers.autopet import SPEC as PET_CT
 from benchmark.data.readers.msd import SPEC as BRAIN_MRI
-from benchmark.protocols import Batch, Entrant, ExternalMethod, Method
-from benchmark.registry import build_method, entrants
+from benchmark.protocols import BaseMethod, Batch, ExternalMethod, Method
+from benchmark.registry import build_method, method_classes
 from benchmark.training.inference import autocast
 from benchmark.vocabulary import (
     BenchError,
@@ -46,7 +46,7 @@ PATCHES: tuple[Size3, ...] = ((32, 16, 16), (32, 32, 32), (64, 64, 64), (96, 96,
 NOT_CUBIC: tuple[Size3, ...] = ((32, 16, 48), (64, 32, 96), (96, 64, 128))
 """The smallest size that a method does not refuse is taken."""
 ROUND = 4
-"""Steps that draw the same random numbers in every round, and after which alternating methods begin anew."""
+"""Steps that draw the same random numbers in every round, and after which alternating methods begin again."""
 ROUNDS = 3
 LEARNING_RATE = 2e-3
 """Low enough that Adam overshoots little: with 3e-3 SF-Net lost within 12 steps what it had gained in 8."""
@@ -67,7 +67,7 @@ class Setting:
     """A method with some arguments, on a data set. `example` names the arguments; its network is kept small."""
 
     method: str
-    kind: type[Entrant]
+    kind: type[BaseMethod]
     example: str
     arguments: Mapping[str, Any]
     spec: DatasetSpec
@@ -159,8 +159,8 @@ class Setting:
 
 def settings(name: str) -> list[Setting]:
     """Every variant of a method with its defaults and each of its examples, on every data set."""
-    kinds = entrants(name)
-    found: dict[str, tuple[type[Entrant], dict[str, Any]]] = {}
+    kinds = method_classes(name)
+    found: dict[str, tuple[type[BaseMethod], dict[str, Any]]] = {}
     for variant, kind in kinds.items():
         of_variant = {"variant": variant} if len(kinds) > 1 else {}
         defaults = f"{variant} defaults" if variant and of_variant else "defaults"

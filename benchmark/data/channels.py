@@ -1,4 +1,4 @@
-"""Images written anew for programs that read one image a file, `.nii.gz` of three axes, and labels of whole numbers."""
+"""Images rewritten for programs that read one image a file, `.nii.gz` of three axes, and labels of whole numbers."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _MOST_CASES_A_PATIENT = 8
 
 
 @dataclass(frozen=True)
-class Whose:
+class IdentifiedPatient:
     """A patient, and the rule that says so; `UNKNOWN`: none does, and the case counts as a patient of its own."""
 
     patient: str
@@ -56,17 +56,17 @@ _NAME_RULES = (
 )
 
 
-def by_name(name: str) -> tuple[Whose, str]:
+def by_name(name: str) -> tuple[IdentifiedPatient, str]:
     """Whose a case of this name is, and what is left of the name for the study."""
     for rule in _NAME_RULES:
         if match := rule.pattern.fullmatch(name):
-            return Whose(printable(match["patient"]), rule.words), match["study"]
-    return Whose(printable(name), UNKNOWN), name
+            return IdentifiedPatient(printable(match["patient"]), rule.words), match["study"]
+    return IdentifiedPatient(printable(name), UNKNOWN), name
 
 
 def patients_of(
     names: Sequence[str], stated: Mapping[str, str] | str | None, *, path: Path
-) -> dict[str, Whose]:
+) -> dict[str, IdentifiedPatient]:
     """The patients of a data set's cases, by their names in its files.
 
     `stated` is what the `dataset.json` at `path` says: a mapping from cases, by name or id, to patients, or a pattern
@@ -80,12 +80,14 @@ def patients_of(
         return {name: _by_pattern(name, stated, path) for name in names}
     ids = {case_id_from(name): name for name in names}
     by_id = resolve_keys(stated or {}, ids, where=f'{path}: "patients" of "mirror_bench"')
-    patients = {ids[case_id]: Whose(patient.strip(), STATED) for case_id, patient in by_id.items()}
+    patients = {
+        ids[case_id]: IdentifiedPatient(patient.strip(), STATED) for case_id, patient in by_id.items()
+    }
     guessed = {name: by_name(name)[0] for name in names if name not in patients}
     return {**_without_shared_ids(guessed), **patients}
 
 
-def _by_pattern(name: str, pattern: str, path: Path) -> Whose:
+def _by_pattern(name: str, pattern: str, path: Path) -> IdentifiedPatient:
     try:
         match = re.fullmatch(pattern, name)
         patient = match[1].strip() if match and match[1] else ""
@@ -98,15 +100,15 @@ def _by_pattern(name: str, pattern: str, path: Path) -> Whose:
         raise DataError(
             f'{path}: the pattern "patients": "{pattern}" of "mirror_bench" finds no patient in the case {name!r}.'
         )
-    return Whose(printable(patient), STATED)
+    return IdentifiedPatient(printable(patient), STATED)
 
 
-def _without_shared_ids(guessed: Mapping[str, Whose]) -> dict[str, Whose]:
+def _without_shared_ids(guessed: Mapping[str, IdentifiedPatient]) -> dict[str, IdentifiedPatient]:
     """`PETCT_STS_001`, `PETCT_STS_002`, ...: a word that all names share is a collection's, not a patient's."""
     same = {whose.patient for whose in guessed.values() if whose.patient.upper().startswith("PETCT_")}
     shared = {patient for patient in same if len(same) == 1 and not re.search(r"\d", patient)}
     return {
-        name: Whose(printable(name), UNKNOWN) if whose.rule and whose.patient in shared else whose
+        name: IdentifiedPatient(printable(name), UNKNOWN) if whose.rule and whose.patient in shared else whose
         for name, whose in guessed.items()
     }
 

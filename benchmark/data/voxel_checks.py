@@ -52,7 +52,7 @@ _HASHED_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class Signature:
-    """What an image is known by when it was saved anew: in another type, unit, compression or orientation.
+    """What an image is known by when it was saved again: in another type, unit, compression or orientation.
 
     `values` are those of some voxels, standardised, in the order of axes that point right, anterior and superior.
     """

@@ -67,7 +67,7 @@ def convert_to_nnunet(
     """Write `out`/Dataset<number>_<name>, with the labelled cases in `imagesTr` and the others in `imagesTs`.
 
     Files are linked, or copied with `copy`; files with four axes are split, and other formats written as `.nii.gz`.
-    Labels that nnU-Net would not take, or not read as they are meant, are written anew (see `benchmark.data.channels`).
+    Labels that nnU-Net would not take, or not read as they are meant, are rewritten (see `benchmark.data.channels`).
     What an earlier start finished is kept, what is no longer among `cases` is removed. `progress` is told (cases done,
     cases). Returns the folder.
 
@@ -80,7 +80,7 @@ def convert_to_nnunet(
         before = _record(folder)
         planned = {case.case_id: _planned(case, spec) for case in cases}
         sources = {name: str(source) for own in planned.values() for name, source in own.items()}
-        # What is made anew must not be taken for whole.
+        # What is made again must not be taken for whole.
         (folder / FILE_NAME).unlink(missing_ok=True)
         numbering = {str(old): new for old, new in consecutive(spec.labels, spec.ignore).items()}
         write_json(folder / RECORD, {"data_set": spec.name, "labels": numbering, "files": sources})

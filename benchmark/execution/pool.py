@@ -309,7 +309,7 @@ class Pool:
                 self.request_stop()
 
     def _claimed_or_vain(self, state: _State, worker: _Worker) -> bool:
-        """A worker left no result: another process held the run, if only for a glance at its state."""
+        """A worker left no result: another process held the run, if only for a look at its state."""
         run_id = worker.order.run_id
         folder = _folder(worker.order)
         if state_of(folder)[0] != "running":

@@ -18,7 +18,7 @@ from benchmark.credentials import without_secrets
 from benchmark.data.patches import PatchSampler
 from benchmark.data.store import PreparedCase
 from benchmark.finished.validation import score_validation_part
-from benchmark.protocols import Entrant, ExternalMethod, Method
+from benchmark.protocols import BaseMethod, ExternalMethod, Method
 from benchmark.registry import build_without_memory, method_digest
 from benchmark.results import attempts
 from benchmark.results.heartbeat import Beat
@@ -71,7 +71,7 @@ def execute_run(order: RunOrder) -> RunRecord:
             score_validation_part(order)
             return record
         accumulation = record.accumulation
-        # A run that was tried before keeps what it learned about memory; everything else is told anew.
+        # A run that was tried before keeps what it learned about memory; everything else is told again.
         record = RunRecord(
             order.run_id,
             state="running",
@@ -173,7 +173,7 @@ def _execute(
     return replace(run.record, state="trained" if order.trial else "done")
 
 
-def _warnings(method: Entrant, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:
+def _warnings(method: BaseMethod, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:
     with_lesion = sum(case.has_lesion for case in train_cases)
     if method.class_label == "volume" and with_lesion in (0, len(train_cases)):
         kind = "have a lesion" if with_lesion else "are tumour-free"

@@ -1,1 +1,1 @@
-"""A finished run opened again: scored anew, without a modality, on other cases, for pictures."""
+"""A finished run opened again: scored again, without a modality, on other cases, for pictures."""

@@ -105,7 +105,9 @@ def panel_data(run: ReopenedRun, method: Method, case: PreparedCase, *, reading:
             "outputs": {name: {"kind": kind, "of": of} for name, (kind, of) in kinds.items()},
             "labels": dict(run.spec.labels),
             "regions": {region.name: list(region.labels) for region in run.spec.regions},
-            "told_regions": list(method.told_regions) if method.told_regions is not None else None,
+            "predicted_regions": list(method.predicted_regions)
+            if method.predicted_regions is not None
+            else None,
             "dataset": run.spec.name,
             "method": run.config.method,
             "method_args": run.config.method_args,
@@ -124,7 +126,7 @@ def branch_outputs(
 ) -> tuple[dict[str, Float16[np.ndarray, "c X Y Z"]], dict[str, tuple[OutputKind, str]]]:
     """Every named output on the full grid, and what it is. Corruption is drawn from `seed`, window after window.
 
-    Where windows overlap, maps are averaged as in inference; of corrupted inputs, which are drawn anew in each, the
+    Where windows overlap, maps are averaged as in inference; of corrupted inputs, which are drawn again in each, the
     last window's is shown.
     """
     kinds = method.output_kinds()

@@ -13,7 +13,7 @@ import torch
 from benchmark.config import Resources, RunConfig, run_config
 from benchmark.data.store import PreparedCase
 from benchmark.datasets.registry import dataset
-from benchmark.protocols import ExternalJob, ExternalMethod, Method, Tell
+from benchmark.protocols import ExternalJob, ExternalMethod, Method, ProgressCallback
 from benchmark.registry import build_method, method_digest, method_names
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder, RunRecord, state_of
@@ -79,7 +79,7 @@ class ReopenedRun:
                 geometry = self.data.references[case.case_id].geometry
                 yield case.case_id, {self.method.readings[0]: read_mask(masks, case.case_id, geometry)}
 
-    def external_job(self, tell: Tell | None = None) -> ExternalJob:
+    def external_job(self, tell: ProgressCallback | None = None) -> ExternalJob:
         """What a method that trains itself is handed for its predictions."""
 
         def say_nothing(phase: str, done: int, total: int, **_: float | None) -> None: ...

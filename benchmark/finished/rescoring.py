@@ -53,14 +53,14 @@ def rescore(run: ReopenedRun) -> Reproduced:
     A run of an earlier version of the suite gets its `projections.npz`, if the masks are those that were scored.
     """
     lacking = not run.folder.projections_file.exists()
-    projections = new_projections(run.spec, run.method.told_regions) if lacking else None
+    projections = new_projections(run.spec, run.method.predicted_regions) if lacking else None
     scores = score_cases(
         run.predicted(run.data.test),
         run.data.references,
         spec=run.spec,
         config=run.config,
         run_id=run.folder.run_id,
-        told=run.method.told_regions,
+        told=run.method.predicted_regions,
         projections=projections,
     )
     found = compared(run.folder.scores(), scores)

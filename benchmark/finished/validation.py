@@ -21,7 +21,7 @@ def score_validation_part(order: RunOrder) -> None:
         spec=data.spec,
         config=order.config,
         run_id=order.run_id,
-        told=run.method.told_regions,
+        told=run.method.predicted_regions,
         split="validation",
     )
     RunFolder(order.results, order.run_id).write_validation(scores)

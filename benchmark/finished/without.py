@@ -46,7 +46,7 @@ def evaluate_without(run: ReopenedRun, modalities: Sequence[str]) -> None:
             answer.check_honest(case, label_maps, complete)
             for reading, voxels in different.items():
                 changed[answer.modality].setdefault(reading, {})[case.case_id] = voxels
-            scores[answer.modality].append(_scored(run, predicted, told=answer.told_regions))
+            scores[answer.modality].append(_scored(run, predicted, told=answer.predicted_regions))
     for answer in answers:
         facts = WithoutFacts(answer.modality, answer.manner, changed[answer.modality])
         run.folder.write_without(pd.concat(scores[answer.modality], ignore_index=True), facts)
@@ -69,9 +69,9 @@ class _Answer:
         return "zeros" if self._own is None else "own answer"
 
     @property
-    def told_regions(self) -> tuple[str, ...] | None:
+    def predicted_regions(self) -> tuple[str, ...] | None:
         """A part of a network may tell fewer regions than the whole."""
-        return (self._own or self.run.method).told_regions
+        return (self._own or self.run.method).predicted_regions
 
     def predicted(self, cases: Sequence[PreparedCase]) -> Iterator[Predicted]:
         """The label maps for the run's readings; whatever is missing is shown as zeros, even to a method that says it

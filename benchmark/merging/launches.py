@@ -117,7 +117,7 @@ class _Union:
                 lost |= {(place, run_id) for run_id in self._losers(name, place, source, own, their)}
         known = {(cell.run_id, cell.reading) for cell in earlier.cells}
         new = [cell for cell in manifest.cells if (cell.run_id, cell.reading) not in known]
-        # What was planned anew somewhere must not become the newest here.
+        # What was planned again somewhere must not become the newest here.
         is_newest = [
             theirs[place] == cell and place not in older for cell in new for place in [place_of(cell)]
         ]

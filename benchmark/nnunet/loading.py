@@ -93,7 +93,7 @@ def read_properties(file: str, mode: str = "rb") -> Any:
     try:
         return _Properties(io.BytesIO(read_bytes(path, below=path.parent))).load()
     except CodeInFileError as error:
-        raise CodeInFileError(f"{path}: {error}. Remove {path.parents[2]}, and it is made anew.") from error
+        raise CodeInFileError(f"{path}: {error}. Remove {path.parents[2]}, and it is made again.") from error
 
 
 # Also in processes that augment: they import this module with the trainer.

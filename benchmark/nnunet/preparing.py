@@ -45,7 +45,7 @@ gigabytes drawn again and again from the same voxels."""
 def prepare(task: Training, tell: Callable[[int, int], None]) -> Path:
     """Make the preprocessed data set unless it is there; returns its folder. `tell`: cases done, of how many.
 
-    The marker is written last: what a killed process left behind is made anew.
+    The marker is written last: what a killed process left behind is made again.
     """
     shared, dataset = Path(task.shared), task.dataset
     preprocessed = shared / "preprocessed" / dataset.name

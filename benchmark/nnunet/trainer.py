@@ -197,7 +197,7 @@ class BudgetTrainer(nnUNetTrainer):
             outputs: list[dict[str, Any]] = []
             while len(outputs) < self.num_val_iterations_per_epoch:
                 outputs.append(self.validation_step(next(self.dataloader_val)))
-                # Validation changes nothing that a checkpoint holds: it begins anew when the training goes on.
+                # Validation changes nothing that a checkpoint holds: it begins again when the training goes on.
                 self._stop_if_asked()
             self.on_validation_epoch_end(outputs)
         row = {

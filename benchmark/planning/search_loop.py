@@ -22,7 +22,7 @@ from benchmark.results.order import RunOrder, Trial, has_all
 from benchmark.results.runs import RunFolder, RunRecord, state_of
 from benchmark.scoring.metrics import METRICS, differ_in_print
 from benchmark.search.attributes import FAILURE, GIVEN_BACK, RUN
-from benchmark.search.trials import Asked, Trials, counts, curve_of, validation_means
+from benchmark.search.trials import OwnTrial, Trials, counts, curve_of, validation_means
 from benchmark.vocabulary import BenchError
 
 TRIES = 3
@@ -53,7 +53,7 @@ class Searching(Observer):
     fingerprints: tuple[str, ...]
     """Of the data that its trials see."""
     monitor: Monitor = field(default_factory=lambda: Monitor({}, total=0, finished=0))
-    _open: dict[int, Asked] = field(default_factory=dict)
+    _open: dict[int, OwnTrial] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _begun_here: set[str] = field(default_factory=set)
     _again: list[RunOrder] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Searching(Observer):
         """There may be a trial now, whatever the storage said a moment ago."""
         self._in_vain = -math.inf
 
-    def _order(self, asked: Asked) -> RunOrder:
+    def _order(self, asked: OwnTrial) -> RunOrder:
         params = self.trainings.suggest(asked.trial)
         planned = self.trainings.run(params, trial=str(asked.number))
         roots = {planned.config.dataset: self.root}
@@ -113,7 +113,7 @@ class Searching(Observer):
         order = order_of(checked.run.config, cell.run_id, self.data, ready, usual, self.settings)
         return replace(order, trial=trial)
 
-    def _known(self, asked: Asked, order: RunOrder) -> bool:
+    def _known(self, asked: OwnTrial, order: RunOrder) -> bool:
         """Tell a trial whose run has ended before; whether it has."""
         folder = _folder(order)
         state, failure = state_of(folder)

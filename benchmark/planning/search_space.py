@@ -139,7 +139,7 @@ Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchTarget:
     """On which data set a search is done, and how large its trials are.
 
     `data_name`: what the data set calls itself, where its reader reads several.
@@ -170,7 +170,7 @@ class Search:
     def parameters(self) -> tuple[str, ...]:
         return (*(choice.name for choice in self.choices), *(number.name for number in self.numbers))
 
-    def run_settings(self, params: Params, where: Place) -> dict[str, Any]:
+    def run_settings(self, params: Params, where: SearchTarget) -> dict[str, Any]:
         """The nested settings of a trial's run, without fold and seed. Values that do not apply are not looked at."""
         settings = self._chosen_settings(params, where)
         for number in self.numbers:
@@ -179,12 +179,12 @@ class Search:
                     settings = merge(settings, nested(path, number.snapped(params[number.name])))
         return settings
 
-    def applicable(self, params: Params, where: Place) -> tuple[Number, ...]:
+    def applicable(self, params: Params, where: SearchTarget) -> tuple[Number, ...]:
         """The numbers that a trial with these choices has."""
         settings = self._chosen_settings(params, where)
         return tuple(n for n in self.numbers if applies(n, params) and _present(n, settings))
 
-    def _chosen_settings(self, params: Params, where: Place) -> dict[str, Any]:
+    def _chosen_settings(self, params: Params, where: SearchTarget) -> dict[str, Any]:
         question: dict[str, Any] = {}
         for choice in self.choices:
             if applies(choice, params):

@@ -18,7 +18,7 @@ from benchmark.planning import setup
 from benchmark.planning.grid import Profile
 from benchmark.planning.places import chosen_devices, places_for
 from benchmark.planning.search_loop import Searching
-from benchmark.planning.search_space import Place, Search
+from benchmark.planning.search_space import Search, SearchTarget
 from benchmark.planning.setup import CheckedRun, LaunchSettings, prepared_data
 from benchmark.planning.trials import Trainings
 from benchmark.processes.devices import Slot
@@ -64,7 +64,7 @@ def check(
     names, bfloat16 = chosen_devices(pool, devices, None)
     if fold is None:
         fold = profile.folds[0] if profile.search_fold is None else profile.search_fold
-    place = Place(profile, dataset, setup.names_of({dataset: root})[dataset])
+    place = SearchTarget(profile, dataset, setup.names_of({dataset: root})[dataset])
     trainings = Trainings(search, place, fold, bfloat16, method_digest)
     probes = trainings.probes()
     on_cpu = names == ["cpu"]

@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 
 from benchmark.config import RunConfig, run_config
 from benchmark.planning.launch import PlannedRun, decide_auto
-from benchmark.planning.search_space import Number, Params, Place, Search, applies
+from benchmark.planning.search_space import Number, Params, Search, SearchTarget, applies
 from benchmark.vocabulary import BenchError
 
 CHECKED_COMBINATIONS = 100
@@ -24,7 +24,7 @@ class Trainings:
     """A search on one data set, in one size: makes a run of a trial's values."""
 
     search: Search
-    place: Place
+    place: SearchTarget
     fold: int = 0
     bfloat16: bool = False
     digest: Callable[[str], str | None] = lambda method: None
@@ -86,7 +86,7 @@ class Trainings:
             runs += [self.run(params, trial="") for params in everything]
         if idle := [number.name for number in self.search.numbers if number.name not in probed]:
             raise BenchError(
-                f"{self.search.source}: space.{idle[0]} turns nothing: no trial has its settings. Leave it out."
+                f"{self.search.source}: space.{idle[0]} has no effect: no trial has its settings. Leave it out."
             )
         return runs
 

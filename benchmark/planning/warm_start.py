@@ -17,7 +17,7 @@ from benchmark.vocabulary import BenchError, did_you_mean
 
 
 @dataclass
-class Warmth:
+class WarmStartCounts:
     """How many of a grid's finished runs are trials of a search, how many are not, and of these, how many only for
     their data, or for their fold and seed."""
 
@@ -55,9 +55,9 @@ def warm(searching: Searching, grid: str) -> None:
 
 def warm_start(
     trials: Trials, trainings: Trainings, results: Path, grid: str, *, fingerprints: Collection[str]
-) -> Warmth:
+) -> WarmStartCounts:
     """Enqueue what is inside; BenchError for a grid there is not. `fingerprints`: of the data that trials see."""
-    warmth = Warmth()
+    warmth = WarmStartCounts()
     for name, config in _finished(results, grid):
         here = config.model_copy(update={"fold": trainings.fold, "seed": trainings.seed})
         params = trainings.params_of(here)

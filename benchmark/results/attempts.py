@@ -3,7 +3,7 @@
     results/runs/<run_id>/attempts.json     one entry an attempt, the oldest first
 
 Whoever sees an attempt end writes that down: the worker, or the launcher of a worker that could not. An attempt without
-an end was cut short together with its launcher. On a machine that has not been started anew since, and in a job that
+an end was cut short together with its launcher. On a machine that has not been started again since, and in a job that
 still goes on, that was somebody's `kill -9`; else the machine, or the whole job, was gone, and the run may be why.
 """
 

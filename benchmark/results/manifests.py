@@ -104,7 +104,7 @@ def read_manifest(path: Path) -> GridManifest:
             raise DamagedFileError(f"{path} is that of another launch, {manifest.name}")
     except DamagedFileError as error:
         raise DamagedFileError(
-            f"{error}; it is no grid's manifest. Run the grid again to write it anew, or remove it."
+            f"{error}; it is no grid's manifest. Run the grid again to write it again, or remove it."
         ) from error
     return manifest
 

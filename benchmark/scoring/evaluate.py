@@ -63,8 +63,8 @@ def annotated_only(
     return np.where(ignored, np.uint8(0), prediction), np.where(ignored, np.uint8(0), reference)
 
 
-def told_regions(spec: DatasetSpec, told: Sequence[str] | None) -> tuple[Region, ...]:
-    """The data set's regions that a method's label maps can tell (see `Entrant.told_regions`)."""
+def predicted_regions(spec: DatasetSpec, told: Sequence[str] | None) -> tuple[Region, ...]:
+    """The data set's regions that a method's label maps can tell (see `Entrant.predicted_regions`)."""
     if told is None:
         return spec.regions
     known = [region.name for region in spec.regions]
@@ -76,7 +76,7 @@ def told_regions(spec: DatasetSpec, told: Sequence[str] | None) -> tuple[Region,
 def new_projections(spec: DatasetSpec, told: Sequence[str] | None) -> Projections:
     """Where pictures of the told regions go, over the modality in which a method with two branches segments."""
     modality = spec.branches[1][0] if spec.branches else spec.modalities[-1]
-    return Projections(modality, [region.name for region in told_regions(spec, told)])
+    return Projections(modality, [region.name for region in predicted_regions(spec, told)])
 
 
 def mean_dice(
@@ -90,7 +90,7 @@ def mean_dice(
 
     `predictor` gives a case's labels on the full grid of its own preparation; `told`: the regions they can tell.
     """
-    regions = told_regions(spec, told)
+    regions = predicted_regions(spec, told)
     values = []
     for case in cases:
         if case.has_lesion:
@@ -118,7 +118,7 @@ def score_cases(
     on the original files'). `predictions`: a folder that gets the label maps as NIfTI on the original grid, in a
     subfolder a reading where there are several.
     """
-    regions = told_regions(spec, told)
+    regions = predicted_regions(spec, told)
     rows: list[dict[str, object]] = []
     for case_id, label_maps in predicted:
         case = references[case_id]

@@ -64,7 +64,7 @@ def search_cards(results: Path) -> list[SearchCard]:
 
 
 def clean_card(path: Path) -> None:
-    """Write a copied card anew without secrets; what is no card, or damaged, stays as it is not: it is removed."""
+    """Write a copied card again without secrets; what is no card, or damaged, stays as it is not: it is removed."""
     try:
         write_json(path, asdict(read_card(path)))
     except DamagedFileError as error:

@@ -45,7 +45,7 @@ Suggest = Callable[[optuna.trial.BaseTrial], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class OwnTrial:
     """A trial that this launcher has."""
 
     trial: optuna.trial.Trial
@@ -104,7 +104,7 @@ class Trials:
     def all(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def next(self, limit: int, suggest: Suggest) -> Asked | None:
+    def next(self, limit: int, suggest: Suggest) -> OwnTrial | None:
         """A trial to work on: one that a dead launcher left, one that waits, or a new one while there are fewer than
         `limit`. None: nothing to begin now."""
         with exclusive(self._lock, wait=True):
@@ -121,7 +121,7 @@ class Trials:
             asked = self._taken(self.study.ask(), suggest)
             return None if self._is_one_too_many(asked, limit) else asked
 
-    def _is_one_too_many(self, asked: Asked, limit: int) -> bool:
+    def _is_one_too_many(self, asked: OwnTrial, limit: int) -> bool:
         """Whether launchers on other machines, which no lock of ours holds up, asked for the last trials at the same
         moment; this one is then withdrawn."""
         numbers = [trial.number for trial in self.all() if counts(trial)]
@@ -132,20 +132,20 @@ class Trials:
         self.study.tell(asked.number, state=TrialState.FAIL, skip_if_finished=True)
         return True
 
-    def _taken(self, trial: optuna.trial.Trial, suggest: Suggest) -> Asked:
+    def _taken(self, trial: optuna.trial.Trial, suggest: Suggest) -> OwnTrial:
         suggest(trial)
         for name, value in self.launcher.claim().items():
             trial.set_user_attr(name, value)
-        return Asked(trial, self._frozen(trial.number))
+        return OwnTrial(trial, self._frozen(trial.number))
 
     def _frozen(self, number: int) -> FrozenTrial:
         return next(trial for trial in self.all() if trial.number == number)
 
-    def note_run(self, asked: Asked, run_id: str) -> None:
+    def note_run(self, asked: OwnTrial, run_id: str) -> None:
         """Write down which run the trial is."""
         asked.trial.set_user_attr(RUN, run_id)
 
-    def beat(self, open_trials: Sequence[Asked], now: float) -> None:
+    def beat(self, open_trials: Sequence[OwnTrial], now: float) -> None:
         """A sign of life for launchers with other results folders; in one folder locks tell."""
         for asked in open_trials:
             with _unless_told():
@@ -184,7 +184,7 @@ class Trials:
         running = [trial for trial in self.all() if trial.state == TrialState.RUNNING]
         return sum(not self.launcher.has(trial) for trial in running)
 
-    def was_pruned_here(self, asked: Asked, folder: RunFolder) -> bool:
+    def was_pruned_here(self, asked: OwnTrial, folder: RunFolder) -> bool:
         """Whether this search has pruned that run in another trial, or in this one before its launcher died."""
         others = [trial for trial in self.all() if trial.user_attrs.get(RUN) == folder.run_id]
         words = folder.record().error or ""

@@ -43,7 +43,7 @@ _NOT_A_CURVE = {"step", "seconds", "epoch"}
 
 
 @dataclass
-class Place:
+class GridMembership:
     """Where a run stands: its grids (the oldest first) and its coordinates in their tables."""
 
     grids: list[GridManifest] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Place:
 class Survey:
     """The started runs of the chosen grids, these grids (the oldest first), and manifests nobody can read."""
 
-    places: dict[str, Place]
+    places: dict[str, GridMembership]
     selected: list[GridManifest]
     damaged: dict[str, str]
 
@@ -81,10 +81,10 @@ def survey(results: Path, grids: Sequence[str] | None) -> Survey:
         if not damaged and not any(name in (m.grid, m.name) for m in selected):
             names = ", ".join(sorted({m.grid for m in known})) or "none yet"
             raise BenchError(f"There is no grid {name!r} in {results}; there are: {names}.")
-    places: dict[str, Place] = {}
+    places: dict[str, GridMembership] = {}
     for manifest in known:
         for cell in manifest.cells:
-            place = places.setdefault(cell.run_id, Place())
+            place = places.setdefault(cell.run_id, GridMembership())
             if manifest not in place.grids:
                 place.grids.append(manifest)
             for name, value in cell.factors.items():
@@ -92,7 +92,7 @@ def survey(results: Path, grids: Sequence[str] | None) -> Survey:
     if grids is None:
         for path in sorted((results / "runs").glob("*")):
             if is_name(path.name):
-                places.setdefault(path.name, Place())
+                places.setdefault(path.name, GridMembership())
     wanted = set(places) if grids is None else {cell.run_id for m in selected for cell in m.cells}
     started = {r: p for r, p in places.items() if r in wanted and is_there(RunFolder(results, r).record_file)}
     return Survey(started, selected, damaged)
@@ -194,7 +194,7 @@ def stamp(path: Path) -> list[int] | None:
     return [stat.st_mtime_ns, stat.st_size]
 
 
-def signature_of(folder: RunFolder, place: Place) -> str:
+def signature_of(folder: RunFolder, place: GridMembership) -> str:
     """Changes when MLflow has to be told something new of a run."""
     files = [folder.config_file, folder.record_file, folder.history_file, folder.scores_file, folder.log_file]
     if folder.validation_file.exists():
@@ -208,7 +208,7 @@ class RunContent:
     """Everything MLflow is to show of one run."""
 
     run_id: str
-    place: Place
+    place: GridMembership
     signature: str
     state: str
     status: str
@@ -224,7 +224,7 @@ class RunContent:
     end_ms: int
 
 
-def read_run(folder: RunFolder, place: Place) -> RunContent:
+def read_run(folder: RunFolder, place: GridMembership) -> RunContent:
     """Read a started run. A damaged folder raises whatever its files make of it."""
     # Before the reading: what changes meanwhile is noticed by the next pass.
     signature = signature_of(folder, place)

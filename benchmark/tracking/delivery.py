@@ -25,7 +25,7 @@ from benchmark.tracking.content import (
     PARENT,
     RUN_ID,
     TAG_LENGTH,
-    Place,
+    GridMembership,
     RunContent,
     digest,
     read_run,
@@ -65,7 +65,7 @@ class Delivery:
 
     def deliver_all(
         self,
-        runs: Mapping[str, Place],
+        runs: Mapping[str, GridMembership],
         grids: Sequence[GridManifest],
         *,
         active: bool,
@@ -281,7 +281,7 @@ class Delivery:
             self._look_up()
         entry = self.memory.runs.get(content.run_id)
         if entry is not None and entry.contradicts(content.series, complete=content.complete):
-            # Trained or scored anew with other numbers; MLflow cannot take points back.
+            # Trained or scored again with other numbers; MLflow cannot take points back.
             if self.store.is_active(entry.mlflow_id):
                 self.client.delete_run(entry.mlflow_id)
             del self.memory.runs[content.run_id]
@@ -294,7 +294,7 @@ class Delivery:
             del self.memory.runs[content.run_id]
             self._update(content, None)
 
-    def _parent_id(self, place: Place, entry: Delivered | None) -> str:
+    def _parent_id(self, place: GridMembership, entry: Delivered | None) -> str:
         """A run stays with the grid it was first delivered under."""
         if not place.grids:
             return ""

@@ -42,5 +42,5 @@ def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> 
             f"cd {shlex.quote(str(results.resolve()))} && mlflow ui --backend-store-uri sqlite:///mlflow.db"
         )
     if uri == default_uri(results) and not (results / "mlflow.db").exists():
-        return Link("", f"{shown} is gone; `bench sync` builds it anew.")
+        return Link("", f"{shown} is gone; `bench sync` rebuilds it.")
     return Link(f"{LOCAL}/{page}", f"after `{start}`")

@@ -13,7 +13,7 @@ from benchmark.files.places import DamagedFileError
 from benchmark.files.schemas import STRICT, checked, read_mapping
 from benchmark.files.writing import write_json
 from benchmark.results.runs import RunFolder, state_of
-from benchmark.tracking.content import Place, Point, digest, signature_of
+from benchmark.tracking.content import GridMembership, Point, digest, signature_of
 
 SAVE_SECONDS = 2.0
 SAVING_SHARE = 0.02
@@ -86,7 +86,7 @@ class Memory:
         if self.store != store:
             self.store, self.runs, self.grids = store, {}, {}
 
-    def is_current(self, results: Path, run_id: str, place: Place) -> bool:
+    def is_current(self, results: Path, run_id: str, place: GridMembership) -> bool:
         """Whether MLflow knows the run in its present state."""
         entry = self.runs.get(run_id)
         folder = RunFolder(results, run_id)

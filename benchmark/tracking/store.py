@@ -49,7 +49,7 @@ def store_uri(results: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(results)
 
 
-MOVE_AWAY = "Move it away; `bench sync` then delivers everything anew."
+MOVE_AWAY = "Move it away; `bench sync` then delivers everything again."
 
 
 def lock_file(results: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.credentials import without_secrets
 from benchmark.files.writing import exclusive
-from benchmark.tracking.content import Place, Survey, survey
+from benchmark.tracking.content import GridMembership, Survey, survey
 from benchmark.tracking.deadline import Deadline
 from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory
@@ -81,7 +81,7 @@ def sync_once(
             # Of a mirror that was killed while it wrote; the lock says that nobody is writing now.
             leftover.unlink(missing_ok=True)
         memory = Memory(results, uri)
-        todo: dict[str, Place] = {}
+        todo: dict[str, GridMembership] = {}
         failures = dict(found.damaged)
         delivered: set[str] = set()
 
@@ -120,7 +120,7 @@ def sync_once(
     )
 
 
-def _to_do(results: Path, found: Survey, memory: Memory) -> dict[str, Place]:
+def _to_do(results: Path, found: Survey, memory: Memory) -> dict[str, GridMembership]:
     return {
         run_id: place
         for run_id, place in found.places.items()

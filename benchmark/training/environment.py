@@ -107,7 +107,7 @@ def _cpu_model() -> str:
 def keep_freed_memory() -> None:
     """Let glibc keep what is freed instead of giving it back to the system after every step.
 
-    A training step allocates the same gigabytes again and again; fetching them anew, page by page, takes a tenth of
+    A training step allocates the same gigabytes again and again; fetching them again, page by page, takes a tenth of
     the step. Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

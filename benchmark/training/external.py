@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.data.images import open_volume, read_voxels
 from benchmark.data.prepare import Geometry
-from benchmark.protocols import ExternalJob, ExternalMethod, Tell
+from benchmark.protocols import ExternalJob, ExternalMethod, ProgressCallback
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.scoring.evaluate import LabelMap, Predicted
@@ -19,7 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def job_of(
-    order: RunOrder, record: RunRecord, data: FoldData, *, tell: Tell, asked_to_stop: Callable[[], bool]
+    order: RunOrder,
+    record: RunRecord,
+    data: FoldData,
+    *,
+    tell: ProgressCallback,
+    asked_to_stop: Callable[[], bool],
 ) -> ExternalJob:
     """What the method of this run is handed, whether it trains or, once trained, predicts."""
     assert record.steps is not None
@@ -72,7 +77,7 @@ def execute_external(run: OpenRun, method: ExternalMethod) -> None:
             geometry = run.data.references[case.case_id].geometry
             yield case.case_id, {method.readings[0]: read_mask(masks, case.case_id, geometry)}
 
-    run.score(predicted(), told=method.told_regions, weights=trained.weights)
+    run.score(predicted(), told=method.predicted_regions, weights=trained.weights)
     cost = {
         "parameters": trained.parameters,
         "gflops": trained.flops / 1e9,

@@ -101,7 +101,7 @@ def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
             yield case.case_id, {name: LabelMap(own, case.geometry) for name, own in labels.items()}
             run.beat.tell("evaluate", done + 1, len(cases), loss=progress.loss, val_dice=progress.val_dice)
 
-    run.score(predicted(), told=method.told_regions, weights=weights)
+    run.score(predicted(), told=method.predicted_regions, weights=weights)
     if run.order.trial is not None:
         run.note(peak_memory_mb=progress.peak_memory_mb)
         return
@@ -182,7 +182,7 @@ def _validation(run: OpenRun, method: Method) -> Callable[[], float]:
         run.beat.tell("validate")
         return Predictor(method, run.config, run.device)(case, [first])[first]
 
-    return lambda: mean_dice(labels, run.data.validation, spec=run.data.spec, told=method.told_regions)
+    return lambda: mean_dice(labels, run.data.validation, spec=run.data.spec, told=method.predicted_regions)
 
 
 def _timed(run: OpenRun, method: Method, reading: str, *, all_readings: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from reports.claims.tree import Comparison, Operand, value_of
 from reports.evidence.mixing import Mixed, conditions, mixed, refusal
 from reports.evidence.torn import torn_notes
 from reports.ground.launches import SEARCH, shown_of
-from reports.ground.runs import Place, Scored, planned_and_scored, scored_in, with_means
+from reports.ground.runs import Coordinates, Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
 from reports.tables.comparison.frames import PLACE as METHODS
@@ -35,7 +35,7 @@ class Launch:
 
     results: Path
     manifest: GridManifest
-    place: Place
+    place: Coordinates
     resamples: int
     _scores: dict[str, CaseScores | str] = field(default_factory=dict)
     _means: dict[str, np.ndarray] = field(default_factory=dict)
@@ -265,7 +265,7 @@ class OwnNumbers:
         }
 
 
-def _place_of(manifest: GridManifest) -> Place:
+def _place_of(manifest: GridManifest) -> Coordinates:
     """How its cells stand in a table: as methods, as in Table 2, or by their factors."""
     for place in (METHODS, TABLE2):
         try:

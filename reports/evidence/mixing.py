@@ -26,7 +26,7 @@ from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.evidence.evidence import commit_of
 from reports.evidence.torn import torn_notes
-from reports.ground.frames import Behind
+from reports.ground.frames import TableFacts
 from reports.ground.words import counted, enumerated
 
 UNKNOWN = ""
@@ -208,7 +208,7 @@ def mixing_notes(found: Sequence[Mixed], *, unsaid: Collection[str] = SAID) -> I
     yield f"Not all runs were made alike (in brackets: how many): {'; '.join(lists)}.{aside}"
 
 
-def checked(behind: Behind, results: Path, runs: pd.DataFrame) -> Behind:
+def checked(behind: TableFacts, results: Path, runs: pd.DataFrame) -> TableFacts:
     """`behind` with what is to be said of the rows of `run_cells`; BenchError for runs that must not be mixed.
 
     Runs whose folds tear patients apart are named, and stay: whoever made them shall see it.

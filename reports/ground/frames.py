@@ -39,7 +39,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Behind:
+class TableFacts:
     """What stands behind a table: how many runs there are, and how they were made.
 
     `states` counts the planned runs, each once, however many cells are read from it; those whose method
@@ -121,12 +121,12 @@ def _over_folds_then_seeds(runs: pd.DataFrame, keys: list[str], key: str) -> pd.
     return pd.DataFrame(columns).reset_index()
 
 
-def behind(runs: pd.DataFrame, manifest: GridManifest) -> Behind:
+def behind(runs: pd.DataFrame, manifest: GridManifest) -> TableFacts:
     """The counts and conditions of a grid, for the notes under a table."""
     done = runs[runs["state"] == "done"]
     trainings = runs.drop_duplicates("run_id")
     states = trainings["state"].mask(trainings["failure"] == "unsupported", "unsupported")
-    return Behind(
+    return TableFacts(
         manifest=manifest.name,
         dataset=manifest.dataset,
         profile=manifest.profile,
@@ -146,7 +146,7 @@ def _distinct(values: pd.Series) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in values}))
 
 
-def require_finished(behind: Behind, *, grid: str, results: Path) -> None:
+def require_finished(behind: TableFacts, *, grid: str, results: Path) -> None:
     """BenchError where there is not a single finished run to show."""
     if behind.n_runs == 0:
         raise BenchError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from reports.ground.frames import Behind, progress
+from reports.ground.frames import TableFacts, progress
 from reports.ground.measures import MEASURES, Measures
 from reports.ground.words import counted, enumerated, listed, spread
 
@@ -20,7 +20,7 @@ Frames = Mapping[str, pd.DataFrame]
 
 
 def own_notes(
-    own: Frames, behind: Behind, *, noun: str = "cell", measures: Measures = MEASURES
+    own: Frames, behind: TableFacts, *, noun: str = "cell", measures: Measures = MEASURES
 ) -> Iterator[str]:
     """All that is to be said of own numbers: progress, counts, conditions, and what the marks mean."""
     names = {key: measures[key].name for key in own}
@@ -39,7 +39,7 @@ def uniform_counts(own: Frames) -> bool:
     )
 
 
-def progress_note(own: pd.DataFrame, behind: Behind, *, noun: str = "cell") -> str:
+def progress_note(own: pd.DataFrame, behind: TableFacts, *, noun: str = "cell") -> str:
     """How far the grid is, and how its means are taken."""
     cells = progress(own)
     partial = f", {cells.n_partial} more in part" if cells.n_partial else ""
@@ -54,7 +54,7 @@ def progress_note(own: pd.DataFrame, behind: Behind, *, noun: str = "cell") -> s
     )
 
 
-def _counts(own: Frames, names: Mapping[str, str], behind: Behind, *, noun: str) -> Iterator[str]:
+def _counts(own: Frames, names: Mapping[str, str], behind: TableFacts, *, noun: str) -> Iterator[str]:
     filled = {names[key]: frame[frame["n_runs"] > 0] for key, frame in own.items()}
     first = next(iter(filled.values()))
     if first.empty:
@@ -85,7 +85,7 @@ def _defined(counts: Mapping[str, str]) -> str:
     return enumerated([f"{count} with a defined {enumerated(group)}" for count, group in names.items()])
 
 
-def _conditions(behind: Behind, *, noun: str) -> Iterator[str]:
+def _conditions(behind: TableFacts, *, noun: str) -> Iterator[str]:
     fingerprint, rules = behind.data_fingerprint or "unknown", " and ".join(behind.checkpoints) or "unknown"
     grids = " and ".join(behind.grids) or "unknown"
     yield (
@@ -102,7 +102,7 @@ def _conditions(behind: Behind, *, noun: str) -> Iterator[str]:
         yield f"Left out: {cases} ({', '.join(behind.excluded_cases)})."
     if behind.n_superseded:
         earlier = counted(behind.n_superseded, "run")
-        yield f"Not shown: {earlier} planned earlier for {noun}s that were planned anew since."
+        yield f"Not shown: {earlier} planned earlier for {noun}s that were planned again since."
 
 
 def _marks(own: Frames, names: Mapping[str, str], *, noun: str) -> Iterator[str]:

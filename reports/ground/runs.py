@@ -6,7 +6,7 @@
     with_means(runs, scores)                 the runs with the means over their cases
     run_cells(results, manifest, place)      all of these
 
-A table adds its coordinates (a `Place`).
+A table adds its coordinates (a `Coordinates`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MISSED = "missed"
 
 
 @dataclass(frozen=True)
-class Place:
+class Coordinates:
     """Where a run stands in a table: the names of its coordinates, and how a cell's factors give them.
 
     All coordinates are strings; `of` raises `BenchError` for factors that have no place in the table.
@@ -66,7 +66,7 @@ class Scored:
 def run_cells(
     results: Path,
     manifest: GridManifest,
-    place: Place,
+    place: Coordinates,
     *,
     measures: Measures = MEASURES,
     region: str | None = None,
@@ -77,12 +77,12 @@ def run_cells(
 
 
 def current_runs(manifest: GridManifest) -> list[CellRun]:
-    """One run per factors, fold and seed; where a grid was planned anew, the run planned last."""
+    """One run per factors, fold and seed; where a grid was planned again, the run planned last."""
     latest = {(tuple(sorted(run.factors.items())), run.fold, run.seed): run for run in manifest.cells}
     return list(latest.values())
 
 
-def planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.DataFrame:
+def planned_runs(results: Path, manifest: GridManifest, place: Coordinates) -> pd.DataFrame:
     """One row per cell, fold and seed of a grid, finished or not, in the order of the manifest.
 
     Columns: the coordinates, `fold`, `seed`, `run_id`, `reading`, `state`, and, of a run that failed,
@@ -93,7 +93,7 @@ def planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.Data
     return remembered(key, lambda: _planned_runs(results, manifest, place)).copy()
 
 
-def _planned_runs(results: Path, manifest: GridManifest, place: Place) -> pd.DataFrame:
+def _planned_runs(results: Path, manifest: GridManifest, place: Coordinates) -> pd.DataFrame:
     rows = []
     for run in current_runs(manifest):
         record = RunFolder(results, run.run_id).seen()
@@ -128,7 +128,7 @@ def reported_scores(
 
 
 def planned_and_scored(
-    results: Path, manifest: GridManifest, place: Place, *, metrics: Collection[str] | None = None
+    results: Path, manifest: GridManifest, place: Coordinates, *, metrics: Collection[str] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`planned_runs` and their `reported_scores`. A run whose scores cannot be read or believed is said to be damaged,
     and is among the failed; it stops no other."""

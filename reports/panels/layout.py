@@ -30,7 +30,7 @@ _OTHER = 5
 
 
 @dataclass(frozen=True)
-class Place:
+class LabelledTile:
     """A tile in a row: its column, the column's heading, and what is said of this tile alone."""
 
     column: str
@@ -45,7 +45,7 @@ class PicturedCase:
 
     case_id: str
     views: tuple[View, ...]
-    places: tuple[Place, ...]
+    places: tuple[LabelledTile, ...]
     labels: Mapping[str, int]
     probability: float | None
 
@@ -67,12 +67,12 @@ def pictured_case(read: Outputs) -> PicturedCase:
     )
 
 
-def _modality(read: Outputs, tile: Tile) -> Place:
+def _modality(read: Outputs, tile: Tile) -> LabelledTile:
     """A window in a known unit is the column's; one between percentiles is the case's own."""
     if unit_of(tile.role, read.intensities.get(tile.role)):
-        return Place(tile.role, tile.title, "", tile)
+        return LabelledTile(tile.role, tile.title, "", tile)
     name, _, words = tile.title.partition("\n")
-    return Place(tile.role, name, words, tile)
+    return LabelledTile(tile.role, name, words, tile)
 
 
 def columns(rows: Sequence[PicturedCase]) -> dict[str, str]:
@@ -99,12 +99,12 @@ def _shown_modalities(read: Outputs) -> list[str]:
     return list(dict.fromkeys(of_branches)) or list(read.modalities)
 
 
-def _place(read: Outputs, tile: Tile) -> Place | None:
+def _place(read: Outputs, tile: Tile) -> LabelledTile | None:
     """The column of a tile that is no modality; a classifier is a number, not a picture, in these figures."""
     if tile.role == REFERENCE:
-        return Place(REFERENCE, "Reference", "", tile)
+        return LabelledTile(REFERENCE, "Reference", "", tile)
     if tile.role == MASK:
-        return Place(MASK, "Labels of the final mask", "", tile)
+        return LabelledTile(MASK, "Labels of the final mask", "", tile)
     output = read.outputs[tile.role]
     if output.kind == "classification":
         return None
@@ -116,7 +116,7 @@ def _place(read: Outputs, tile: Tile) -> Place | None:
         "segmentation": f"P({of})",
     }[output.kind]
     column, heading = _branch(read, tile.role)
-    return Place(column, heading, caption, tile)
+    return LabelledTile(column, heading, caption, tile)
 
 
 def _branch(read: Outputs, name: str) -> tuple[str, str]:
@@ -139,11 +139,11 @@ def _branch(read: Outputs, name: str) -> tuple[str, str]:
     return column, headings.get(column, f"Output “{name}”")
 
 
-def _final(read: Outputs, tiles: Sequence[Tile], views: Sequence[View]) -> Place:
+def _final(read: Outputs, tiles: Sequence[Tile], views: Sequence[View]) -> LabelledTile:
     """The mask that is scored; of several regions the one that holds all others."""
-    region = widest_region(read.regions, read.told_regions)
+    region = widest_region(read.regions, read.predicted_regions)
     final = next(tile for tile in tiles if tile.role == FINAL)
     if len(read.regions) > 1 and region is not None and final.under is not None:
         final = errors_tile(error_map(read, region), "", views, under=final.under)
-        return Place(FINAL, "Final mask", region, final)
-    return Place(FINAL, "Final mask", "", replace(final, title=""))
+        return LabelledTile(FINAL, "Final mask", region, final)
+    return LabelledTile(FINAL, "Final mask", "", replace(final, title=""))

@@ -32,7 +32,7 @@ class Outputs:
     """A case on the full grid of a preparation, axes to the right, to the front and upwards.
 
     `intensities` says by modality what was done to its values; `branches` are the modalities of a network with
-    two; `labels` the label map's values by name, `regions` the labels of each region; `told_regions` are those
+    two; `labels` the label map's values by name, `regions` the labels of each region; `predicted_regions` are those
     that the method's label maps can tell (None: all).
     """
 
@@ -47,7 +47,7 @@ class Outputs:
     branches: tuple[tuple[str, ...], ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    told_regions: tuple[str, ...] | None = None
+    predicted_regions: tuple[str, ...] | None = None
     run: RunFacts = field(default_factory=lambda: RunFacts())
 
 
@@ -83,7 +83,7 @@ def read_outputs(npz_path: Path) -> Outputs:
 def outputs_of(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Outputs:
     """The arrays of a case with their description; KeyError, TypeError or DataError where something is
     missing."""
-    told = said.get("told_regions")
+    told = said.get("predicted_regions")
     x, y, z = said["spacing_mm"]
     return Outputs(
         case_id=said["case_id"],
@@ -97,7 +97,7 @@ def outputs_of(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Out
         branches=tuple(map(tuple, said.get("branches", ()))),
         labels=said.get("labels", {}),
         regions={name: tuple(labels) for name, labels in said.get("regions", {}).items()},
-        told_regions=tuple(told) if told is not None else None,
+        predicted_regions=tuple(told) if told is not None else None,
         run=RunFacts(
             said["run_id"],
             said.get("reading", ""),

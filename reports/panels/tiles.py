@@ -14,7 +14,7 @@ from benchmark.scoring.projections import FALSE, HIDING, HIT, MISS
 from reports.panels.colours import WRONG
 from reports.panels.reading import Output, Outputs
 from reports.panels.views import View
-from reports.panels.windows import Shown, shown
+from reports.panels.windows import DisplayWindow, shown
 
 Kind = Literal["image", "probability", "labels", "errors"]
 Picture = Shaped[np.ndarray, "_ _"]
@@ -40,7 +40,7 @@ class Tile:
     outlines: tuple[Picture, ...] = ()
 
 
-def windows_of(read: Outputs) -> dict[str, Shown]:
+def windows_of(read: Outputs) -> dict[str, DisplayWindow]:
     """How every modality is shown."""
     return {
         name: shown(name, read.intensities.get(name), volume)
@@ -48,7 +48,7 @@ def windows_of(read: Outputs) -> dict[str, Shown]:
     }
 
 
-def tiles_of(read: Outputs, views: Sequence[View], *, windows: Mapping[str, Shown]) -> list[Tile]:
+def tiles_of(read: Outputs, views: Sequence[View], *, windows: Mapping[str, DisplayWindow]) -> list[Tile]:
     """All tiles from left to right."""
     modalities = [
         _image(name, f"{name}\n{windows[name].words}", volume, views, windows[name])
@@ -66,7 +66,9 @@ def tiles_of(read: Outputs, views: Sequence[View], *, windows: Mapping[str, Show
     return [*tiles, errors_tile(error_map(read), "Final mask against\nthe reference", views, under=under)]
 
 
-def backdrop(modalities: Sequence[Tile], views: Sequence[View], *, windows: Mapping[str, Shown]) -> Tile:
+def backdrop(
+    modalities: Sequence[Tile], views: Sequence[View], *, windows: Mapping[str, DisplayWindow]
+) -> Tile:
     """What labels lie over: the first modality, and in a projection the first that is projected."""
     first = modalities[0]
     hot = next((tile for tile in modalities if windows[tile.role].projected), first)
@@ -96,7 +98,7 @@ def _scaled(tile: Tile, number: int) -> Picture:
 
 
 def _image(
-    role: str, title: str, volume: Shaped[np.ndarray, "X Y Z"], views: Sequence[View], window: Shown
+    role: str, title: str, volume: Shaped[np.ndarray, "X Y Z"], views: Sequence[View], window: DisplayWindow
 ) -> Tile:
     pictures = tuple(view.picture(volume, projected=window.projected) for view in views)
     if window.low < 0:
@@ -119,14 +121,14 @@ def _outlined(tile: Tile, outlines: tuple[Bool[np.ndarray, "_ _"], ...]) -> Tile
 
 
 def _of_output(
-    read: Outputs, name: str, views: Sequence[View], windows: Mapping[str, Shown]
+    read: Outputs, name: str, views: Sequence[View], windows: Mapping[str, DisplayWindow]
 ) -> Iterator[Tile]:
     """A tile an output; of images of several modalities, one a channel."""
     output = read.outputs[name]
     if output.kind in ("input", "reconstruction"):
         done = {"input": "as shown to\nthe network", "reconstruction": "reconstructed"}[output.kind]
         for modality, volume in zip(output.of.split(" + "), output.values, strict=True):
-            window = windows.get(modality, Shown(0.0, 1.0, ""))
+            window = windows.get(modality, DisplayWindow(0.0, 1.0, ""))
             yield _image(name, f"{modality} {done}\n(“{name}”)", volume, views, window)
         return
     volume = foreground(output)
@@ -158,7 +160,7 @@ def error_map(read: Outputs, region: str | None = None) -> UInt8[np.ndarray, "X 
     told = {
         name: labels
         for name, labels in read.regions.items()
-        if (read.told_regions is None or name in read.told_regions) and region in (None, name)
+        if (read.predicted_regions is None or name in read.predicted_regions) and region in (None, name)
     }
     regions = list(told.values()) or [tuple(range(1, 256))]
     # Which regions a label belongs to, one bit a region: two labels that no region tells apart are the same.

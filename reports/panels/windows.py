@@ -22,7 +22,7 @@ _RULES: dict[str, type[Window] | type[Percentiles] | type[ZScore]] = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayWindow:
     """`low` and `high` in prepared units; `inverted`: high values are dark. `words` are the window in the
     modality's own unit. `projected`: its maximum along a ray means something; others are cut."""
 
@@ -54,7 +54,7 @@ def physical(prepared: float, rule: Window) -> float:
     return rule.low + prepared * (rule.high - rule.low)
 
 
-def shown(modality: str, rule: Intensity | None, volume: Float[np.ndarray, "x y z"]) -> Shown:
+def shown(modality: str, rule: Intensity | None, volume: Float[np.ndarray, "x y z"]) -> DisplayWindow:
     """How a modality is shown: CT and PET in a fixed window, as far as the prepared values reach; all else
     between two percentiles of its voxels that are not zero."""
     unit = unit_of(modality, rule)
@@ -64,13 +64,13 @@ def shown(modality: str, rule: Intensity | None, volume: Float[np.ndarray, "x y 
             scale = rule.high - rule.low
             words = f"SUV {_number(low)} to {_number(high)}" if unit == SUV else _hounsfield(low, high)
             suv = unit == SUV
-            return Shown(
+            return DisplayWindow(
                 (low - rule.low) / scale, (high - rule.low) / scale, words, inverted=suv, projected=suv
             )
     values = volume[volume != 0].astype(np.float32)
     low, high = map(float, np.percentile(values, SHOWN_PERCENTILES)) if values.size else (0.0, 1.0)
     high = max(high, low + 1e-6)
-    return Shown(low, high, _words(rule, low, high))
+    return DisplayWindow(low, high, _words(rule, low, high))
 
 
 def _hounsfield(low: float, high: float) -> str:

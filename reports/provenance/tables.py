@@ -22,7 +22,7 @@ from reports.ground.measures import (
     Measures,
     measures_of,
 )
-from reports.ground.runs import Place, Scored
+from reports.ground.runs import Coordinates, Scored
 from reports.tables import aahn
 from reports.tables.comparison import frames as comparisons
 from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, comparison_of, on_data
@@ -45,7 +45,7 @@ class AddressedTable:
 
     grid: str
     name: str
-    place: Place
+    place: Coordinates
     shown: tuple[str, ...]
     cells: pd.DataFrame
     measures: Measures
@@ -139,7 +139,7 @@ def printed_table(grid: str) -> AddressedTable:
     )
 
 
-def place_of(manifest: GridManifest) -> Place:
+def place_of(manifest: GridManifest) -> Coordinates:
     """How the factors of a launch give its cells."""
     if manifest.grid == "table2":
         return table2.PLACE

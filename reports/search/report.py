@@ -196,7 +196,7 @@ def _write_best(
         f"The {what} of the search {study.study_name} ({number}), found on the validation part; {when}.\n"
         f"`bench report --search {study.study_name}` prints the command that scores it on the test part, without\n"
         "training it again.\n"
-        "Other folds and seeds train it anew. All of a profile's training settings are written out here."
+        "Other folds and seeds train it again. All of a profile's training settings are written out here."
     )
     write_grid(path, config, name=f"{study.study_name}-trial{number}", cell=str(number), header=header)
     return path, command

@@ -38,7 +38,7 @@ class ReadyFigure:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class Outputs:
     """What there is to show; `reasons` are sentences on what there is not."""
 
     tables: tuple[ReadyTable, ...] = ()
@@ -47,7 +47,7 @@ class Shown:
 
 
 @dataclass
-class Written:
+class WrittenOutputs:
     """What was written, the Markdown that shows it, and the sentences in it on what there is not."""
 
     tables: list[WrittenTable] = field(default_factory=list)
@@ -62,9 +62,9 @@ class Written:
         return found + [path for figure in self.figures for path in figure.files]
 
 
-def write_shown(all_shown: Iterable[Shown], out: Path, *, launch: str) -> Written:
+def write_shown(all_shown: Iterable[Outputs], out: Path, *, launch: str) -> WrittenOutputs:
     """Write all tables and figures of a launch to the folder `out`."""
-    written = Written()
+    written = WrittenOutputs()
     for shown in all_shown:
         for table in shown.tables:
             stem = out / table.stem

@@ -13,7 +13,7 @@ from reports.ground.frames import DECIMALS
 from reports.ground.measures import Measure
 from reports.ground.printing import PrintedTable, Row, Span
 from reports.ground.words import counted
-from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
+from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.ranks import Ranking, rankings
 from reports.statistics.scores import CaseScores
@@ -29,7 +29,7 @@ def rank_tables(
     number: str,
     stem: str,
     note: str = "",
-) -> Shown:
+) -> Outputs:
     """The ranks of methods in every measure: a table each, and one figure; `names` are the rows' of `scores`.
 
     `address_of` gives the address of a name's number; `note` goes into the titles.
@@ -42,7 +42,7 @@ def rank_tables(
         except BenchError as error:
             reasons.append(f"Rank stability of Table {number}: {error}")
     if not found:
-        return Shown(reasons=tuple(reasons))
+        return Outputs(reasons=tuple(reasons))
     by_key = {ranking.measure.key: ranking for ranking in found.values()}
     frame = ranks_frame(by_key, "metric", "method")
     table = ReadyTable(
@@ -59,7 +59,7 @@ def rank_tables(
         shares_frame(by_key, "metric", "method"),
         f"{stem}_rank_figure",
     )
-    return Shown((table,), (figure,), tuple(reasons))
+    return Outputs((table,), (figure,), tuple(reasons))
 
 
 def ranks_table(
@@ -94,7 +94,7 @@ def rank_notes(rankings: Mapping[str, Ranking]) -> Iterator[str]:
     drawn = "within folds" if first.covers == "patients" else "within folds, and seeds,"
     yield (
         f"Ranks in {first.n_resamples} resamples in which {counted(first.n_patients, 'patient')} "
-        f"({counted(first.n_cases, 'case')} with a value) are drawn anew {drawn} the same for every row; 1 "
+        f"({counted(first.n_cases, 'case')} with a value) are drawn again {drawn} the same for every row; 1 "
         "is the best; equal means share their ranks and, where they are the best, the first place."
     )
     taus = [
@@ -102,10 +102,10 @@ def rank_notes(rankings: Mapping[str, Ranking]) -> Iterator[str]:
     ]
     yield f"Kendall's tau-b between a resample's order and that of all patients, median and 95 %: {'; '.join(taus)}."
     if first.covers == "patients":
-        yield "Training anew (another seed) would change ranks further; that is in none of these numbers."
+        yield "Retraining (with another seed) would change ranks further; that is in none of these numbers."
     else:
         yield (
-            "Of few seeds little is known of training anew: with fewer than five the 95 % of the ranks are too narrow "
+            "Of few seeds little is known of retraining: with fewer than five the 95 % of the ranks are too narrow "
             "where training noise is large."
         )
     yield (

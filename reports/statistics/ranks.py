@@ -1,7 +1,7 @@
 """How stable a ranking is: the ranks of a table's cells in resamples of the patients.
 
 A competitor is a cell or, as the bold numbers of Table 2 and the points of Figure 5, the best of several;
-which one is best is then decided anew in every resample. Rank 1 is the best; equal means share the mean of
+which one is best is then decided again in every resample. Rank 1 is the best; equal means share the mean of
 their ranks and, if they are the best, the first place.
 
 The shares of resamples are no p values, and a share of first places no probability that a method is truly the

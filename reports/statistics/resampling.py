@@ -152,7 +152,7 @@ class Resampled:
 
     @property
     def covers(self) -> Covers:
-        """`patients`, or `patients and seeds` where training anew is covered too."""
+        """`patients`, or `patients and seeds` where retraining is covered too."""
         return self.draws.covers
 
     @property

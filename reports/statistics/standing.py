@@ -1,10 +1,10 @@
-"""How every cell of a table stands: its interval, and whether it can be told from the best of its group.
+"""How every cell of a table stands: its interval, and whether it is significantly different from the best of its group.
 
     standings({measure: scores}, groupings)   one frame a measure, p adjusted over all pairs within their groups
 
-A rival is told from the best where p is small, the interval of their mean difference does not hold 0, and both speak
-for the best: the best is best by its mean, p is of ranks over patients and of the trainings at hand, and the interval
-covers training anew where there are seeds enough.
+A rival differs significantly from the best where p is small, the interval of their mean difference does not hold 0,
+and both speak for the best: the best is best by its mean, p is of ranks over patients and of the trainings at hand,
+and the interval covers retraining where there are seeds enough.
 
 The best of a group is compared with each of its rivals on the cases that both have (see `paired`). It was chosen by
 the very scores it is compared on. To correct for the comparisons with it alone would find differences among equal
@@ -65,8 +65,8 @@ def standings(
     `_best` and `_rival` (whether the cell is the one the others are compared with, or one of those), `_difference`,
     `_low`, `_high` (best - cell), `_p`, `_p_adjusted` (Holm, over the `_n_pairs` pairs within the grouping's groups,
     in all measures together), `_effect`, `_judged` (whether the measure has patients enough for any difference to
-    be significant) and, where they are, `_untold` (compared, and not told from the best). `lesions` are those of a
-    measure's region, where they were counted.
+    be significant) and, where they are, `_untold` (compared, and not significantly different from the
+    best). `lesions` are those of a measure's region, where they were counted.
     """
     means = {key: resampled_means(one) for key, one in scores.items()}
     frames = {

@@ -130,7 +130,7 @@ def statistics_notes(
             "signed-rank test over patients, two-sided, zeros after Pratt, adjusted by Holm over all pairs of cells "
             "that compete, since the best was chosen by the same scores. r: matched-pairs rank-biserial correlation, "
             "from −1 to 1, above 0 where the best has the higher scores. p and r are of the trainings at hand, whose "
-            "scores of a patient are averaged; training anew is in the intervals alone."
+            "scores of a patient are averaged; retraining is in the intervals alone."
         )
         yield from _families(frames, groupings)
     yield (
@@ -149,10 +149,10 @@ def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
     if {str(cover) for frame in known for cover in frame["covers"]} == {"patients and seeds"}:
         return (
             f"{scheme}, and seeds; Student's t with Satterthwaite's degrees of freedom. They cover other patients and "
-            "training anew (instead of 95 %, with two seeds 84 to 97 % of them do, with three 90 % or more)."
+            "retraining (instead of 95 %, with two seeds 84 to 97 % of them do, with three 90 % or more)."
         )
     return (
-        f"{scheme}. They cover other patients, not training anew: for that every cell needs two seeds or more "
+        f"{scheme}. They cover other patients, not retraining: for that every cell needs two seeds or more "
         "(--seeds 0,1,2)."
     )
 
@@ -181,12 +181,13 @@ def standing_notes(
     """
     judged = [g for g in groupings if any(frame[f"{g.name}_judged"].any() for frame in frames.values())]
     for g in judged:
-        yield f"{g.mark} cannot be told from the best of {g.best_of}."
+        yield f"{g.mark} is not significantly different from the best of {g.best_of}."
     if judged:
         yield (
-            f"Told from the best: p at most {LEVEL:g} (Wilcoxon's signed-rank test over patients, Pratt, Holm over all "
-            "pairs that compete), and the 95 % interval of the difference does not hold 0, both in favour of the best. "
-            f"Numbers without such a sign are the best, or worse than it. Intervals, p and effects: {where}."
+            f"Significantly different from the best: p at most {LEVEL:g} (Wilcoxon's signed-rank test over patients, "
+            "Pratt, Holm over all pairs that compete), and the 95 % interval of the difference "
+            "does not hold 0, both in favour of the best. Numbers without such a sign are the best, or worse than it. "
+            f"Intervals, p and effects: {where}."
         )
     yield from _uncompared(frames, groupings, measures)
     yield from unjudged_note(frames, groupings, measures)

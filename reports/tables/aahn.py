@@ -81,7 +81,7 @@ def comparison_on(dataset: str, *, source: Source) -> Comparison:
         "One number a cell. Images were scaled to 128 × 128, and the cases divided by the authors' own code. HD95 is "
         "printed without a unit, and not set beside own millimetres.",
         called=dataset,
-        apart="the published numbers are of cases that the authors divided by their own code, own folds are drawn anew",
+        apart="the published numbers are of cases that the authors divided by their own code, own folds are others",
     )
     return Comparison(
         "aahn", TITLE, facts=FACTS, printed=partial(numbers_on, dataset), publication=publication

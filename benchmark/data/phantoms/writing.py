@@ -92,7 +92,9 @@ def _note(out: Path, parameters: dict[str, Any]) -> None:
         different = [key for key in ("kind", "generation", "seed", "spacing_mm") if there[key] != wanted[key]]
         n_there = int(there["cases"])
     except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{file} is damaged ({error}). Remove {out} and write the phantoms anew.") from error
+        raise BenchError(
+            f"{file} is damaged ({error}). Remove {out} and write the phantoms again."
+        ) from error
     if different:
         shown = "; ".join(f"{key} {there[key]}, not {wanted[key]}" for key in different)
         raise BenchError(f"{out} holds phantoms with {shown}. Choose another --out, or remove that folder.")

@@ -55,7 +55,7 @@ from benchmark.data.folders import (
 )
 from benchmark.data.images import stem_of
 from benchmark.data.naming import TCIA_FILES, case_id_from, printable
-from benchmark.data.patients import Whose, by_name, patients_of
+from benchmark.data.patients import IdentifiedPatient, by_name, patients_of
 from benchmark.data.user_files import read_user_csv, read_user_text
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, Window, kind_of
 
@@ -128,7 +128,7 @@ def remarks(root: Path) -> list[Finding]:
 class _Study:
     """`name` is the study as the data set calls it; `source` names it for people, `file_name` its files."""
 
-    whose: Whose
+    whose: IdentifiedPatient
     name: str
     source: str
     images: Mapping[str, Path]
@@ -187,7 +187,7 @@ def _tcia_studies(folder: Path) -> list[_Study]:
             if patient.name.startswith("PETCT_") or there.keys() & set(_STEMS.values()):
                 files = {role: there.get(stem, study / TCIA_FILES[role]) for role, stem in _STEMS.items()}
                 label = files.pop("label")
-                whose = Whose(printable(patient.name), _BY_FOLDER)
+                whose = IdentifiedPatient(printable(patient.name), _BY_FOLDER)
                 studies.append(_Study(whose, study.name, f"{patient.name}/{study.name}", files, label))
     return studies
 

@@ -32,7 +32,7 @@ from benchmark.data.findings import Finding, passed_over_finding
 from benchmark.data.folders import IMAGES, LABELS, UNLABELLED, images_in, is_junk, refuse_equal_ids
 from benchmark.data.images import UnreadableError, open_volume, stem_of
 from benchmark.data.naming import case_id_from
-from benchmark.data.patients import Whose, patients_of
+from benchmark.data.patients import IdentifiedPatient, patients_of
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation, Region, ZScore
 
 MODALITIES = ("FLAIR", "T1w", "T1Gd", "T2w")
@@ -191,7 +191,7 @@ def _has_four_axes(image: Path, places: Mapping[str, int], content: Mapping[str,
         return False
 
 
-def _patients(content: Mapping[str, Any], folder: Path) -> dict[str, Whose]:
+def _patients(content: Mapping[str, Any], folder: Path) -> dict[str, IdentifiedPatient]:
     """Of all cases, labelled or not, by name; the only entry that is taken from the block `mirror_bench`."""
     path = folder / FILE_NAME
     labels, _ = labels_and_regions(content, path)

@@ -34,7 +34,7 @@ from benchmark.data.dataset_json import (
 from benchmark.data.findings import Finding, passed_over_finding
 from benchmark.data.folders import IMAGES, LABELS, UNLABELLED, NnunetFolder, refuse_equal_ids
 from benchmark.data.naming import case_id_from
-from benchmark.data.patients import Whose, patients_of
+from benchmark.data.patients import IdentifiedPatient, patients_of
 from benchmark.data.user_files import read_user_json
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec, Preparation
 
@@ -178,7 +178,7 @@ def _cases(
     return sorted(cases, key=lambda case: case.case_id)
 
 
-def _patients(folder: Path, content: Mapping[str, Any]) -> dict[str, Whose]:
+def _patients(folder: Path, content: Mapping[str, Any]) -> dict[str, IdentifiedPatient]:
     """Of all cases, labelled or not, by name."""
     path, files = folder / FILE_NAME, _files(folder, content)
     labels, _ = labels_and_regions(content, path)

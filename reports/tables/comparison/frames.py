@@ -20,7 +20,7 @@ from reports.ground.addresses import address
 from reports.ground.frames import cells_frame
 from reports.ground.measures import DICE, MEASURES, Measures, measures_of, usual_measures
 from reports.ground.publications import MIRROR_UNET, Publication, published
-from reports.ground.runs import Place, Scored
+from reports.ground.runs import Coordinates, Scored
 from reports.ground.words import enumerated
 
 
@@ -39,7 +39,7 @@ def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
     return {"method": factors["method"]}
 
 
-PLACE = Place(("method",), cell_of)
+PLACE = Coordinates(("method",), cell_of)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Comparison:
     measures: Measures = field(default_factory=lambda: MEASURES)
     printed: Callable[[], pd.DataFrame] = nothing_printed
     publication: Publication | None = None
-    place: Place = PLACE
+    place: Coordinates = PLACE
     """Where a run stands: its row, by the factors of its grid."""
     coordinates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By row how addresses name it, where they do so by something else than the row's name."""
@@ -128,7 +128,7 @@ def comparison_of(manifest: GridManifest) -> Comparison:
         manifest.grid,
         f"All cells of the grid {manifest.grid}, by {enumerated(keys)}",
         facts=FACTS,
-        place=Place(("method",), of),
+        place=Coordinates(("method",), of),
         coordinates={row: level for level, row in rows.items()},
     )
 
@@ -154,10 +154,10 @@ def coordinates_of(factors: Mapping[str, str], keys: Sequence[str]) -> tuple[str
     return tuple(factors.get(key, NO_LEVEL) for key in keys)
 
 
-def factor_place(manifest: GridManifest) -> Place:
+def factor_place(manifest: GridManifest) -> Coordinates:
     """Where a run stands among the factors of its grid."""
     keys = factors_of(manifest)
-    return Place(keys, lambda factors: dict(zip(keys, coordinates_of(factors, keys), strict=True)))
+    return Coordinates(keys, lambda factors: dict(zip(keys, coordinates_of(factors, keys), strict=True)))
 
 
 def _named(keys: Sequence[str], levels: Sequence[str]) -> str:

@@ -161,7 +161,7 @@ def _cells(comparison: Comparison, row: Mapping[Any, Any]) -> tuple[Cell, ...]:
 def modalities_notes(frame: pd.DataFrame) -> Iterator[str]:
     """What was done, and which methods do not look at a modality at all."""
     yield (
-        "No network was trained anew: each was trained with all modalities and predicts without one. Own answer: the "
+        "No network was retrained: each was trained with all modalities and predicts without one. Own answer: the "
         "method says how it predicts then; zeros: it has no answer, and sees zeros in place of the prepared images. "
         "Images keep the crop that all modalities together were prepared with."
     )

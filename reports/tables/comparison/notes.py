@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from reports.ground.frames import Behind, progress
+from reports.ground.frames import TableFacts, progress
 from reports.ground.measures import FNV, FPV, HD95, Measures, best_words
 from reports.ground.notes import MISSING, Frames, own_notes
 from reports.ground.words import counted, enumerated, spread
@@ -23,7 +23,7 @@ def comparison_notes(
     own: Frames | None,
     *,
     runs: pd.DataFrame | None,
-    behind: Behind | None,
+    behind: TableFacts | None,
     with_paper: bool,
     remarks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     standing: Sequence[str] = (),

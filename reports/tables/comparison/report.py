@@ -25,7 +25,7 @@ from reports.ground.files import (
     write_index,
     write_table,
 )
-from reports.ground.frames import DECIMALS, Behind, behind, best_mask, no_best, require_finished
+from reports.ground.frames import DECIMALS, TableFacts, behind, best_mask, no_best, require_finished
 from reports.ground.measures import usual_measures
 from reports.ground.notes import MISSING, Frames, progress_note, uniform_counts
 from reports.ground.printing import PrintedTable, markdown, markdown_text
@@ -66,11 +66,11 @@ class Own:
     runs: pd.DataFrame
     frames: Frames
     standings: Frames
-    behind: Behind
+    behind: TableFacts
 
 
 @dataclass
-class Written:
+class WrittenParts:
     """What was written so far of a launch: files, the Markdown that shows them in the index, and its remarks."""
 
     out: Path
@@ -122,7 +122,7 @@ def report(
     dice = next(iter(own.frames.values())) if own is not None else None
     lacking = unfinished(dice, noun=comparison.noun)
 
-    written = Written(out, manifest.name if manifest is not None else "")
+    written = WrittenParts(out, manifest.name if manifest is not None else "")
     _write_scores(comparison, own, {} if apart else paper, written, apart=apart)
     if apart:
         # What stands above own numbers is not of the published ones.
@@ -188,7 +188,7 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
 
 
 def _write_scores(
-    comparison: Comparison, own: Own | None, paper: Frames, written: Written, *, apart: str = ""
+    comparison: Comparison, own: Own | None, paper: Frames, written: WrittenParts, *, apart: str = ""
 ) -> None:
     """The table of scores; `apart`: why the published ones have a table of their own, which is that without `own`."""
     facts, frames = published_facts(comparison), own.frames if own is not None else None
@@ -219,14 +219,14 @@ def _write_scores(
     )
 
 
-def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
     frames = own.standings
     layout = pd.concat([frame.assign(metric=key) for key, frame in frames.items()], ignore_index=True)
     printed = statistics(comparison, frames, note=lacking)
     written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=layout)
 
 
-def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
     if surfaces.has_surfaces(own.scored):
         frame = surfaces.surfaces_frame(comparison, own.planned, own.scores, regions=own.scored.named_regions)
         counts = tuple(count_notes(own.standings, comparison.measures))
@@ -236,7 +236,7 @@ def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: Wri
         written.table(f"{comparison.grid}_surfaces", [printed], layout=layout, cells=frame)
 
 
-def _write_costs(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+def _write_costs(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
     costs = run_costs(own.results, own.runs)
     means = costs_frame(costs, methods(comparison, own.runs))
     joint = [name for group in joint_trainings(own.runs) for name in group]
@@ -245,7 +245,7 @@ def _write_costs(comparison: Comparison, own: Own, lacking: str, written: Writte
     written.table(f"{comparison.grid}_costs", [printed], layout=means, cells=costs, digits=None)
 
 
-def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
     whole = comparison
     comparison = replace(comparison, measures=usual_measures(own.scored.regions, own.scored.metrics))
     frame = modalities.modalities_frame(comparison, own.results, own.planned, own.scores)
@@ -257,7 +257,7 @@ def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: W
         written.table(f"{comparison.grid}_without", [printed], layout=layout, cells=frame)
 
 
-def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
     cases = box_cases(comparison, own.planned, own.scores)
     if cases.empty:
         return
@@ -273,7 +273,7 @@ def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: Writte
     written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")
 
 
-def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Written) -> None:
+def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
     rows = methods(comparison, own.planned)
     rows = rows[rows["method"].isin(own.planned["method"])].reset_index(drop=True)
     scores = [case_scores(own.planned, own.scores, rows, measure) for measure in comparison.measures.values()]

@@ -1,4 +1,4 @@
-"""The statistics of a table of methods: which of them cannot be told from the best of each measure."""
+"""The statistics of a table of methods: which of them is not significantly different from the best of each measure."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from reports.ground.addresses import address, address_of_cells
 from reports.ground.frames import cells_frame
 from reports.ground.measures import MEASURES
 from reports.ground.publications import published
-from reports.ground.runs import Place
+from reports.ground.runs import Coordinates
 
 CELL = ["version", "factor", "level", "shared_layers"]
 """The coordinates of a cell of Table 2, all strings; `shared_layers` is `5` or `4-5-6`."""
@@ -45,7 +45,7 @@ def cell_of(factors: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-PLACE = Place(tuple(CELL), cell_of)
+PLACE = Coordinates(tuple(CELL), cell_of)
 ADDRESSED = ("version", "level", "shared_layers")
 """What an address says of a cell; the kind of its level follows."""
 

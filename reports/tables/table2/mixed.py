@@ -18,7 +18,7 @@ from reports.ground.printing import PrintedTable, Row, Span
 from reports.ground.words import counted, enumerated, layers_label, level_label, listed, p_text, signed
 from reports.statistics.mixed import TIMES, MixedModel, mixed_model
 from reports.statistics.mixed_figure import CAPTION, draw_models
-from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
+from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.scores import CaseScores
 from reports.tables.table2.frames import address_of
 from reports.tables.table2.ranks import cell_name
@@ -35,7 +35,7 @@ NO_WEIGHT = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Behind:
+class ModelCells:
     """The cells of a model, with the columns CELL, `among` those of the table: what the addresses of its numbers name.
 
     A number is of the cells that have a weight in it: F of all, a level's mean in a complete design of that level's.
@@ -67,27 +67,27 @@ class Behind:
         return self.address(upper - lower)
 
 
-def mixed_tables(scores: CaseScores, *, note: str = "") -> Shown:
+def mixed_tables(scores: CaseScores, *, note: str = "") -> Outputs:
     """The mixed models of Table 2's Dice: v1 to v3, and v4; `scores` are of its cells. `note` goes into the titles."""
     models: dict[str, MixedModel] = {}
-    behind: dict[str, Behind] = {}
+    behind: dict[str, ModelCells] = {}
     reasons = []
     for kind, part in PARTS.items():
         chosen = np.flatnonzero(scores.cells["factor"] == kind)
         try:
             models[part] = model = _model(scores.of_cells(chosen), kind)
             cells = scores.cells.iloc[chosen[model.kept]].reset_index(drop=True)
-            behind[part] = Behind(model, cells, scores.cells)
+            behind[part] = ModelCells(model, cells, scores.cells)
         except BenchError as error:
             reasons.append(f"Mixed-effects summary of Table 2, {part}: {error}")
     if not models:
-        return Shown(reasons=tuple(reasons))
+        return Outputs(reasons=tuple(reasons))
     title = titled("What the factors of Table 2 contribute to the Dice", note)
     figure = ReadyFigure(
         partial(draw_models, models, title), title, CAPTION, _stacked(models, "levels"), "table2_mixed_figure"
     )
     tables = (_terms_ready(models, behind, note), _levels_ready(models, behind, note))
-    return Shown(tables, (figure,), tuple(reasons))
+    return Outputs(tables, (figure,), tuple(reasons))
 
 
 def _model(here: CaseScores, kind: str) -> MixedModel:
@@ -103,7 +103,7 @@ def _model(here: CaseScores, kind: str) -> MixedModel:
     return mixed_model(replace(here, cells=cells), FACTORS[kind], names=names)
 
 
-def _terms_ready(models: Mapping[str, MixedModel], behind: Mapping[str, Behind], note: str) -> ReadyTable:
+def _terms_ready(models: Mapping[str, MixedModel], behind: Mapping[str, ModelCells], note: str) -> ReadyTable:
     frame = _stacked(models, "terms")
     largest = _stacked(models, "largest")
     contrasts = {
@@ -226,7 +226,7 @@ def _terms_notes(models: Mapping[str, MixedModel]) -> Iterator[str]:
     )
     yield (
         f"The scores of a cell are of {counted(n_trainings, 'training')}{averaged}{pooled}. No term holds the noise of "
-        "training anew: p and intervals concern other patients with these same networks, not other trainings."
+        "retraining: p and intervals concern other patients with these same networks, not other trainings."
     )
     yield (
         "Shared layers and the number of parameters go together (each shared layer is one that is not doubled); a "
@@ -273,7 +273,9 @@ def _model_notes(part: str, model: MixedModel) -> Iterator[str]:
         )
 
 
-def _levels_ready(models: Mapping[str, MixedModel], behind: Mapping[str, Behind], note: str) -> ReadyTable:
+def _levels_ready(
+    models: Mapping[str, MixedModel], behind: Mapping[str, ModelCells], note: str
+) -> ReadyTable:
     frame = _stacked(models, "levels")
     whole = {part: one.address() for part, one in behind.items()}
     levels = list(zip(frame["cells"], frame["factor"], frame["level"], strict=True))

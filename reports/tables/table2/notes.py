@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from reports.ground.frames import Behind, progress
+from reports.ground.frames import TableFacts, progress
 from reports.ground.measures import Measure
 from reports.ground.notes import own_notes
 from reports.ground.publications import MIRROR_UNET
@@ -16,7 +16,7 @@ def table2_notes(
     own: pd.DataFrame | None,
     paper: pd.DataFrame | None,
     *,
-    behind: Behind | None,
+    behind: TableFacts | None,
     measure: Measure,
     standing: Sequence[str] = (),
     apart: str = "",

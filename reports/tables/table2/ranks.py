@@ -13,7 +13,7 @@ from reports.ground.cells import titled
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span
 from reports.ground.words import layers_label, level_label
-from reports.statistics.outputs import ReadyFigure, ReadyTable, Shown
+from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.rank_tables import rank_notes, ranks_frame, shares_frame
 from reports.statistics.ranks import Groups, Ranking, rankings
@@ -28,15 +28,15 @@ READING = (
 )
 
 
-def table2_ranks(scores: CaseScores, *, note: str = "") -> Shown:
-    """Ranks of the cells within their version, and of the boxes by their best cell, chosen anew in every resample."""
+def table2_ranks(scores: CaseScores, *, note: str = "") -> Outputs:
+    """Ranks of the cells within their version, and of the boxes by their best cell, chosen again in every resample."""
     cells = scores.cells
     names = [cell_name(cell) for cell in cells.to_dict("records")]
     groups = version_groups(cells)
     try:
         found = rankings(scores, names, groups)
     except BenchError as error:
-        return Shown(reasons=(f"Rank stability of Table 2: {error}",))
+        return Outputs(reasons=(f"Rank stability of Table 2: {error}",))
     best = found.pop(BEST, None)
     tables, figures = [], []
     if found:
@@ -53,14 +53,14 @@ def table2_ranks(scores: CaseScores, *, note: str = "") -> Shown:
         frame = ranks_frame({BEST: best}, "of", "box")
         tables.append(_ready(_boxes_table(cells, best, note=note), frame, "table2_ranks_best"))
         title = titled("Table 2: stability of the ranks of the boxes", note)
-        caption = f"{CAPTION} A box is as good as its best cell, chosen anew in every resample."
+        caption = f"{CAPTION} A box is as good as its best cell, chosen again in every resample."
         points = shares_frame({BEST: best}, "of", "box")
         figures.append(
             ReadyFigure(
                 partial(draw_ranks, {"": best}, title), title, caption, points, "table2_rank_figure_best"
             )
         )
-    return Shown(tuple(tables), tuple(figures))
+    return Outputs(tuple(tables), tuple(figures))
 
 
 def version_groups(cells: pd.DataFrame) -> Groups:
@@ -137,7 +137,7 @@ def _boxes_table(cells: pd.DataFrame, best: Ranking, *, note: str) -> PrintedTab
         ),
         notes=(
             READING,
-            "A box (one version, one L) is as good as its best cell, which is chosen anew in every "
+            "A box (one version, one L) is as good as its best cell, which is chosen again in every "
             "resample; a box of more cells has more to choose from.",
             *rank_notes({"": best}),
         ),

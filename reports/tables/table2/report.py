@@ -22,7 +22,7 @@ from reports.ground.files import (
     write_index,
     write_table,
 )
-from reports.ground.frames import DECIMALS, Behind, behind, best_mask, no_best, require_finished
+from reports.ground.frames import DECIMALS, TableFacts, behind, best_mask, no_best, require_finished
 from reports.ground.measures import MEASURES
 from reports.ground.notes import progress_note, uniform_counts
 from reports.ground.printing import markdown, markdown_text
@@ -30,7 +30,7 @@ from reports.ground.publications import MIRROR_UNET
 from reports.ground.runs import planned_and_scored, with_means
 from reports.ground.words import layers_label, level_label
 from reports.panels.included import include_panels
-from reports.statistics.outputs import Shown, write_shown
+from reports.statistics.outputs import Outputs, write_shown
 from reports.statistics.scores import case_scores
 from reports.tables.table2 import figures, standing, tables
 from reports.tables.table2.frames import (
@@ -53,8 +53,8 @@ def report(
     """Write all files of Table 2 to `out`; `summary` comes first in the lines for the terminal."""
     own: dict[str, pd.DataFrame] = {}
     stand: standing.Standings = {}
-    known: Behind | None = None
-    statistics: tuple[Shown, ...] = ()
+    known: TableFacts | None = None
+    statistics: tuple[Outputs, ...] = ()
     if results is not None and manifest is not None:
         planned, scores = planned_and_scored(results, manifest, PLACE, metrics=standing.METRICS)
         runs = with_means(planned, scores)
@@ -143,7 +143,7 @@ def report(
     )
 
 
-def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Shown, ...]:
+def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Outputs, ...]:
     """What the Dice of single cases says of the ranks of cells, and of the factors."""
     dice = case_scores(planned, scores, table2_cells(planned), MEASURES["dice"])
     return table2_ranks(dice, note=note), mixed_tables(dice, note=note)

@@ -1,4 +1,4 @@
-"""Table 2's statistics: what can be told from the best of its box, and of its version."""
+"""Table 2's statistics: what is significantly different from the best of its box, and of its version."""
 
 from __future__ import annotations
 

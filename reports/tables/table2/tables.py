@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.ground.cells import parts_of, side_by_side, titled, unfinished, value_cell
-from reports.ground.frames import Behind
+from reports.ground.frames import TableFacts
 from reports.ground.measures import MEASURES
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span
@@ -21,7 +21,7 @@ def table2(
     own: pd.DataFrame | None,
     paper: pd.DataFrame | None,
     *,
-    behind: Behind | None,
+    behind: TableFacts | None,
     metric: str = "dice",
     standing: Sequence[str] = (),
     apart: str = "",
