@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-WITH_TENSORS = (
-    "nn",
-    "protocols",
-    "train",
-    "inference",
-    "evaluate",
-    "mask_pair",
-    "metrics",
-    "run",
-    "stitching",
-    "panels",
-    "predicting",
-    "projections",
-    "results",
-    "data.patches",
+ROOT = Path(__file__).parents[1]
+OF_ARRAYS = re.compile(
+    r"^(?:from|import) (?:jaxtyping|numpy\.typing)\b|^from torch import .*\bTensor\b", re.MULTILINE
 )
-CHECKED = ["baselines", *(f"benchmark.{name}" for name in (*WITH_TENSORS, "data.prepare", "data.store"))]
-install_import_hook(CHECKED, "annotation_checker.checked")
+WHOLE = ("baselines", "benchmark.nn", "benchmark.data.store", "benchmark.results", "benchmark.run")
+"""Checked though some of their files name no shape: methods and their parts, and who hands arrays on."""
+
+
+def annotated_modules(root: Path) -> list[str]:
+    """The modules whose annotations are checked: those that name arrays or tensors, and `WHOLE`."""
+    files = [
+        file for package in ("baselines", "benchmark", "reports") for file in (root / package).rglob("*.py")
+    ]
+    found = [file for file in sorted(files) if OF_ARRAYS.search(file.read_text(encoding="utf-8"))]
+    return [*WHOLE, *(".".join(file.relative_to(root).with_suffix("").parts) for file in found)]
+
+
+install_import_hook(annotated_modules(ROOT), "annotation_checker.checked")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -42,6 +44,30 @@ for number, usual in (
 
 # Tests run side by side, and small networks gain nothing from a second thread.
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all",
+        action="store_true",
+        dest="all_tests",
+        help="the slow tests too, and simulations with their full counts (as `make test-all`)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--all`, what is marked slow is left out."""
+    if config.option.all_tests:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(scope="session")
+def counts(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How often something is simulated: the first number, and the second with `--all`."""
+    return lambda few, many: many if request.config.option.all_tests else few
 
 
 @pytest.fixture(scope="session")

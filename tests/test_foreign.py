@@ -16,6 +16,7 @@ import pytest
 from fuzz.commands import READ, SECRET, Place, quick, run
 from fuzz.folders import GOOD, OTHER, RUNNING, SEARCH, write_sound
 from fuzz.fuzzing import fuzzed
+from slow_tests import slow_after
 
 from benchmark.results import RunFolder
 
@@ -252,7 +253,7 @@ def test_links_of_the_first_level_are_followed_where_the_user_says_so(
     assert "50.00" in run(place, "why").out
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", slow_after(2, range(12)))
 def test_no_mutation_of_a_folder_harms_whoever_reads_it(number: int) -> None:
     found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(7, number)]
     assert [each for each in found if each[2]] == []

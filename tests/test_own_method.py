@@ -23,11 +23,19 @@ PROFILE = {
 }
 
 
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests must not change them."""
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(root, cases=10, seed=0, spacing_mm=(12.0, 12.0, 12.0))
+    return root
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(METHOD_FILES, "")
     monkeypatch.chdir(tmp_path)
-    write_phantoms(tmp_path / "phantoms", cases=10, seed=0, spacing_mm=(12.0, 12.0, 12.0))
+    (tmp_path / "phantoms").symlink_to(phantoms)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PROFILE))
     source = Path(healthy_method.__file__).read_text()
     (tmp_path / "my net").mkdir()
