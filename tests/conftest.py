@@ -65,9 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def counts(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+def all_tests(request: pytest.FixtureRequest) -> bool:
+    """Whether everything is to be tested, however long it takes."""
+    return bool(request.config.option.all_tests)
+
+
+@pytest.fixture(scope="session")
+def counts(all_tests: bool) -> Callable[[int, int], int]:
     """How often something is simulated: the first number, and the second with `--all`."""
-    return lambda few, many: many if request.config.option.all_tests else few
+    return lambda few, many: many if all_tests else few
 
 
 @pytest.fixture(scope="session")
