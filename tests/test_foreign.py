@@ -177,7 +177,11 @@ TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("make", "command", "words"), [trap[1:] for trap in TRAPS], ids=[t[0] for t in TRAPS]
+    ("make", "command", "words"),
+    [
+        pytest.param(*trap[1:], id=trap[0], marks=[pytest.mark.slow] if trap[2] in ("html", "all") else [])
+        for trap in TRAPS
+    ],
 )
 def test_a_trap_is_named_and_harms_nobody(
     place: Place, make: Callable[[Place], None], command: str, words: str
@@ -189,7 +193,11 @@ def test_a_trap_is_named_and_harms_nobody(
     assert not (place.root / "new.db").exists()
 
 
-@pytest.mark.parametrize("command", [*READ, "merge"])
+# The page, and all reports, take seconds each.
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=pytest.mark.slow) if c in ("html", "all") else c for c in (*READ, "merge")],
+)
 def test_every_command_walks_over_a_folder_of_many_traps(place: Place, command: str) -> None:
     for make in (
         planted_grid,

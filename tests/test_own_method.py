@@ -101,6 +101,7 @@ def test_a_method_from_a_file_is_one_row_more_of_a_grid_of_methods_only(
     assert "the cells of table2 are not methods" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_method_that_looks_at_values_while_it_is_built_can_be_used(folder: Path) -> None:
     path = folder / "looking.py"
     source = (folder / "my net" / "my_net.py").read_text()
