@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import monai.networks.nets  # noqa: F401
+import torch._dynamo
 from jaxtyping import install_import_hook
+
+# While jaxtyping imports a checked module, it hides the compiled files of all that this one imports in turn, and the
+# libraries would be compiled anew in every run: so the large ones are imported above, before it looks.
+# Processes that the tests start find the suite compiled as well, also where the environment asks for no such files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).parents[1]
 OF_ARRAYS = re.compile(
@@ -30,7 +39,6 @@ def annotated_modules(root: Path) -> list[str]:
 install_import_hook(annotated_modules(ROOT), "annotation_checker.checked")
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
 from written_studies import write_study  # noqa: E402
 
 # Started in the background or by `nohup`, the tests would ignore signals, and so would all that they start.
