@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import monai.networks.nets  # noqa: F401
@@ -42,6 +41,7 @@ def annotated_modules(root: Path) -> list[str]:
 install_import_hook(annotated_modules(ROOT), "annotation_checker.checked")
 
 import pytest  # noqa: E402
+from slow_tests import Counts  # noqa: E402
 from written_studies import write_study  # noqa: E402
 
 # Started in the background or by `nohup`, the tests would ignore signals, and so would all that they start.
@@ -82,7 +82,7 @@ def all_tests(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def counts(all_tests: bool) -> Callable[[int, int], int]:
+def counts(all_tests: bool) -> Counts:
     """How often something is simulated: the first number, and the second with `--all`."""
     return lambda few, many: many if all_tests else few
 
