@@ -155,6 +155,12 @@ def test_the_best_weights_are_those_of_the_best_validation(cases: list[PreparedC
     assert all(torch.equal(best[name], value) for name, value in seen[1].items())
 
 
+def test_of_equal_validations_the_first_is_kept(cases: list[PreparedCase], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "even")
+    progress = run(cases, folder, validate=lambda: 0.5, checkpoint="best", steps=2, validations=2)
+    assert (progress.best_step, progress.best_dice) == (1, 0.5)
+
+
 def test_saved_weights_give_the_same_output_and_store_shared_layers_once(tmp_path: Path) -> None:
     saved, loaded = method().eval(), method(shared_layers=[5]).eval()
     for parameter in loaded.parameters():
