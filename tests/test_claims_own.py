@@ -99,6 +99,7 @@ def test_planted_effects_are_found_opposites_too_and_nothing_where_there_is_none
         assert found["shuffling"].counterexamples == ()
 
 
+@pytest.mark.slow
 def test_the_papers_claims_get_own_and_published_verdicts_side_by_side(tmp_path: Path) -> None:
     plant_table2(tmp_path, lambda factors: planted(factors, -1), n_patients=20)
     claims = load_claims(claim_files(STUDIES / "claims"))

@@ -174,6 +174,7 @@ def test_the_reproduction_is_set_beside_the_paper(tmp_path: Path, toy: tuple[Pat
     assert report.apart == ""
 
 
+@pytest.mark.slow
 def test_phantoms_carry_a_banner_on_tables_figures_and_page(tmp_path: Path) -> None:
     results = tmp_path / "results"
     write_run(results, "a", [0.5, 0.6])

@@ -51,6 +51,7 @@ def unstarted(manifest: GridManifest) -> GridManifest:
     )
 
 
+@pytest.mark.slow
 def test_a_newer_launch_without_a_finished_run_hides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_grid_on_two_data_sets_has_a_folder_and_a_section_for_each(
         assert text.count(quote(f"{called}:v3/shuffle/5", safe="") + '"') >= 2
 
 
+@pytest.mark.slow
 def test_an_older_page_stays_until_the_new_one_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from slow_tests import slow_after
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
@@ -81,6 +82,7 @@ def test_a_run_stopped_three_times_ends_with_the_same_weights_bit_for_bit(
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_another_seed_would_have_been_noticed(cases: list[PreparedCase], tmp_path: Path) -> None:
     """The comparison above can fail: with other patches the weights differ."""
     run(cases, RunFolder(tmp_path, "a"))
@@ -91,7 +93,7 @@ def test_another_seed_would_have_been_noticed(cases: list[PreparedCase], tmp_pat
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", slow_after(1, ["float32", "bfloat16"]))
 def test_the_loss_falls(cases: list[PreparedCase], tmp_path: Path, precision: str) -> None:
     progress = run(
         cases, RunFolder(tmp_path, "r"), steps=40, learning_rate=1e-2, precision=precision, channels_last=True
