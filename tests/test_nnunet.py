@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib.util
 import json
@@ -707,8 +708,10 @@ def interrupted(
             method.train(job_in(folder, cases, stopped))
 
         def kill_it(told: Told) -> bool:
+            # It is asked once more when the process has ended.
             if any(phase == "validate" for phase, _, _ in told.progress):
-                os.kill(told.process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(told.process, signal.SIGKILL)
             return False
 
         killed = Told(kill_it)

@@ -94,7 +94,8 @@ def test_a_trained_run_is_scored_and_not_trained_again(
     data: ReadyData, study: optuna.Study, tmp_path: Path, tcia_root: Path
 ) -> None:
     order = ordered(data, tmp_path / "results", tcia_root, trial_of(study, tmp_path))
-    execute_run(order)
+    record = execute_run(order)
+    assert (record.state, record.error) == ("trained", None)
     folder = RunFolder(tmp_path / "results", order.run_id)
     trained = folder.weights_file.read_bytes()
     history = folder.history_file.read_bytes()
