@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench endure install clean
+.PHONY: demo test test-all check bench endure install clean
 
 install: .venv/installed
 
@@ -17,8 +17,13 @@ demo: install
 	$(BIN)/bench run --grid table2
 	$(BIN)/bench report --grid table2 --source both
 
+# One pass of every kind, and few repetitions; `test-all` runs the slow tests too, with full counts. By file: what a
+# module builds is built once, and with the largest files first the two processes still end within seconds of one another.
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile --all
 
 check: install
 	$(BIN)/ruff format --check .

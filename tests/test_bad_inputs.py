@@ -18,6 +18,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from slow_tests import slow_after
 from written_studies import write_study
 
 from benchmark.data.check import checked_cases
@@ -334,7 +335,7 @@ def test_the_sound_data_set_is_sound(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error:overflow")
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", slow_after(12, KINDS))
 def test_a_stranger_s_file_is_read_right_or_refused(root: Path, tmp_path: Path, name: str) -> None:
     kind = KINDS[name]
     kind.make(root)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from planted_claims import plant_methods, plant_table2, table2_factors
 from scipy import stats
+from slow_tests import Counts, slack
 from written_runs import (
     NAN,
     methods_manifest,
@@ -98,6 +99,7 @@ def test_planted_effects_are_found_opposites_too_and_nothing_where_there_is_none
         assert found["shuffling"].counterexamples == ()
 
 
+@pytest.mark.slow
 def test_the_papers_claims_get_own_and_published_verdicts_side_by_side(tmp_path: Path) -> None:
     plant_table2(tmp_path, lambda factors: planted(factors, -1), n_patients=20)
     claims = load_claims(claim_files(STUDIES / "claims"))
@@ -350,7 +352,7 @@ def test_t_tests_are_students_with_the_bootstrap_error() -> None:
 
 
 def test_with_no_effect_a_report_makes_a_false_claim_as_seldom_as_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: Counts
 ) -> None:
     """Five claims about six equal methods: at most 5 % of reports may claim anything, either way."""
     # statsmodels collects garbage after every correction, which takes most of the time of a hundred.
@@ -369,14 +371,15 @@ def test_with_no_effect_a_report_makes_a_false_claim_as_seldom_as_it_says(
     scores = launch.scores("dice")
     assert isinstance(scores, CaseScores)
     generator = np.random.default_rng(3)
-    wrong = 0
-    for _ in range(100):
+    trials, wrong = counts(25, 100), 0
+    for _ in range(trials):
         launch._means.clear()
         launch._resampled.clear()
         patients = generator.normal(50, 10, (1, scores.values.shape[1], 1))
         scores.values[:] = patients + generator.normal(0, 5, scores.values.shape)
         wrong += any(one.verdict != "undecided" for one in judge(claims, [own]))
-    assert wrong <= 11, "of 100 reports; with 5 % there are more in one of a hundred"
+    most = 0.11 + slack(0.05, trials, 100)
+    assert wrong / trials <= most, "of 100 reports; with 5 % there are more in one of a hundred"
 
 
 def test_the_grid_of_the_tests_is_the_grid_of_the_study() -> None:

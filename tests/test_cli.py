@@ -381,6 +381,7 @@ def no_method_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_METHOD_FILES", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_method_files")
 def test_check_method_says_that_the_contract_is_kept(bench: Bench) -> None:
     Path("net.py").write_text(NET)

@@ -165,6 +165,7 @@ def test_panels_need_runs_or_a_grid(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "There is no grid 'table2'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_panels_of_a_grid_put_its_networks_beside_one_another(
     v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_toy_run_is_not_set_beside_the_paper(tmp_path: Path, toy: tuple[Path, 
     assert {"figure5.png", "figure5_published.png"} <= names
 
 
+@pytest.mark.slow
 def test_the_page_and_a_trace_compare_nothing_either(tmp_path: Path, toy: tuple[Path, GridManifest]) -> None:
     results, manifest = toy
     written = write_html(results, tmp_path / "html", source="both", thumbnail=None)
@@ -173,6 +174,7 @@ def test_the_reproduction_is_set_beside_the_paper(tmp_path: Path, toy: tuple[Pat
     assert report.apart == ""
 
 
+@pytest.mark.slow
 def test_phantoms_carry_a_banner_on_tables_figures_and_page(tmp_path: Path) -> None:
     results = tmp_path / "results"
     write_run(results, "a", [0.5, 0.6])

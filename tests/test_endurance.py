@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from slow_tests import slow_after
 from test_streams import run as run
 from test_streams import states
 
 from tests.endurance import faults
 
 
-@pytest.mark.parametrize("kind", faults.DISKS)
+@pytest.mark.parametrize("kind", slow_after(1, faults.DISKS))
 def test_a_disk_that_fails_costs_an_attempt_and_nothing_else(run: str, tmp_path: Path, kind: str) -> None:
     def start(**environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

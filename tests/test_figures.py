@@ -86,8 +86,17 @@ def test_empty_groups_stay_on_the_axis_and_incomplete_ones_say_so() -> None:
 
 
 def test_a_grid_without_any_value_is_drawn_empty() -> None:
+    missing = {4: ["0/7"] * 9, 5: ["no value"] * 7, 6: ["0/5"] * 7}
     for number in FIGURES:
-        draw(number, {"Own runs": published_table2().assign(value=NAN)}, note="unfinished: 0 of 105 cells")
+        full, empty = (
+            draw(number, {"Own runs": frame}, note="unfinished: 0 of 105 cells").axes[0]
+            for frame in (published_table2(), published_table2().assign(value=NAN))
+        )
+        assert ticks(empty) == ticks(full)
+        assert annotations(empty) == missing[number]
+        drawn = [y for points in empty.collections for y in points.get_offsets()[:, 1]]
+        drawn += [y for line in empty.lines for y in line.get_ydata()]
+        assert (len(empty.patches), np.isfinite(np.array(drawn, float)).sum()) == (0, 0)
 
 
 def test_the_note_stands_in_the_title() -> None:

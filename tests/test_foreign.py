@@ -16,6 +16,7 @@ import pytest
 from fuzz.commands import READ, SECRET, Place, quick, run
 from fuzz.folders import GOOD, OTHER, RUNNING, SEARCH, write_sound
 from fuzz.fuzzing import fuzzed
+from slow_tests import slow_after
 
 from benchmark.results.runs import RunFolder
 
@@ -175,8 +176,18 @@ TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
 ]  # fmt: skip
 
 
+def is_slow(number: int) -> bool:
+    """The page and all reports take seconds; of the other commands, the first traps stand for all."""
+    command = TRAPS[number][2]
+    return command in ("html", "all") or sum(trap[2] == command for trap in TRAPS[:number]) >= 4
+
+
 @pytest.mark.parametrize(
-    ("make", "command", "words"), [trap[1:] for trap in TRAPS], ids=[t[0] for t in TRAPS]
+    ("make", "command", "words"),
+    [
+        pytest.param(*trap[1:], id=trap[0], marks=[pytest.mark.slow] if is_slow(number) else [])
+        for number, trap in enumerate(TRAPS)
+    ],
 )
 def test_a_trap_is_named_and_harms_nobody(
     place: Place, make: Callable[[Place], None], command: str, words: str
@@ -188,7 +199,11 @@ def test_a_trap_is_named_and_harms_nobody(
     assert not (place.root / "new.db").exists()
 
 
-@pytest.mark.parametrize("command", [*READ, "merge"])
+# The page, and all reports, take seconds each.
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=pytest.mark.slow) if c in ("html", "all") else c for c in (*READ, "merge")],
+)
 def test_every_command_walks_over_a_folder_of_many_traps(place: Place, command: str) -> None:
     for make in (
         planted_grid,
@@ -252,7 +267,7 @@ def test_links_of_the_first_level_are_followed_where_the_user_says_so(
     assert "50.00" in run(place, "why").out
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", slow_after(2, range(12)))
 def test_no_mutation_of_a_folder_harms_whoever_reads_it(number: int) -> None:
     found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(7, number)]
     assert [each for each in found if each[2]] == []

@@ -158,6 +158,15 @@ def test_means_are_over_cases_then_folds_then_seeds(tmp_path: Path) -> None:
     assert list(cell[counts]) == [4, 4, 2, 2, 4, 3, 0]
 
 
+def test_an_outlying_seed_of_three_counts_as_much_as_the_others(tmp_path: Path) -> None:
+    for seed, dice in enumerate((0.6, 0.6, 0.0)):
+        write_run(tmp_path, f"s{seed}", [dice], seed=seed)
+    manifest = manifest_of(*((V3, 0, seed, f"s{seed}") for seed in range(3)))
+    cell = only_cell(table2_frame(table2_runs(tmp_path, manifest)), V3)
+    assert cell["value"] == pytest.approx(40.0)  # the median is 60
+    assert cell["std"] == pytest.approx(100 * math.sqrt(3 * 0.04))
+
+
 def test_volumes_are_means_over_all_cases_in_millilitres(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.5, NAN], fpv_ml=[1.0, 4.0])
     runs = table2_runs(tmp_path, manifest_of((V4, 0, 0, "a")))

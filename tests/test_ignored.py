@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from slow_tests import slow_after
 from written_partly import SHAPE, write_partly_annotated
 
 from benchmark.config import run_config
@@ -185,7 +186,9 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "variant"), VARIANTS, ids=[" ".join(one).strip() for one in VARIANTS])
+@pytest.mark.parametrize(
+    ("name", "variant"), slow_after(6, VARIANTS), ids=[" ".join(one).strip() for one in VARIANTS]
+)
 def test_every_method_takes_labels_with_gaps_and_ignore(name: str, variant: str) -> None:
     """The value 3 is no label: it has a channel, no region, and is neither learned nor scored."""
     default = next(own for own in settings(name) if own.spec == PET_CT and own.kind.variant == variant)

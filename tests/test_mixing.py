@@ -177,6 +177,7 @@ def test_both_reports_refuse_a_mixture_and_say_under_the_table_what_is_flagged(t
     assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.slow
 def test_runs_whose_folds_tore_patients_apart_are_named_by_reports_why_and_claims(tmp_path: Path) -> None:
     """Two of three test cases are of patients with another study in training."""
     splits = tmp_path / "splits" / "autopet-x" / "splits-5-folds-seed-0.json"

@@ -765,6 +765,7 @@ def test_a_training_that_was_stopped_and_killed_takes_the_steps_it_was_given(
     assert seconds[0] > 0
 
 
+@pytest.mark.slow
 @installed
 def test_interruptions_change_no_bit_of_the_weights(
     interrupted: tuple[ExternalJob, ExternalTraining, list[int]],
@@ -777,6 +778,7 @@ def test_interruptions_change_no_bit_of_the_weights(
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 @installed
 def test_workers_that_augment_change_no_bit_of_the_weights(
     cases: list[Case], folder: Path, straight: tuple[ExternalJob, ExternalTraining]
@@ -790,6 +792,7 @@ def test_workers_that_augment_change_no_bit_of_the_weights(
     assert method.train(job).facts["nnunet"]["workers"] == 2
 
 
+@pytest.mark.slow
 @installed
 def test_a_finished_training_keeps_what_predicts_and_nothing_that_trains(
     cases: list[Case], folder: Path, straight: tuple[ExternalJob, ExternalTraining]
@@ -805,6 +808,7 @@ def test_a_finished_training_keeps_what_predicts_and_nothing_that_trains(
     assert replace(again, peak_memory_mb=0) == replace(trained, peak_memory_mb=0)
 
 
+@pytest.mark.slow
 @installed
 def test_two_runs_share_one_preprocessing(
     folder: Path, straight: tuple[ExternalJob, ExternalTraining]
@@ -864,6 +868,7 @@ def test_masks_lie_on_the_original_grids_and_are_not_made_twice(
     assert method.train(job) == interrupted[1]
 
 
+@pytest.mark.slow
 @installed
 def test_blackbean_is_what_nnunet_really_trained(cases: list[Case], tmp_path: Path) -> None:
     """The plan and the learning rate of one step, read back from nnU-Net's own files."""
@@ -887,6 +892,7 @@ def test_blackbean_is_what_nnunet_really_trained(cases: list[Case], tmp_path: Pa
     assert list(job.work.glob("results/*/*/fold_0/checkpoint_best.pth"))
 
 
+@pytest.mark.slow
 @installed
 def test_labels_with_gaps_and_ignore_are_trained_and_the_masks_have_the_data_set_s_values(
     tmp_path: Path,
@@ -923,6 +929,7 @@ def relabelled(case: Case, values: dict[int, int], folder: Path) -> Case:
     return replace(case, label=path)
 
 
+@pytest.mark.slow
 @installed
 def test_four_modalities_and_three_labels_are_trained_and_predicted_on_patches_larger_than_the_images(
     tmp_path: Path,

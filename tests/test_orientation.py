@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from slow_tests import slow_after
 
 from benchmark.data.check import check_cases
 from benchmark.data.images import open_volume, same_place
@@ -68,7 +69,7 @@ def contrasts(case: Case, preparation: Preparation) -> tuple[float, float]:
     return pet, ct
 
 
-@pytest.mark.parametrize("codes", CODES)
+@pytest.mark.parametrize("codes", slow_after(8, CODES))
 def test_images_lie_on_their_label_in_every_orientation_and_rotation(tmp_path: Path, codes: str) -> None:
     """The planted contrast is 3.8, before and after; headers are rounded to six digits, each on its own."""
     rng = np.random.default_rng(CODES.index(codes))

@@ -23,11 +23,19 @@ PROFILE = {
 }
 
 
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests must not change them."""
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(root, cases=10, seed=0, spacing_mm=(12.0, 12.0, 12.0))
+    return root
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(METHOD_FILES, "")
     monkeypatch.chdir(tmp_path)
-    write_phantoms(tmp_path / "phantoms", cases=10, seed=0, spacing_mm=(12.0, 12.0, 12.0))
+    (tmp_path / "phantoms").symlink_to(phantoms)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PROFILE))
     source = Path(healthy_method.__file__).read_text()
     (tmp_path / "my net").mkdir()
@@ -93,6 +101,7 @@ def test_a_method_from_a_file_is_one_row_more_of_a_grid_of_methods_only(
     assert "the cells of table2 are not methods" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_method_that_looks_at_values_while_it_is_built_can_be_used(folder: Path) -> None:
     path = folder / "looking.py"
     source = (folder / "my net" / "my_net.py").read_text()

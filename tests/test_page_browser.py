@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from slow_tests import slow_after
 from written_pages import HOSTILE_CASE, HOSTILE_METHODS, chromium, write_test_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -406,7 +407,7 @@ def test_the_keyboard_reaches_views_and_sorts_a_table(watched: Watched) -> None:
     assert column(tab, "#cells-0", 4)[-1] == "55.00"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", slow_after(1, ["light", "dark"]))
 def test_axe_finds_nothing_serious_in_any_view(browser: Browser, folder: Path, scheme: str) -> None:
     context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
     watched = Watched(context.new_page(), folder)

@@ -51,6 +51,7 @@ def unstarted(manifest: GridManifest) -> GridManifest:
     )
 
 
+@pytest.mark.slow
 def test_a_newer_launch_without_a_finished_run_hides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_newer_launch_without_a_finished_run_hides_nothing(
     assert quote("table2:v3/shuffle/5", safe="") not in text
 
 
+@pytest.mark.slow
 def test_the_newest_launch_is_shown_as_soon_as_one_of_its_runs_has_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +84,7 @@ def test_the_newest_launch_is_shown_as_soon_as_one_of_its_runs_has_finished(
     assert [one.name for one, _ in newest_launches(results)] == [newer.name, "table3-k"]
 
 
+@pytest.mark.slow
 def test_a_grid_on_two_data_sets_has_a_folder_and_a_section_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +103,7 @@ def test_a_grid_on_two_data_sets_has_a_folder_and_a_section_for_each(
         assert text.count(quote(f"{called}:v3/shuffle/5", safe="") + '"') >= 2
 
 
+@pytest.mark.slow
 def test_an_older_page_stays_until_the_new_one_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,7 @@ def test_every_measure_of_a_cell_is_computed_again_from_its_files(tmp_path: Path
     assert told.faults == ("FPV [ml]: the table's number is 2.51, but the rows on disk give 2.5.",)
 
 
+@pytest.mark.slow
 def test_scores_are_digested_and_weights_are_said_not_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_scores import scores_from
 from scipy import stats
+from slow_tests import slow_after
 from statsmodels.stats.multitest import multipletests
 
 from reports.statistics.paired import (
@@ -61,7 +62,8 @@ def test_many_differences_have_the_normal_approximation_of_cureton() -> None:
     assert signed_rank_p(differences) == pytest.approx(2 * stats.norm.sf(abs(above - mean) / variance**0.5))
 
 
-@pytest.mark.parametrize("n", [6, 9, 13, 14, 30, 50, 51, 90])
+# With up to 13 patients and ties SciPy goes through all signs.
+@pytest.mark.parametrize("n", slow_after(5, [6, 9, 14, 30, 51, 13, 50, 90]))
 def test_many_pairs_have_the_p_that_scipy_chooses_for_each(n: int) -> None:
     generator = np.random.default_rng(n)
     plain = generator.normal(0.3, 1, (6, n))

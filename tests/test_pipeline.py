@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from slow_tests import slow_after
 from written_studies import write_study
 
 from benchmark.data.readers.autopet import SPEC
@@ -61,7 +62,7 @@ def test_a_touched_but_equal_file_rebuilds_nothing(root: Path, tmp_path: Path) -
     assert (after.rebuilt, after.fingerprint) == ({}, before.fingerprint)
 
 
-@pytest.mark.parametrize("name", ["image.npy", "label.npy", "lesion.npy", "case.json"])
+@pytest.mark.parametrize("name", slow_after(1, ["image.npy", "label.npy", "lesion.npy", "case.json"]))
 def test_a_damaged_store_is_rebuilt_for_the_case_concerned(root: Path, tmp_path: Path, name: str) -> None:
     before = ready(root, tmp_path)
     damaged = before.store / "cases" / "PETCT_04_study" / name

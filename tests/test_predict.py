@@ -184,6 +184,7 @@ def test_cases_are_the_unlabelled_ones_or_those_that_are_named(hot: ReopenedRun)
         cases_to_predict(hot, wanted=["PETCT_03_studi"])
 
 
+@pytest.mark.slow
 def test_a_decathlon_case_without_a_label_gets_the_mask_of_its_labelled_twin_under_its_own_name(
     tmp_path: Path,
 ) -> None:

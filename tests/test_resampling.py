@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_scores import scores_from
+from slow_tests import Counts, slack
 
 from reports.statistics.paired import compare, signed_rank_p
 from reports.statistics.resampling import Drawn, Draws, interval, resampled_means
@@ -126,12 +127,14 @@ def test_an_interval_holds_the_middle_of_the_values() -> None:
 
 
 @pytest.mark.parametrize(("n_patients", "folds", "per_patient"), [(8, 1, 1), (20, 1, 3), (60, 5, 1)])
-def test_intervals_hold_the_truth_as_often_as_they_say(n_patients: int, folds: int, per_patient: int) -> None:
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    n_patients: int, folds: int, per_patient: int, counts: Counts
+) -> None:
     """Skewed scores like Dice, of patients with one or several cases; 95 % intervals of a mean and a
     difference."""
     generator = np.random.default_rng(n_patients + folds)
     patients = np.repeat(np.arange(n_patients), per_patient)
-    trials, mean_hit, difference_hit = 200, 0, 0
+    trials, mean_hit, difference_hit = counts(40, 200), 0, 0
     for _ in range(trials):
         easy = generator.beta(5, 2, n_patients) * 80
         cells = easy + generator.beta(5, 2, (2, n_patients)) * 20
@@ -144,18 +147,20 @@ def test_intervals_hold_the_truth_as_often_as_they_say(n_patients: int, folds: i
         difference_hit += bounds.low <= 0 <= bounds.high
     # Three standard errors of a share of 0.95 in 200 are 0.046.
     for share in (mean_hit / trials, difference_hit / trials):
-        assert 0.904 <= share <= 0.996
+        assert 0.904 - slack(0.95, trials, 200) <= share <= 0.996 + slack(0.95, trials, 200)
 
 
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])
 @pytest.mark.parametrize("training", [0.5, 1.5, 5.0])
-def test_intervals_cover_training_anew_with_few_seeds_too(n_seeds: int, training: float) -> None:
+def test_intervals_cover_training_anew_with_few_seeds_too(
+    n_seeds: int, training: float, counts: Counts
+) -> None:
     """Noise of the training from next to nothing to all there is; a mean, and the difference of two equal cells.
 
     In 1000 trials two seeds cover 84 to 97 %, three 90 to 97 %, five 93 to 97 %.
     """
     generator = np.random.default_rng(n_seeds)
-    trials, mean_hit, difference_hit = 200, 0, 0
+    trials, mean_hit, difference_hit = counts(40, 200), 0, 0
     for _ in range(trials):
         patients = generator.normal(60, 6, 40)
         seeds = generator.normal(0, training, (2, 1, n_seeds))
@@ -166,7 +171,8 @@ def test_intervals_cover_training_anew_with_few_seeds_too(n_seeds: int, training
         bounds = compare(resampled=resampled, scores=scores_from(values), first=0, second=1).interval
         difference_hit += bounds.low <= 0 <= bounds.high
     # Less three standard errors of a share in 200.
-    assert min(mean_hit, difference_hit) / trials >= {2: 0.76, 3: 0.83, 5: 0.87}[n_seeds]
+    share, least = {2: (0.84, 0.76), 3: (0.9, 0.83), 5: (0.93, 0.87)}[n_seeds]
+    assert min(mean_hit, difference_hit) / trials >= least - slack(share, trials, 200)
 
 
 def test_the_degrees_of_freedom_are_those_of_what_makes_the_error() -> None:

@@ -167,6 +167,7 @@ def test_a_search_scores_no_test_case(bench: Bench) -> None:
     assert splits == {"validation"}
 
 
+@pytest.mark.slow
 def test_pruned_trials_keep_their_curves_are_no_failures_and_can_be_continued(bench: Bench) -> None:
     assert bench.search(fake_trials.search_file(bench.folder), "--trials", "20") == 0, bench.err
     pruned = [trial for trial in bench.study().trials if trial.state.name == "PRUNED"]
@@ -200,6 +201,7 @@ def test_failed_trials_have_a_reason_and_the_search_goes_on(bench: Bench) -> Non
     assert f"Failed: trial {failed[0].number}, {failed[0].params['mode']}" in bench.out
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_once_costs_nothing_and_one_that_always_is_fails(bench: Bench) -> None:
     study = fake_trials.search_file(bench.folder, modes=("killed_once",))
     assert bench.search(study, "--trials", "3", "--pruner", "none") == 0
@@ -262,6 +264,7 @@ def test_two_objectives_have_a_front_and_no_pruning(bench: Bench) -> None:
     assert set(below) <= front
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials_also_when_the_search_was_stopped_between(bench: Bench) -> None:
     study = fake_trials.search_file(bench.folder, paper={})
     options = ["--pruner", "none"]
@@ -311,6 +314,7 @@ def test_a_grid_s_finished_runs_are_known_trials_and_none_is_trained_again(bench
     assert "Did you mean 'fakes'" in bench.err
 
 
+@pytest.mark.slow
 def test_a_grid_s_runs_on_other_folds_or_data_are_no_trials_and_the_search_says_so(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +338,7 @@ def test_a_grid_s_runs_on_other_folds_or_data_are_no_trials_and_the_search_says_
     assert [trial.user_attrs.get("known_from") for trial in bench.study().trials] == [None]
 
 
+@pytest.mark.slow
 def test_a_known_run_whose_validation_part_is_not_scored_is_tried_again_before_its_trial_fails(
     bench: Bench,
 ) -> None:
@@ -459,6 +464,7 @@ def finished(bench: Bench) -> dict[int, tuple[str, Sequence[float] | None]]:
     return {t.number: (t.state.name, t.values) for t in trials if t.state.name in COUNTED}
 
 
+@pytest.mark.slow
 def test_launchers_killed_again_and_again_lose_no_finished_trial_and_leave_none_hanging(bench: Bench) -> None:
     study = fake_trials.search_file(bench.folder, seconds=0.02, paper={})
     options = ["--trials", "12", "--jobs", "2"]
@@ -556,6 +562,7 @@ def test_a_report_of_a_search_that_is_not_there_names_those_that_are(bench: Benc
     assert "Did you mean 'small'?" in bench.err
 
 
+@pytest.mark.slow
 def test_results_that_were_moved_are_reported_from_where_they_are(bench: Bench) -> None:
     bench.search(fake_trials.search_file(bench.folder, paper={}), "--trials", "1", "--pruner", "none")
     moved = bench.folder / "moved"

@@ -17,6 +17,7 @@ from pathlib import Path
 import fake_runs
 import psutil
 import pytest
+from slow_tests import slow_after
 
 from benchmark.execution.pool import SERVER_DEATHS, Pool
 from benchmark.nnunet.launch import run_process
@@ -71,7 +72,7 @@ def test_sigterm_to_every_process_of_a_job_lets_the_workers_save(tmp_path: Path)
     assert eventually(lambda: all(map(gone, everybody)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", slow_after(1, [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 def test_the_fork_server_ends_with_its_launcher_alone(tmp_path: Path, number: signal.Signals) -> None:
     with Pool(target=fake_runs.execute, preload=("fake_runs",)) as pool:
         # At once: while it starts it is no more mortal than later.
@@ -142,7 +143,7 @@ PREPARING = """
 """
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", slow_after(1, SIGNALS))
 def test_workers_that_prepare_data_end_with_their_launcher(tmp_path: Path, number: signal.Signals) -> None:
     code = textwrap.dedent(PREPARING).format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)

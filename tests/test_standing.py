@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from slow_tests import Counts, slack
 
 from reports.ground.latex import latex_text
 from reports.ground.measures import DICE, FNV, FPV, Measure
@@ -113,11 +114,12 @@ def test_a_best_mean_that_rests_on_outliers_is_told_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("n_seeds", [2, 4])
-def test_trainings_that_differ_by_chance_alone_are_seldom_told_apart(n_seeds: int) -> None:
+def test_trainings_that_differ_by_chance_alone_are_seldom_told_apart(n_seeds: int, counts: Counts) -> None:
     """Two equal methods, with more noise of the training than of the patients: ranks find differences every time."""
     generator = np.random.default_rng(n_seeds)
+    trials = counts(25, 100)
     told = ranked = 0
-    for _ in range(100):
+    for _ in range(trials):
         values = generator.normal(60, 2, 40)[:, None] + generator.normal(0, 4, (2, 1, n_seeds))
         values = values + generator.normal(0, 1, (2, 40, n_seeds))
         plain = scores_of(*values[:, :, 0].tolist())
@@ -127,15 +129,16 @@ def test_trainings_that_differ_by_chance_alone_are_seldom_told_apart(n_seeds: in
         frame = standings({"dice": scores}, ALL, lesions={})["dice"]
         ranked += frame["all_p"].min() <= 0.05
         told += "∼" not in "".join(frame["marks"])
-    assert ranked >= 80
+    assert ranked / trials >= 0.8
     # 0.05 where there are seeds enough, and up to 0.16 with two (see test_resampling.py); three standard errors more.
-    assert told <= {2: 27, 4: 14}[n_seeds]
+    share, most = {2: (0.16, 0.27), 4: (0.05, 0.14)}[n_seeds]
+    assert told / trials <= most + slack(share, trials, 100)
 
 
-def test_tables_of_equal_cells_seldom_tell_one_from_the_best() -> None:
+def test_tables_of_equal_cells_seldom_tell_one_from_the_best(counts: Counts) -> None:
     """Eight equal cells, the best chosen by its value: about one table in twenty at most has a false finding."""
     generator = np.random.default_rng(0)
-    tables, false = 120, 0
+    tables, false = counts(30, 120), 0
     names = [f"m{i}" for i in range(8)]
     for _ in range(tables):
         values = generator.normal(60, 10, 30) + generator.normal(0, 3, (8, 30))
@@ -145,7 +148,7 @@ def test_tables_of_equal_cells_seldom_tell_one_from_the_best() -> None:
         best = int(scores.means().argmax())
         false += any(adjusted[min(cell, best), max(cell, best)] <= 0.05 for cell in range(8) if cell != best)
     # Three standard errors of a share of 0.05 in 120 are 0.06.
-    assert false / tables <= 0.11
+    assert false / tables <= 0.11 + slack(0.05, tables, 120)
 
 
 def test_of_volumes_the_lowest_is_the_best() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from slow_tests import slow_after
 
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import TrainingConfig
@@ -88,6 +89,7 @@ def test_a_run_stopped_three_times_ends_with_the_same_weights_bit_for_bit(
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_another_seed_would_have_been_noticed(cases: list[PreparedCase], tmp_path: Path) -> None:
     """The comparison above can fail: with other patches the weights differ."""
     run(cases, RunFolder(tmp_path, "a"))
@@ -98,7 +100,7 @@ def test_another_seed_would_have_been_noticed(cases: list[PreparedCase], tmp_pat
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", slow_after(1, ["float32", "bfloat16"]))
 def test_the_loss_falls(cases: list[PreparedCase], tmp_path: Path, precision: str) -> None:
     progress = run(
         cases, RunFolder(tmp_path, "r"), steps=40, learning_rate=1e-2, precision=precision, channels_last=True
@@ -160,6 +162,12 @@ def test_the_best_weights_are_those_of_the_best_validation(cases: list[PreparedC
     assert (progress.best_step, progress.best_dice) == (8, 0.9)
     best = safetensors.torch.load_file(folder.best_weights_file)
     assert all(torch.equal(best[name], value) for name, value in seen[1].items())
+
+
+def test_of_equal_validations_the_first_is_kept(cases: list[PreparedCase], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "even")
+    progress = run(cases, folder, validate=lambda: 0.5, checkpoint="best", steps=2, validations=2)
+    assert (progress.best_step, progress.best_dice) == (1, 0.5)
 
 
 def test_saved_weights_give_the_same_output_and_store_shared_layers_once(tmp_path: Path) -> None:

@@ -170,10 +170,14 @@ def settings(name: str) -> list[Setting]:
             chosen = kinds.get(str(full.get("variant")), kind) if of_variant else kind
             if (chosen, full) not in found.values():
                 found[example if example not in found else f"{variant} {example}"] = chosen, full
-    return [
+    every = [
         Setting(name, kind, example, arguments, spec)
         for (example, (kind, arguments)), spec in itertools.product(found.items(), SPECS)
     ]
+    for setting in every:
+        # Whoever asks about its siblings then builds each of them once, and not once for each of them.
+        vars(setting)["siblings"] = [own for own in every if own.kind is setting.kind]
+    return every
 
 
 def batch_of(spec: DatasetSpec, n: int, patch_size: Size3, *, step: int = 0) -> Batch:
