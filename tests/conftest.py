@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 OF_ARRAYS = re.compile(
     r"^(?:from|import) (?:jaxtyping|numpy\.typing)\b|^from torch import .*\bTensor\b", re.MULTILINE
 )
-WHOLE = ("baselines", "benchmark.nn", "benchmark.data.store", "benchmark.results", "benchmark.run")
+WHOLE = ("baselines", "benchmark.nn", "benchmark.data.store", "benchmark.results", "benchmark.execution.run")
 """Checked though some of their files name no shape: methods and their parts, and who hands arrays on."""
 UNCHECKED = "benchmark.data.phantoms."
 """They call small functions of arrays so often that a case takes seven times as long with checks."""

@@ -53,7 +53,7 @@ def test_modules_with_arrays_or_tensors_are_found_wherever_they_are(tmp_path: Pa
     assert {
         "baselines",
         "benchmark.nn",
-        "benchmark.mask_pair",
+        "benchmark.scoring.mask_pair",
         "benchmark.protocols",
         "reports.panels.tiles",
     } <= checked
