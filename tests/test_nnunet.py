@@ -39,7 +39,7 @@ from benchmark.nnunet.plan import Plan, Schedule, shrunk_patch
 from benchmark.nnunet.raw import ImageFile, RawDataset, case_images, raw_dataset, write_raw, write_splits
 from benchmark.nnunet.task import Prediction, read_task, write_task
 from benchmark.protocols import ExternalJob, ExternalTraining
-from benchmark.training.train import DivergedError
+from benchmark.training.progress import DivergedError
 from benchmark.vocabulary import (
     BenchError,
     Case,

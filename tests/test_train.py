@@ -19,14 +19,9 @@ from benchmark.data.store import PreparedCase, Store
 from benchmark.datasets.pipeline import ready_data
 from benchmark.protocols import Method
 from benchmark.results.runs import RunFolder
-from benchmark.training.train import (
-    DivergedError,
-    InterruptedRunError,
-    Progress,
-    load_weights,
-    save_weights,
-    train,
-)
+from benchmark.training.checkpoint import load_weights, save_weights
+from benchmark.training.progress import DivergedError, InterruptedRunError, Progress
+from benchmark.training.train import Hooks, train
 
 CPU = torch.device("cpu")
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
@@ -51,8 +46,9 @@ def method(**settings: Any) -> MirrorUNet:
 def run(
     cases: list[PreparedCase], folder: RunFolder, network: Method | None = None, **settings: Any
 ) -> Progress:
-    names = ("config", "loss_weights", "validate", "accumulation", "asked_to_stop", "checkpoint_seconds")
+    names = ("config", "loss_weights", "accumulation", "checkpoint_seconds")
     passed = {name: settings.pop(name) for name in names if name in settings}
+    hooks = {name: settings.pop(name) for name in ("validate", "asked_to_stop") if name in settings}
     config = TrainingConfig(patch_size=(16, 16, 16), **{"steps": 12, "validations": 3, **settings})
     network = network or method()
     torch.use_deterministic_algorithms(True)
@@ -62,7 +58,8 @@ def run(
         config=config,
         device=CPU,
         folder=folder,
-        **{"loss_weights": WEIGHTS, "validate": lambda: 0.5, **passed},
+        hooks=Hooks(**{"validate": lambda: 0.5, **hooks}),
+        **{"loss_weights": WEIGHTS, **passed},
     )
 
 

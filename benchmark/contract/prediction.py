@@ -15,8 +15,8 @@ from benchmark.contract.setting import ROUND, Setting
 from benchmark.contract.training import total
 from benchmark.contract.words import NotChecked, listed
 from benchmark.protocols import Method, OutputKind
+from benchmark.training.checkpoint import load_weights, save_weights
 from benchmark.training.inference import autocast, decodes_voxelwise
-from benchmark.training.train import load_weights, save_weights
 from benchmark.vocabulary import Size3
 
 VOLUME: Size3 = (37, 29, 23)

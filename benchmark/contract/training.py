@@ -21,7 +21,8 @@ from benchmark.data.patches import PatchArrays, PatchSampler
 from benchmark.protocols import Batch, Method
 from benchmark.results.runs import RunFolder
 from benchmark.training.inference import autocast
-from benchmark.training.train import InterruptedRunError, Progress, train
+from benchmark.training.progress import InterruptedRunError, Progress
+from benchmark.training.train import Hooks, train
 from benchmark.vocabulary import BenchError, Size3
 
 UNUSUAL: Size3 = (20, 24, 36)
@@ -278,9 +279,11 @@ def _train(setting: Setting, folder: RunFolder, *, stop_after: int | None = None
         loss_weights=method.default_loss_weights(),
         device=CPU,
         folder=folder,
-        validate=lambda: 0.0,
-        asked_to_stop=lambda: stop_after is not None and done[0] + 1 >= stop_after,
-        on_step=on_step,
+        hooks=Hooks(
+            validate=lambda: 0.0,
+            asked_to_stop=lambda: stop_after is not None and done[0] + 1 >= stop_after,
+            on_step=on_step,
+        ),
     )
 
 

@@ -29,7 +29,8 @@ from benchmark.training.external import execute_external
 from benchmark.training.fold import open_fold
 from benchmark.training.in_loop import execute_in_loop
 from benchmark.training.open_run import OpenRun
-from benchmark.training.train import DivergedError, InterruptedRunError, PrunedRunError, total_steps
+from benchmark.training.progress import DivergedError, InterruptedRunError, PrunedRunError
+from benchmark.training.train import total_steps
 from benchmark.vocabulary import (
     BenchError,
     DataError,

@@ -19,10 +19,10 @@ from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder, RunRecord, state_of
 from benchmark.scoring.evaluate import LabelMap, Predicted
 from benchmark.training import environment
+from benchmark.training.checkpoint import load_weights
 from benchmark.training.external import job_of, read_mask
 from benchmark.training.fold import FoldData, open_fold
 from benchmark.training.in_loop import Predictor, evaluated_weights
-from benchmark.training.train import load_weights
 from benchmark.vocabulary import BenchError, Case, DatasetSpec, Preparation
 
 

@@ -18,7 +18,7 @@ from benchmark.nnunet.task import STOPPED, Prediction, Training, write_task
 from benchmark.processes.devices import oom_kills
 from benchmark.processes.signals import held_back
 from benchmark.protocols import ExternalJob
-from benchmark.training.train import DivergedError
+from benchmark.training.progress import DivergedError
 from benchmark.vocabulary import BenchError, DataError
 
 COMMAND = (sys.executable, "-P", "-m", "benchmark.nnunet.process")

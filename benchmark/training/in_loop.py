@@ -19,10 +19,12 @@ from benchmark.protocols import Method
 from benchmark.results.runs import RunFolder
 from benchmark.scoring.evaluate import LabelMap, Predicted, mean_dice
 from benchmark.training import environment
+from benchmark.training.checkpoint import load_weights
 from benchmark.training.costs import network_costs, parameters
 from benchmark.training.inference import predict
 from benchmark.training.open_run import OpenRun
-from benchmark.training.train import InterruptedRunError, Progress, load_weights, total_steps, train
+from benchmark.training.progress import InterruptedRunError, Progress
+from benchmark.training.train import Hooks, total_steps, train
 from benchmark.vocabulary import DataError
 
 log = logging.getLogger(__name__)
@@ -129,7 +131,7 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
     def on_step(progress: Progress, steps: int) -> None:
         run.beat.tell("train", progress.step, steps, loss=progress.loss, val_dice=progress.val_dice)
 
-    steps = total_steps(training, sampler)
+    judge = _judge(run, total_steps(training, sampler))
     while True:
         method = run.new_method()
         assert isinstance(method, Method)
@@ -142,13 +144,16 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
                 loss_weights=run.config.loss_weights,
                 device=run.device,
                 folder=run.folder,
-                validate=_validation(run, method),
+                hooks=Hooks(
+                    validate=_validation(run, method),
+                    asked_to_stop=run.asked_to_stop,
+                    on_step=on_step,
+                    pruned=judge,
+                ),
                 accumulation=run.record.accumulation,
                 loader_threads=run.order.resources.loader_threads,
                 checkpoint_seconds=run.order.resources.checkpoint_seconds,
-                asked_to_stop=run.asked_to_stop,
-                on_step=on_step,
-                **_searched(run, steps),
+                further_validations=run.order.trial.validations if run.order.trial else 0,
             )
             return method, progress
         except torch.OutOfMemoryError:
@@ -165,13 +170,13 @@ def _train(run: OpenRun, sampler: PatchSampler) -> tuple[Method, Progress]:
             torch.cuda.empty_cache()
 
 
-def _searched(run: OpenRun, steps: int) -> dict[str, Any]:
-    """What the training loop is to know of a search."""
+def _judge(run: OpenRun, steps: int) -> Callable[[int, float], bool]:
+    """Who may end the training early: the search that the run is a trial of."""
     if run.order.trial is None:
-        return {}
+        return lambda step, val_dice: False
     from benchmark.search.pruning import Judge
 
-    return {"further_validations": run.order.trial.validations, "pruned": Judge(run.order.trial, steps)}
+    return Judge(run.order.trial, steps)
 
 
 def _validation(run: OpenRun, method: Method) -> Callable[[], float]:

@@ -15,7 +15,8 @@ from benchmark.data.patches import PatchSampler
 from benchmark.data.readers.autopet import SPEC
 from benchmark.results.runs import RunFolder
 from benchmark.training.environment import set_up
-from benchmark.training.train import Progress, train
+from benchmark.training.progress import Progress
+from benchmark.training.train import Hooks, train
 from tests.performance.measure import Comparison, NotMeasured, Setting
 from tests.performance.training_step import LOSS_WEIGHTS
 from tests.performance.volumes import write_volume
@@ -66,9 +67,8 @@ def milliseconds(settings: dict[str, object]) -> float:
             loss_weights=LOSS_WEIGHTS,
             device=device,
             folder=RunFolder(Path(folder), "run"),
-            validate=lambda: float("nan"),
+            hooks=Hooks(validate=lambda: float("nan"), on_step=note),
             loader_threads=8,
             checkpoint_seconds=float("inf"),
-            on_step=note,
         )
     return 1000 * (at[WARM_UP + TIMED] - at[WARM_UP]) / TIMED

@@ -22,7 +22,8 @@ from benchmark.processes.devices import cpu_has_bfloat16
 from benchmark.protocols import Batch
 from benchmark.results.runs import RunFolder
 from benchmark.training.environment import set_up, step_seed
-from benchmark.training.train import Progress, train
+from benchmark.training.progress import Progress
+from benchmark.training.train import Hooks, train
 from benchmark.vocabulary import Size3
 from tests.performance.measure import Comparison, Setting
 from tests.performance.plain_mirror_unet import PlainMirrorUNetV3
@@ -181,9 +182,8 @@ def side_by_side(
             loss_weights=LOSS_WEIGHTS,
             device=torch.device("cpu"),
             folder=RunFolder(Path(folder), "run"),
-            validate=lambda: float("nan"),
+            hooks=Hooks(validate=lambda: float("nan"), on_step=in_turns),
             checkpoint_seconds=float("inf"),
-            on_step=in_turns,
         )
     peer.close()
     return in_turns.ours, in_turns.plain, method.seen, in_turns.plain_losses
