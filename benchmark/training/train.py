@@ -34,9 +34,9 @@ CUDA_CHECK_EVERY = 25
 class Hooks:
     """Where a training asks and tells its caller, between two steps.
 
-    `validate` gives the mean Dice of the validation part. After every step, `asked_to_stop` says whether to end with a
-    checkpoint, and `on_step` is told how far the training is, of how many steps. After every validation `pruned` is told
-    its step and Dice, and says whether a search wants the training to end there.
+    `validate` gives the mean Dice of the validation part. After every step, `asked_to_stop` says whether to end with
+    a checkpoint, and `on_step` is told how far the training is, of how many steps. After every validation `pruned` is
+    told its step and Dice, and says whether a search wants the training to end there.
     """
 
     validate: Callable[[], float]
