@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from benchmark.results import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.page.cells import curves, known_facts
 from reports.page.model import Page, Section
+from reports.page.text import yaml_text
 from reports.provenance.addresses import RUN, parse_places
 from reports.provenance.evidence import commit_of
 from reports.provenance.run_rows import TEST, VALIDATION, PartRows, RunPart, mean_title, part_rows, parts_of
@@ -96,6 +95,6 @@ def _facts(record: RunRecord) -> dict[str, str]:
 
 def _config(folder: RunFolder) -> str:
     try:
-        return yaml.safe_dump(folder.config(), sort_keys=False) if folder.config_file.exists() else ""
+        return yaml_text(folder.config()) if folder.config_file.exists() else ""
     except BenchError:
         return ""
