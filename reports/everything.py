@@ -29,7 +29,7 @@ from reports.panels.thumbnails import thumbnail_png
 from reports.provenance.trace import Links
 from reports.remembering import remembering
 from reports.report import REPORTS, write_launch
-from reports.runs import Place, planned_runs
+from reports.runs import Place, planned_and_scored
 from reports.words import counted
 
 CLAIMS = "claims"
@@ -250,10 +250,11 @@ def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[
 
 
 def _coverage(results: Path, manifest: GridManifest) -> Coverage:
-    """By all factors, whatever they are: a launch without a table is covered, too."""
+    """By all factors, whatever they are: a launch without a table is covered, too. Runs that cannot be read have failed
+    here as in every table."""
     keys = tuple(sorted({name for cell in manifest.cells for name in cell.factors}))
     place = Place(keys, lambda factors: {key: factors.get(key, "") for key in keys})
-    return coverage(manifest, planned_runs(results, manifest, place), keys)
+    return coverage(manifest, planned_and_scored(results, manifest, place)[0], keys)
 
 
 def _short(manifest: GridManifest, part: Part) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmark.manifests import CellRun, GridManifest, manifests, write_manifest
 from benchmark.registry import dataset as reader_of
 from benchmark.registry import dataset_names, phantom_readers
 from benchmark.results import RunFolder
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError, Preparation, did_you_mean
 from benchmark.words import counted
 from studies.grid import PhantomSettings, Profile, Study, load_study, study_of_methods, with_methods
@@ -301,10 +301,10 @@ def _tell_of_missing_masks(how: How, chosen: Sequence[CellRun]) -> None:
     folders = {cell.run_id: RunFolder(how.results, cell.run_id) for cell in chosen}
     without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
     if how.resources.save_predictions and without:
-        print(
+        say(
             f"{counted(len(without), 'finished run')} without masks, started without --save-predictions; to get them, "
             f"remove their folders in {how.results / 'runs'}: {', '.join(without[:5])}",
-            file=sys.stderr,
+            to_stderr=True,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
@@ -251,7 +251,7 @@ def _until_enough(searching: Searching, places: list[Slot], *, refer: Callable[[
         if others:
             if not said:
                 said = True
-                print(f"Waiting for {counted(others, 'trial')} of another launcher.", file=sys.stderr)
+                say(f"Waiting for {counted(others, 'trial')} of another launcher.", to_stderr=True)
             time.sleep(POLL_SECONDS)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from benchmark.credentials import without_secrets
 
@@ -13,6 +14,12 @@ _FOLDERS = re.compile(
     r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+"
 )
 """The folders of an absolute path, also behind the scheme of a file's address; or the address of a web page."""
+
+
+_ENCODED = re.compile(
+    r"(?<![\w%])(?:(?!https?%3A)[a-z][a-z+.-]*(?:%3A|:))?(?:%2F)+[^\s/'\"`<>()|,;]*", re.IGNORECASE
+)
+"""An absolute path in percent-encoding, with or without the scheme of a file's address."""
 
 
 def without_folders(value: Any, results: Path) -> Any:
@@ -28,6 +35,7 @@ def without_folders(value: Any, results: Path) -> Any:
 
 
 def _relative(text: str, results: Path) -> str:
+    text = _ENCODED.sub(lambda found: unquote(found[0]), text)
     if "/" not in text:
         return text
     text = without_secrets(text)
