@@ -20,7 +20,7 @@ from benchmark.foreign.places import DamagedFileError, read_text
 from benchmark.vocabulary import BenchError
 
 if yaml.__with_libyaml__:
-    from yaml.cyaml import CParser
+    from yaml._yaml import CParser
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -65,7 +65,8 @@ class _BoundedLoader(_Parsing, SafeConstructor, Resolver):
         self._depth += 1
         self._n_nodes += 1
         if self._depth > DEEPEST or self._n_nodes > MOST_NODES:
-            raise yaml.composer.ComposerError(None, None, self._too_much(), self.peek_event().start_mark)
+            mark: Any = getattr(self.peek_event(), "start_mark", None)
+            raise yaml.composer.ComposerError(None, None, self._too_much(), mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from benchmark.credentials import without_secrets
 
@@ -17,9 +16,9 @@ _FOLDERS = re.compile(
 
 
 _ENCODED = re.compile(
-    r"(?<![\w%])(?:(?!https?%3A)[a-z][a-z+.-]*(?:%3A|:))?(?:%2F)+[^\s/'\"`<>()|,;]*", re.IGNORECASE
+    r"(?<![\w%])(?:(?!https?(?:%3A|:))[a-z][a-z+.-]*(?:%3A|:)(?:%2F|/)|%2F)[^\s'\"`<>()|,;]*", re.IGNORECASE
 )
-"""An absolute path in percent-encoding, with or without the scheme of a file's address."""
+"""An absolute path whose colons and slashes may be percent-encoded, with or without the scheme of its address."""
 
 
 def without_folders(value: Any, results: Path) -> Any:
@@ -34,8 +33,13 @@ def without_folders(value: Any, results: Path) -> Any:
     return value
 
 
+def _decoded(path: str) -> str:
+    """Only what separates folders: a space would end the path for whoever reads on."""
+    return re.sub("%2F", "/", re.sub("%3A", ":", path, flags=re.IGNORECASE), flags=re.IGNORECASE)
+
+
 def _relative(text: str, results: Path) -> str:
-    text = _ENCODED.sub(lambda found: unquote(found[0]), text)
+    text = _ENCODED.sub(lambda found: _decoded(found[0]), text)
     if "/" not in text:
         return text
     text = without_secrets(text)
