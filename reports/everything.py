@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmark.manifests import GridManifest
 from benchmark.search.cards import is_elsewhere, search_cards
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 from reports.cells import Source
 from reports.claims.report import claims_report
 from reports.files import ReportFiles
@@ -233,7 +234,9 @@ def _claims(
 
 
 def _no_runs(results: Path) -> BenchError:
-    return BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
+    return BenchError(
+        f"There are no runs in {results}. Start some with `bench run --grid table2{in_results(results)}`."
+    )
 
 
 def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[Part]:

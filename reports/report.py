@@ -15,6 +15,7 @@ from typing import get_args
 
 from benchmark.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 from reports import banner
 from reports.aahn import report as aahn_report
 from reports.cells import Source
@@ -105,7 +106,7 @@ def choose_launch(
     found = manifests(results, grid)
     if not found:
         raise BenchError(
-            f"There are no runs of the grid {grid} in {results}. Start them with `{_command(grid)}`, "
+            f"There are no runs of the grid {grid} in {results}. Start them with `{_command(grid)}{in_results(results)}`, "
             "name another folder with --results, or print the published numbers with --source paper."
         )
     wanted = {"name": name, "profile": profile, "dataset": dataset}

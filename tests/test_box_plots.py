@@ -113,7 +113,9 @@ def test_the_same_numbers_give_the_same_files_and_nothing_beyond_the_page(tmp_pa
         assert box.x1 <= page.x1
 
 
-LONG = "Boxes: every method on data set a-rather-long-name-of-data, profile small, unfinished: 3 of 11 methods"
+LONG = (
+    "Boxes: every method on data set a-rather-long-name-of-data, profile small, unfinished: 3 of 11 methods"
+)
 
 
 @pytest.mark.parametrize("inches", [2.0, 4.8, 12.0])

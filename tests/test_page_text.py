@@ -189,7 +189,7 @@ def test_an_address_is_one_word_of_a_shell(text: str) -> None:
             "long": "word " * 60,
             "lines": "one\ntwo\n",
             "odd": "é 漢 \N{GRINNING FACE} \x07\t",
-            "": "- a: b # c",
+            "sign": "- a: b # c",
         },
         {
             "numbers": [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ import typer
 
 from benchmark.cli.common import AsJson, DataNames, MethodFiles, Results, data_roots, stopped_by_ctrl_c
 from benchmark.vocabulary import BenchError
-from benchmark.words import counted
+from benchmark.words import counted, in_results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -302,7 +301,7 @@ def _execute(
     else:
         print_summary(screen, results, cells)
         if states["done"]:
-            where = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+            where = in_results(results)
             for part in work:
                 launch_of = f"--grid {part.manifest.grid} --manifest {part.manifest.name}"
                 screen.print(f"Next: bench report {launch_of}{where}", soft_wrap=True)

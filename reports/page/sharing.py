@@ -10,7 +10,8 @@ from typing import Any
 from benchmark.credentials import without_secrets
 
 _FOLDERS = re.compile(
-    r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+"
+    r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+",
+    re.IGNORECASE,
 )
 """The folders of an absolute path, also behind the scheme of a file's address; or the address of a web page."""
 
