@@ -106,8 +106,9 @@ def choose_launch(
     found = manifests(results, grid)
     if not found:
         raise BenchError(
-            f"There are no runs of the grid {grid} in {results}. Start them with `{_command(grid)}{in_results(results)}`, "
-            "name another folder with --results, or print the published numbers with --source paper."
+            f"There are no runs of the grid {grid} in {results}. Start them with "
+            f"`{_command(grid)}{in_results(results)}`, name another folder with --results, or print the published "
+            "numbers with --source paper."
         )
     wanted = {"name": name, "profile": profile, "dataset": dataset}
     asked = {key: value for key, value in wanted.items() if value is not None}
