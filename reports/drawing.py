@@ -70,7 +70,9 @@ def write_title(figure: Figure, text: str) -> None:
     longest = max(map(len, lines), default=0)
     while longest > SHORTEST_LINE and title.get_window_extent().width > TITLE_SHARE * figure.bbox.width:
         longest -= 2
-        title.set_text("\n".join(part for line in lines for part in wrap(line, longest) or [""]))
+        title.set_text(
+            "\n".join(part for line in lines for part in wrap(line, longest, break_on_hyphens=False) or [""])
+        )
 
 
 def draw_box(ax: Axes, box: Mapping[Any, Any], *, at: float, width: float, colour: str) -> None:

@@ -82,6 +82,6 @@ def test_no_tag_or_parameter_has_a_password(tmp_path: Path, address: str) -> Non
     told["facts"] = {"device": address, "git_commit": address}
     folder.record_file.write_text(json.dumps(told))
     manifest = manifest_of(({**V3, "storage": address}, 0, 0, "a"))
-    content = read_run(folder, Place((manifest,), {"storage": address}, 0, 0, ""))
+    content = read_run(folder, Place([manifest], {"storage": address}))
     assert any("host" in value for value in content.tags.values())
     assert SECRET not in repr(content.tags) + repr(content.params)
