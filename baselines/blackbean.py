@@ -27,6 +27,7 @@ from benchmark.protocols import (
     Size3,
     ZScore,
 )
+from benchmark.vocabulary import kind_of
 
 FEATURES = (32, 64, 128, 256, 512)
 PATCH = (192, 192, 192)
@@ -41,7 +42,10 @@ AUGMENTATION = {
 
 def channel_order(dataset: DatasetSpec) -> tuple[str, ...]:
     """PET first and CT second, as in both published codes; other data sets in their own order."""
-    return ("PET", "CT") if set(dataset.modalities) == {"CT", "PET"} else dataset.modalities
+    kinds = {kind_of(name): name for name in dataset.modalities}
+    if len(dataset.modalities) == 2 and set(kinds) == {"CT", "PET"}:
+        return kinds["PET"], kinds["CT"]
+    return dataset.modalities
 
 
 class Blackbean(NnUNetMethod):
@@ -183,7 +187,7 @@ class BlackbeanReference(Method):
 
     def preparation(self, usual: Preparation) -> Preparation:
         rules = {
-            name: Percentiles(0.5, 99.5) if name == "CT" else ZScore(nonzero=True)
+            name: Percentiles(0.5, 99.5) if kind_of(name) == "CT" else ZScore(nonzero=True)
             for name in self.dataset.modalities
         }
         return replace(usual, spacing_mm=None, intensities=rules)

@@ -13,12 +13,13 @@ from pathlib import Path
 from benchmark.results.manifests import GridManifest
 from benchmark.search.cards import is_elsewhere, search_cards
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 from reports.claims.report import claims_report
 from reports.ground.cells import Source
 from reports.ground.files import ReportFiles
 from reports.ground.launches import Launches, folder_names, newer_unfinished, newest_launches
 from reports.ground.remembering import remembering
-from reports.ground.runs import Coordinates, planned_runs
+from reports.ground.runs import Coordinates, planned_and_scored
 from reports.ground.words import counted
 from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.folder import new_page, require_folder
@@ -233,7 +234,9 @@ def _claims(
 
 
 def _no_runs(results: Path) -> BenchError:
-    return BenchError(f"There are no runs in {results}. Start some with `bench run --grid table2`.")
+    return BenchError(
+        f"There are no runs in {results}. Start some with `bench run --grid table2{in_results(results)}`."
+    )
 
 
 def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[Part]:
@@ -250,10 +253,11 @@ def _searches(results: Path, out: Path, storage: str | None = None) -> Iterator[
 
 
 def _coverage(results: Path, manifest: GridManifest) -> Coverage:
-    """By all factors, whatever they are: a launch without a table is covered, too."""
+    """By all factors, whatever they are: a launch without a table is covered, too. Runs that cannot be read have failed
+    here as in every table."""
     keys = tuple(sorted({name for cell in manifest.cells for name in cell.factors}))
     place = Coordinates(keys, lambda factors: {key: factors.get(key, "") for key in keys})
-    return coverage(manifest, planned_runs(results, manifest, place), keys)
+    return coverage(manifest, planned_and_scored(results, manifest, place)[0], keys)
 
 
 def _short(manifest: GridManifest, part: Part) -> str:

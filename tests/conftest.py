@@ -13,7 +13,7 @@ import torch._dynamo
 from jaxtyping import install_import_hook
 
 # While jaxtyping imports a checked module, it hides the compiled files of all that this one imports in turn, and the
-# libraries would be compiled anew in every run: so the large ones are imported above, before it looks.
+# libraries would be compiled again in every run: so the large ones are imported above, before it looks.
 # Processes that the tests start find the suite compiled as well, also where the environment asks for no such files.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

@@ -1,3 +1,4 @@
+import random
 from itertools import product
 
 import numpy as np
@@ -98,3 +99,17 @@ def test_two_addresses_together_name_the_cells_of_both() -> None:
 
 def test_the_address_of_a_launch_begins_with_its_name() -> None:
     assert of_launch("table2:v3/*/5|v4/0.1/5#fpv_ml", "table2-k") == "table2-k:v3/*/5|v4/0.1/5#fpv_ml"
+
+
+def test_patterns_of_many_cells_fit_these_cells_and_no_others() -> None:
+    generator = random.Random(0)
+    axes = ("ab", "xyz", "12")
+    for _ in range(200):
+        among = [cell for cell in product(*axes) if generator.random() < 0.8]
+        cells = [cell for cell in among if generator.random() < 0.6]
+        text = address_of_cells("g", cells, among=among)
+        if cells:
+            places = parse_places(text)
+            assert [cell for cell in among if places.fit(cell)] == cells, text
+        else:
+            assert text == ""

@@ -34,6 +34,15 @@ def test_pet_is_the_first_channel_and_ct_the_second() -> None:
     assert BlackbeanReference(BRAIN, (32, 32, 32), channels=SMALL).order == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("ct", "pet"), [("CT", "PET"), ("ct", "PT"), ("CTres", "SUV")])
+def test_ct_and_pet_are_known_by_any_of_their_names(ct: str, pet: str) -> None:
+    for modalities, order in (((ct, pet), [1, 0]), ((pet, ct), [0, 1])):
+        method = BlackbeanReference(replace(PET_CT, modalities=modalities), (32, 32, 32), channels=SMALL)
+        assert method.order == order
+        rules = method.preparation(PET_CT.preparation).intensities
+        assert rules == {ct: Percentiles(0.5, 99.5), pet: ZScore(nonzero=True)}
+
+
 def test_voxels_stay_as_they_are_and_ct_is_scaled_by_percentiles_and_the_rest_by_z_score() -> None:
     prepared = reference().preparation(PET_CT.preparation)
     assert prepared.spacing_mm is None

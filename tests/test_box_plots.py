@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
 from benchmark.results.manifests import GridManifest
@@ -109,3 +111,34 @@ def test_the_same_numbers_give_the_same_files_and_nothing_beyond_the_page(tmp_pa
         assert box.x0 >= 0
         assert box.y0 >= figure.legends[0].get_window_extent().y1 - 1
         assert box.x1 <= page.x1
+
+
+LONG = (
+    "Boxes: every method on data set a-rather-long-name-of-data, profile small, unfinished: 3 of 11 methods"
+)
+
+
+@pytest.mark.parametrize("inches", [2.0, 4.8, 12.0])
+def test_a_title_fits_its_figure_with_all_its_words(inches: float) -> None:
+    figure = Figure(figsize=(inches, 3.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.subplots()
+    with drawing.style():
+        drawing.write_title(figure, f"{LONG}\nsecond line")
+        figure.draw_without_rendering()
+    (title,) = [text for text in figure.texts if text.get_text()]
+    assert title.get_text().split() == [*LONG.split(), "second", "line"]
+    extent = title.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.width
+    assert title.get_text().splitlines()[-1] == "second line"
+
+
+def test_the_title_of_boxes_of_one_method_is_not_cut(tmp_path: Path) -> None:
+    write_readings(tmp_path, "a", {"": SCORES})
+    cases = cases_of(tmp_path, methods_manifest("mine", ("m", 0, 0, "a")))
+    with drawing.style():
+        figure = draw_boxes(cases[cases["metric"] == "dice"], LONG)
+        figure.draw_without_rendering()
+    title = figure._suptitle
+    assert title.get_window_extent().width <= figure.bbox.width

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from written_runs import NAN, write_run
 
 from benchmark.cli import main
 from benchmark.files import tables
-from benchmark.files.writing import write_text
+from benchmark.files.writing import write_json, write_text
 from benchmark.merging import carry_out, planned, writing
 from benchmark.results.evidence import scores_facts
 from benchmark.results.manifests import CellRun, GridManifest, manifests, write_manifest
@@ -537,3 +537,32 @@ def test_a_record_that_says_it_runs_but_whose_process_is_gone_is_interrupted(a: 
     RunFolder(a, "r").write_record(replace(RunRecord("r"), state="running"))
     (copy,) = planned([a], c).copies
     assert copy.state == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        (("x",), ("y",), ("x", "y")),
+        (("x",), ("x",), ("x",)),
+        (("x",), (), ()),
+        ((), (), ()),
+    ],
+)
+@pytest.mark.parametrize("prefer", [False, True])
+def test_what_launches_were_asked_for_is_joined_as_their_cells_are(
+    a: Path,
+    b: Path,
+    c: Path,
+    one: tuple[str, ...],
+    other: tuple[str, ...],
+    together: tuple[str, ...],
+    prefer: bool,
+) -> None:
+    """An empty one was asked for everything; so is what it is joined with."""
+    for results, run_id, asked in ((a, "x", one), (b, "y", other)):
+        run(results, run_id)
+        made = launch(results, {run_id: run_id}, key=f"k{run_id}" if prefer else "k")
+        write_json(results / "grids" / f"{made.name}.json", asdict(replace(made, asked=asked)))
+    merge(a, b, into=c, prefer=a if prefer else None)
+    (joined,) = manifests(c)
+    assert joined.asked == together

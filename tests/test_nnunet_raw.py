@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -16,6 +17,7 @@ from written_decathlon import AFFINE, SHAPE, head, save, write_decathlon, write_
 from written_partly import write_partly_annotated
 from written_studies import write_study
 
+from benchmark.cli import main
 from benchmark.data.bench_block import KEY, block_of, read_block
 from benchmark.data.channels import is_plain_label, write_channels, write_label
 from benchmark.data.check import check_cases
@@ -594,3 +596,43 @@ def test_the_label_ignore_is_no_region_and_marks_voxels_that_count_for_nothing(t
     assert case.native_label()[4, 4, 4:8].tolist() == [1, 1, IGNORED, IGNORED]
     assert case.lesion_voxels().tolist() == [[4, 4, 4], [4, 4, 5]]
     assert case.lesion_ml == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [((), "Dataset501_STS-2024"), (("--data-name", "my sarcomas"), "Dataset501_my_sarcomas")],
+)
+def test_a_converted_data_set_has_the_name_of_its_data_not_of_its_reader(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], name: str
+) -> None:
+    root = tmp_path / "STS-2024"
+    for number in range(2):
+        write_study(root / f"PETCT_{number:02d}" / "study", seed=number)
+    with pytest.raises(SystemExit) as end:
+        main(["data", "convert", f"autopet={root}", "--out", str(tmp_path / "raw"), *options])
+    assert end.value.code == 0, capsys.readouterr().err
+    folder = tmp_path / "raw" / name
+    assert capsys.readouterr().out.endswith(f"{folder}; use it with --data nnunet={folder}\n")
+    assert nnunet.spec_of(folder).name != "autopet"
+
+
+def test_a_configuration_that_nnunet_does_not_plan_is_named_with_those_it_does(tmp_path: Path) -> None:
+    """Small images have no `3d_lowres`, flat ones nothing but `2d`."""
+    from benchmark.nnunet.plan import Plan
+    from benchmark.nnunet.preparing import _write_plans
+
+    class Planner:
+        plans_identifier = "nnUNetPlans"
+
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def plan_experiment(self) -> None:
+            content = {"configurations": {"2d": {}, "3d_fullres": {}}}
+            (tmp_path / "nnUNetPlans.json").write_text(json.dumps(content))
+
+    plan = replace(Plan(), configuration="3d_lowres")
+    with pytest.raises(
+        DataError, match=r"nnU-Net plans no 3d_lowres for these images, but only: 2d, 3d_fullres\."
+    ):
+        _write_plans(Planner, SimpleNamespace(name="D"), plan, tmp_path)  # type: ignore[arg-type]

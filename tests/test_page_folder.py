@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +16,7 @@ from benchmark.results.manifests import GridManifest, manifests, write_manifest
 from benchmark.vocabulary import BenchError
 from reports.everything import write_everything, write_html
 from reports.ground.launches import newest_launches
-from reports.page.folder import new_page
+from reports.page.folder import MARK, new_page
 
 
 def test_a_page_replaces_an_earlier_one_and_nothing_else(
@@ -151,3 +154,50 @@ def test_a_page_that_could_not_be_made_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no runs"), new_page(tmp_path / "html"):
         raise BenchError("There are no runs.")
     assert not (tmp_path / "html").exists()
+
+
+WRITES = """
+import sys, time
+from pathlib import Path
+from reports.page.folder import MARK, new_page
+with new_page(Path(sys.argv[1])) as building:
+    (building / "half").write_text("a page")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_half_a_page_is_removed_when_its_process_is_asked_to_end(
+    tmp_path: Path, number: signal.Signals, earlier: bool
+) -> None:
+    out = tmp_path / "html"
+    if earlier:
+        out.mkdir()
+        (out / "index.html").write_text(f"<meta {MARK}>")
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES, str(out)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        assert (out / ".building" / "half").exists()
+        process.send_signal(number)
+        process.wait(timeout=30)
+    assert process.returncode == (-number if number == signal.SIGINT else 128 + number)
+    assert [path.name for path in tmp_path.rglob("*")] == (["html", "index.html"] if earlier else [])
+
+
+def test_a_page_that_was_killed_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    out = tmp_path / "html"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES, str(out)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    assert (out / ".building" / "half").exists()
+    with new_page(out) as building:
+        assert list(building.iterdir()) == []
+        (building / "index.html").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["index.html"]

@@ -16,8 +16,12 @@ from written_runs import V3, V4, manifest_of, methods_manifest, score_rows, writ
 from benchmark.results.manifests import manifests, write_manifest
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
+from reports import everything
 from reports.everything import write_everything, write_html
+from reports.ground import score_files
 from reports.ground.printing import PrintedTable, Row, Span
+from reports.ground.remembering import remembering
+from reports.ground.runs import planned_and_scored, reported_scores
 from reports.page.cells import curves, thinned
 from reports.page.checking import Checked, checked
 from reports.page.coverage import bar, coverage
@@ -27,6 +31,7 @@ from reports.page.linking import with_links
 from reports.page.model import Group, Page, Section, cells_table, png_size
 from reports.page.run_parts import shown_parts
 from reports.provenance.trace import Traces
+from reports.tables.table2.frames import PLACE
 
 NAN = float("nan")
 
@@ -264,3 +269,43 @@ def test_the_size_of_a_picture_is_read_from_its_head(tmp_path: Path) -> None:
 def test_unknown_factors_are_coverage_enough() -> None:
     rows = planned(("a", "1", "pending", ""))
     assert coverage(manifest_of((V4, 0, 0, "1")), rows, ["method"]).states == {"pending": 1}
+
+
+def test_a_run_that_cannot_be_read_is_counted_as_failed_by_page_and_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    (grid,) = manifests(results, "table2")
+    before = everything._coverage(results, grid).states
+    first = next(run for run in grid.cells if RunFolder(results, run.run_id).seen().state == "done")
+    RunFolder(results, first.run_id).scores_file.write_bytes(b"no parquet")
+    after = everything._coverage(results, grid).states
+    assert after["done"] == before["done"] - 1
+    assert after["failed"] == before.get("failed", 0) + 1
+
+
+def test_a_page_decodes_the_scores_of_every_run_of_a_table_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    decoded: list[str] = []
+    real = score_files._decoded
+    monkeypatch.setattr(score_files, "_decoded", lambda folder: decoded.append(folder.run_id) or real(folder))
+    write_html(results, tmp_path / "html", source="runs")
+    planned = [run.run_id for run in manifests(results, "table2")[0].cells]
+    assert [decoded.count(run_id) for run_id in planned if run_id in decoded] == [1, 1]
+
+
+def test_a_part_of_remembered_scores_is_what_would_have_been_read(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results")
+    (grid,) = manifests(results, "table2")
+    for metrics in (["dice"], ["fnv_ml", "dice"], ["nothing"], None):
+        planned, read = planned_and_scored(results, grid, PLACE, metrics=metrics)
+        with remembering():
+            for _ in range(2):
+                same, kept = planned_and_scored(results, grid, PLACE, metrics=metrics)
+                pd.testing.assert_frame_equal(planned, same)
+                pd.testing.assert_frame_equal(read, kept)
+                pd.testing.assert_frame_equal(reported_scores(results, planned, metrics=metrics), read)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmark.vocabulary import BenchError
 from reports.ground.hypertext import html_rows, number_link, order_key, quoted, standalone
 from reports.ground.printing import PrintedTable, Row, Span
 from reports.page.assets import Asset, classic_script, datatables, plotly
 from reports.page.sharing import without_folders
-from reports.page.text import packed, script_json
+from reports.page.text import packed, script_json, yaml_text
 from reports.page.write import policy
 
 NAN = float("nan")
@@ -148,6 +149,15 @@ def test_the_policy_allows_the_scripts_that_stand_in_the_page_by_their_digests()
             "after `mlflow ui --backend-store-uri sqlite:///mlflow.db`",
         ),
         ("not in file:///data/mlruns/1", "not in file://…/1"),
+        ("not in file%3A///data/mlruns/1", "not in file://…/1"),
+        ("not in FILE%3a%2f%2F%2Fdata%2fmlruns%2F1", "not in FILE://…/1"),
+        ("?uri=sqlite%3A////home/me/results/mlflow.db", "?uri=sqlite:///mlflow.db"),
+        ("at %2Fdata%2Fmy%20cases%2F1", "at …/1"),
+        ("at file:///data/my%20cases/1", "at file://…/1"),
+        (
+            "http%3A%2F%2Fhost%2Fa%2Fb and table2%3Av3%2Fshuffle%2F5",
+            "http%3A%2F%2Fhost%2Fa%2Fb and table2%3Av3%2Fshuffle%2F5",
+        ),
         ("No such file: '/data/autopet/case1/CT.nii.gz'", "No such file: '…/CT.nii.gz'"),
         ("https://mlflow.test/#/a/b/c", "https://mlflow.test/#/a/b/c"),
         (
@@ -169,3 +179,36 @@ def test_a_relative_folder_of_results_is_left_out_and_one_that_only_ends_like_it
 @pytest.mark.parametrize("text", ["table2:v3/*/5|v1/none/3", "table3:O'Neil's", "a b", "$HOME`id`"])
 def test_an_address_is_one_word_of_a_shell(text: str) -> None:
     assert shlex.split(f"bench why {quoted(text)}") == ["bench", "why", text]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": 1, "b": [1.5, 1e-06, float("inf"), None, True], "c": {"d": "x", "e": []}},
+        {
+            "long": "word " * 60,
+            "lines": "one\ntwo\n",
+            "odd": "é 漢 \N{GRINNING FACE} \x07\t",
+            "sign": "- a: b # c",
+        },
+        {
+            "numbers": [
+                "1",
+                "1e3",
+                "yes",
+                "null",
+                "~",
+                "0x1",
+                "1:30",
+                "2026-11-29",
+                "=",
+                "<<",
+                "!",
+                "&a",
+                "*b",
+            ]
+        },
+    ],
+)
+def test_a_configuration_is_written_as_pyyaml_writes_it(content: dict[str, object]) -> None:
+    assert yaml_text(content) == yaml.safe_dump(content, sort_keys=False)

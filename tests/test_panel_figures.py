@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from benchmark.scoring.projections import FALSE, HIT, MISS
 from benchmark.vocabulary import DataError, Window, ZScore
-from reports.panels import write_panel
+from reports.panels import reading, write_panel
 from reports.panels.colours import ERRORS, WRONG
 from reports.panels.figure import draw_panel, pictured
 from reports.panels.ink import LABEL_COLOURS
@@ -379,3 +381,30 @@ def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
     other = {"prediction": np.zeros((3, 3, 3), np.uint8)}
     with pytest.raises(DataError, match=r"not on one grid .*prediction \(3, 3, 3\)"):
         read_outputs(written(tmp_path, arrays=other))
+
+
+def test_arrays_are_read_no_further_than_their_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path)
+    monkeypatch.setattr(reading, "MOST_BYTES", 1000)
+    with pytest.raises(DataError, match=r"case_7\.npz is damaged .*image has [\d,]+ bytes"):
+        read_outputs(file)
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((2**40, 2, 2), "<f4"), ((2, 2, 2), "|O"), ((-1, 2, 2), "<f4")])
+def test_a_header_that_promises_what_is_not_there_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], kind: str
+) -> None:
+    file = written(tmp_path)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("image.npy", header.getvalue())
+    with pytest.raises(DataError, match="are not what `bench panels` writes"):
+        read_outputs(file)
+
+
+def test_a_description_of_many_levels_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.with_suffix(".json").write_text('{"a":' * 5000 + "1" + "}" * 5000)
+    with pytest.raises(DataError, match="are not what `bench panels` writes"):
+        read_outputs(file)

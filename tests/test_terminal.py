@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+import benchmark
 from benchmark.execution.monitor import console, first_line
 from benchmark.files.strict_yaml import read_yaml
 from benchmark.terminal import complain, plain, say
@@ -90,3 +92,21 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off(text: str, words: str, tmp_pa
     path.write_text(text)
     with pytest.raises(BenchError, match=words):
         read_yaml(path)
+
+
+def test_the_command_line_prints_text_through_one_writer() -> None:
+    """What others wrote moves no cursor: `say` sees to that, `print` does not. JSON has no such characters, and
+    `streams` is what stands in for a terminal that is gone."""
+    plain_prints = []
+    for path in (Path(benchmark.__file__).parent / "cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") == "print"
+                and path.name != "streams.py"
+            ):
+                given = node.args[0] if node.args else None
+                is_json = isinstance(given, ast.Call) and ast.unparse(given.func) == "json.dumps"
+                if not is_json:
+                    plain_prints.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+    assert plain_prints == ["__init__.py:39: print(f\"mirror-bench {version('mirror-bench')}\")"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from finished import prepared
 from PIL import Image, ImageColor
 
 from benchmark.data.store import PreparedCase, Store
+from benchmark.files.writing import StorageError
 from benchmark.results.runs import DataPlaces, RunFolder
 from benchmark.scoring.projections import FALSE, HIT, MISS, Projections
 from benchmark.vocabulary import BenchError
@@ -96,6 +99,22 @@ def test_the_image_is_projected_once_a_case(
     monkeypatch.undo()
     kept.write_bytes(b"half a file")
     assert thumbnail_png(tmp_path, "r", "", case.case_id) == first
+
+
+def test_results_that_must_not_be_written_to_have_pictures_too(
+    case: PreparedCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def full(path: Path) -> Iterator[Path]:
+        raise StorageError(f"{path} cannot be written: Read-only file system")
+        yield path
+
+    monkeypatch.setattr(module, "written_whole", full)
+    made = thumbnail_png(tmp_path, "r", "", case.case_id)
+    assert not (tmp_path / "reports").exists()
+    monkeypatch.undo()
+    assert made is not None
+    assert thumbnail_png(tmp_path, "r", "", case.case_id) == made
 
 
 def test_where_there_is_nothing_to_show_there_is_none(case: PreparedCase, tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError, Spacing
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def stopped_by_ctrl_c() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("Interrupted. The same command continues where this one stopped.", file=sys.stderr)
+        say("Interrupted. The same command continues where this one stopped.", to_stderr=True)
         raise typer.Exit(130) from None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.cli.common import AsJson, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, DataNames, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
 from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
 
@@ -50,7 +51,7 @@ def data_phantom(
             jobs=jobs or cores(),
             progress=shown.named("generate phantoms"),
         )
-    print(f"{cases} phantoms in {out}; use them with --data {name}={out}")
+    say(f"{cases} phantoms in {out}; use them with --data {name}={out}")
 
 
 @app.command("check")
@@ -89,7 +90,7 @@ def data_check(
         say(report_findings(findings, cases=len(cases)))
         say(f"\n{summary(cases, checked.facts, spec)}")
         if not labelled:
-            print("No case has a label: the data set can be predicted, but neither trained on nor scored.")
+            say("No case has a label: the data set can be predicted, but neither trained on nor scored.")
     raise typer.Exit(1 if any(finding.is_fault for finding in findings) else 0)
 
 
@@ -148,8 +149,8 @@ def data_prepare(
         say(line)
     if ready.excluded_cases:
         say(f"Left out {len(ready.excluded_cases)} bad cases: {', '.join(ready.excluded_cases)}")
-    print(f"{ready.n_cases} cases in {ready.store}, {len(ready.rebuilt)} of them prepared now")
-    print(f"{ready.n_folds} folds in {ready.splits}")
+    say(f"{ready.n_cases} cases in {ready.store}, {len(ready.rebuilt)} of them prepared now")
+    say(f"{ready.n_folds} folds in {ready.splits}")
 
 
 @app.command("convert")
@@ -161,25 +162,28 @@ def data_convert(
         Path | None, typer.Option(help="Folds to take along, as `bench data prepare` or a run wrote them.")
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy files instead of linking them.")] = False,
+    data_name: DataNames = None,
 ) -> None:
     """Write a data set as nnU-Net's raw data; `--data nnunet=DIR` reads it back without a loss."""
     from benchmark.data.splits import read_stored_splits
     from benchmark.datasets.convert import convert_to_nnunet
     from benchmark.datasets.registry import dataset as reader_of
     from benchmark.execution.monitor import Preparation, console
+    from benchmark.planning import setup
 
     ((name, root),) = data_roots([data]).items()
     if root is None:
         raise BenchError(f"{name}: write phantoms first (bench data phantom), then say {name}=DIR.")
     reader = reader_of(name)
+    called = setup.data_name(name, root, setup.data_names(data_name or (), {name: root}))
     with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
         folder = convert_to_nnunet(
             [*reader.discover(root), *reader.unlabelled(root)],
-            reader.spec_of(root),
+            replace(reader.spec_of(root), name=called),
             out,
             number=number,
             splits=read_stored_splits(splits) if splits else None,
             copy=copy,
             progress=shown.named("convert"),
         )
-    print(f"{folder}; use it with --data nnunet={folder}")
+    say(f"{folder}; use it with --data nnunet={folder}")

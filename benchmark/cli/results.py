@@ -11,7 +11,7 @@ import typer
 from benchmark.cli.common import AsJson, Results, Source, stopped_by_ctrl_c
 from benchmark.terminal import complain, say
 from benchmark.vocabulary import BenchError
-from benchmark.words import counted
+from benchmark.words import counted, in_results
 
 if TYPE_CHECKING:
     from reports.ground.files import ReportFiles
@@ -174,7 +174,7 @@ def report(
             profile=profile,
             dataset=dataset,
         )
-    _tell(written, folder, as_json=as_json)
+    _tell(written, folder, results, as_json=as_json)
     if own and mlflow:
         from benchmark.tracking import log_report
 
@@ -214,14 +214,14 @@ def _report_claims(
         profile=profile,
         dataset=dataset,
     )
-    _tell(written, folder, as_json=as_json)
+    _tell(written, folder, results, as_json=as_json)
     if own and mlflow:
         log_claims(
             results, written, folder, files, grid=grid, name=manifest, profile=profile, dataset=dataset
         )
 
 
-def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
+def _tell(written: ReportFiles, folder: Path, results: Path, *, as_json: bool) -> None:
     import json
 
     if as_json:
@@ -236,7 +236,7 @@ def _tell(written: ReportFiles, folder: Path, *, as_json: bool) -> None:
     else:
         pages = [path for path in written.files if path.suffix == ".html"]
         shown = f"Open {pages[0] if pages else written.files[0]}"
-        more = "All reports in one page for the browser: bench report --html"
+        more = "All reports in one page for the browser: bench report --html" + in_results(results)
         say("\n".join([*written.lines, f"{counted(len(written.files), 'file')} in {folder}", shown, more]))
 
 

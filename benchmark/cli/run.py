@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,7 @@ from benchmark.cli.common import (
     stopped_by_ctrl_c,
 )
 from benchmark.vocabulary import BenchError
-from benchmark.words import counted
+from benchmark.words import counted, in_results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -231,7 +230,7 @@ def _conclude(screen: Console, outcome: GridOutcome, results: Path, *, as_json: 
     else:
         print_summary(screen, results, outcome.cells)
         if outcome.states["done"]:
-            where = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+            where = in_results(results)
             for one in outcome.launches:
                 launch = f"--grid {one.manifest.grid} --manifest {one.manifest.name}"
                 screen.print(f"Next: bench report {launch}{where}", soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +19,7 @@ from benchmark.cli.common import (
     device_names,
     stopped_by_ctrl_c,
 )
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
@@ -210,7 +210,7 @@ def _carry_out(searching: Searching, places: Sequence[Slot], *, mlflow: bool, as
         return watching
 
     def waiting(others: int) -> None:
-        print(f"Waiting for {counted(others, 'trial')} of another launcher.", file=sys.stderr)
+        say(f"Waiting for {counted(others, 'trial')} of another launcher.", to_stderr=True)
 
     all_well = run_trials(searching, places, monitor=monitor, waiting=waiting, mlflow=mlflow)
     if searching.pool.stops:

@@ -22,6 +22,7 @@ from benchmark.results.attempts import Attempt, attempts
 from benchmark.results.manifests import CellRun, GridManifest, manifests, one_a_run
 from benchmark.results.runs import RunFolder, load_scores, state_of
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 
 T = TypeVar("T")
 
@@ -245,7 +246,9 @@ def print_status(console: Console, results: Path, grid: str | None) -> None:
     """`bench status` for people."""
     found = status(results, grid)
     if not found:
-        console.print(f"No grid was started in {results} yet. Start one with `bench run --grid table2`.")
+        console.print(
+            f"No grid was started in {results} yet. Start one with `bench run --grid table2{in_results(results)}`."
+        )
     for number, manifest in enumerate(found):
         if number:
             console.print()

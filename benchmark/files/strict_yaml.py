@@ -9,9 +9,18 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
 from benchmark.files.places import DamagedFileError, read_text
 from benchmark.vocabulary import BenchError
+
+if yaml.__with_libyaml__:
+    from yaml._yaml import CParser
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -21,19 +30,43 @@ MOST_NODES = 50_000
 DEEPEST = 50
 
 
-class _BoundedLoader(yaml.SafeLoader):
+if yaml.__with_libyaml__:
+
+    class _Parsing(Composer, CParser):
+        """The events of libyaml, composed as PyYAML does: reading letter by letter in Python takes most of the time."""
+
+        def __init__(self, text: str) -> None:
+            CParser.__init__(self, text)
+            Composer.__init__(self)
+
+else:
+
+    class _Parsing(Reader, Scanner, Parser, Composer):  # type: ignore[no-redef]
+        """PyYAML's own."""
+
+        def __init__(self, text: str) -> None:
+            Reader.__init__(self, text)
+            Scanner.__init__(self)
+            Parser.__init__(self)
+            Composer.__init__(self)
+
+
+class _BoundedLoader(_Parsing, SafeConstructor, Resolver):
     """YAML lets a key appear twice and drops the first; here that is an error. A few lines of aliases to aliases stand
     for more values than any memory holds, and brackets for any depth: both are refused before anything is built."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        _Parsing.__init__(self, text)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
         self._depth = self._n_nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
         self._n_nodes += 1
         if self._depth > DEEPEST or self._n_nodes > MOST_NODES:
-            raise yaml.composer.ComposerError(None, None, self._too_much(), self.peek_event().start_mark)
+            mark: Any = getattr(self.peek_event(), "start_mark", None)
+            raise yaml.composer.ComposerError(None, None, self._too_much(), mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.merging.differences import Difference, differences
 from benchmark.merging.sources import RunCopy, Source
-from benchmark.results.manifests import CellRun, GridManifest
+from benchmark.results.manifests import CellRun, GridManifest, asked_together
 from benchmark.vocabulary import BenchError
 
 Place = tuple[tuple[tuple[str, str], ...], int, int]
@@ -132,6 +132,7 @@ class _Union:
             ),
             created=max(earlier.created, manifest.created),
             excluded_cases=tuple(sorted({*earlier.excluded_cases, *manifest.excluded_cases})),
+            asked=asked_together(earlier, manifest),
         )
 
     def _losers(
@@ -245,4 +246,4 @@ def _taken(
             cells.append(cell)
         elif mine.run_id != cell.run_id:
             lost.add(cell.run_id)
-    return replace(kept, cells=tuple(cells)), lost
+    return replace(kept, cells=tuple(cells), asked=asked_together(kept, other)), lost

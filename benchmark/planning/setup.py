@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from benchmark.processes.devices import cores
 from benchmark.results.manifests import CellRun, GridManifest, write_manifest
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder
+from benchmark.terminal import say
 from benchmark.vocabulary import BenchError, Preparation, did_you_mean
 from benchmark.words import counted
 
@@ -324,10 +324,10 @@ def _tell_of_missing_masks(settings: LaunchSettings, chosen: Sequence[CellRun]) 
     folders = {cell.run_id: RunFolder(settings.results, cell.run_id) for cell in chosen}
     without = [name for name, f in folders.items() if f.scores_file.exists() and not f.predictions.exists()]
     if settings.resources.save_predictions and without:
-        print(
+        say(
             f"{counted(len(without), 'finished run')} without masks, started without --save-predictions; to get them, "
             f"remove their folders in {settings.results / 'runs'}: {', '.join(without[:5])}",
-            file=sys.stderr,
+            to_stderr=True,
         )
 
 

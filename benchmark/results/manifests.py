@@ -86,14 +86,15 @@ def write_manifest(results: Path, manifest: GridManifest) -> GridManifest:
             earlier = read_manifest(path)
             known = {(cell.run_id, cell.reading) for cell in manifest.cells}
             kept = tuple(cell for cell in earlier.cells if (cell.run_id, cell.reading) not in known)
-            asked = (
-                tuple(dict.fromkeys(earlier.asked + manifest.asked))
-                if earlier.asked and manifest.asked
-                else ()
-            )
+            asked = asked_together(earlier, manifest)
             manifest = replace(manifest, cells=kept + manifest.cells, asked=asked)
         write_json(path, asdict(manifest))
     return manifest
+
+
+def asked_together(one: GridManifest, other: GridManifest) -> tuple[str, ...]:
+    """The runs that either launch was asked for; empty where one was asked for all."""
+    return tuple(dict.fromkeys(one.asked + other.asked)) if one.asked and other.asked else ()
 
 
 def read_manifest(path: Path) -> GridManifest:

@@ -21,7 +21,7 @@ from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.evidence.torn import splits_path
 from reports.ground.remembering import remembered
-from reports.ground.runs import current_runs
+from reports.ground.runs import current_runs, seen
 
 PHANTOMS = ("phantom", "brain_phantom")
 """The readers of data that the suite writes itself; a converted copy keeps the name."""
@@ -70,9 +70,8 @@ def _experiment_of(results: Path, manifest: GridManifest) -> Experiment:
     tested: set[tuple[Path, int]] = set()
     for run_id, fold in dict.fromkeys((run.run_id, run.fold) for run in current_runs(manifest)):
         folder = RunFolder(results, run_id)
-        with suppress(BenchError):
-            if folder.record().state != "done":
-                continue
+        if seen(results, run_id).state != "done":
+            continue
         settings[run_id] = {}
         with suppress(BenchError, OSError):
             settings[run_id] = flat(folder.config())

@@ -160,12 +160,14 @@ def _mixed_data(made: pd.DataFrame) -> Iterator[Mixed]:
 
 def _groups(made: pd.DataFrame, condition: str) -> dict[str, tuple[str, ...]]:
     """The runs by the condition's value, the most common first; empty where all have the same."""
-    groups = {
-        str(value): tuple(map(str, rows["run_id"])) for value, rows in made.groupby(condition, sort=False)
-    }
+    groups: dict[str, list[str]] = {}
+    # Of a few rows a thousand times: without groupby, which takes a millisecond each.
+    for value, run_id in zip(made[condition], made["run_id"], strict=True):
+        if not pd.isna(value):
+            groups.setdefault(str(value), []).append(str(run_id))
     if len(groups) < 2:
         return {}
-    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+    return {value: tuple(runs) for value, runs in sorted(groups.items(), key=lambda item: -len(item[1]))}
 
 
 REMEDIES = {

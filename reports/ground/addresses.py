@@ -92,11 +92,26 @@ def _joined(
     for pattern in patterns:
         values.setdefault((*pattern[:axis], None, *pattern[axis + 1 :]), set()).add(pattern[axis])
     found: dict[tuple[str | None, ...], None] = {}
+    there = _values_among(values, axis, among)
     for pattern in patterns:
         wide = (*pattern[:axis], None, *pattern[axis + 1 :])
-        there = {cell[axis] for cell in among if _fits(wide, cell)}
-        found.setdefault(wide if len(there) > 1 and there <= values[wide] else pattern)
+        found.setdefault(wide if len(there[wide]) > 1 and there[wide] <= values[wide] else pattern)
     return list(found)
+
+
+def _values_among(
+    patterns: Iterable[tuple[str | None, ...]], axis: int, among: Collection[Sequence[str]]
+) -> dict[tuple[str | None, ...], set[str | None]]:
+    """By pattern the values along the axis of the cells that fit it."""
+    found: dict[tuple[str | None, ...], set[str | None]] = {pattern: set() for pattern in patterns}
+    # Patterns that are open at the same places are looked up in one walk over the cells.
+    for named in {tuple(wanted is not None for wanted in pattern) for pattern in found}:
+        for cell in among:
+            if len(cell) == len(named):
+                wide = tuple(value if kept else None for value, kept in zip(cell, named, strict=True))
+                if wide in found:
+                    found[wide].add(cell[axis])
+    return found
 
 
 def _fits(pattern: Sequence[str | None], coordinates: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +17,10 @@ from benchmark.files.writing import written_whole
 from reports.ground import banner
 
 FORMATS = ("png", "pdf", "svg")
+TITLE_POINTS = 9.5
+TITLE_SHARE = 0.98
+"""Of the figure's width, at most."""
+SHORTEST_LINE = 20
 BANNER_INCHES = 0.22
 # No dates and no versions, so that equal numbers give equal files.
 METADATA: dict[str, dict[str, str | None]] = {
@@ -56,6 +61,18 @@ def style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         yield
+
+
+def write_title(figure: Figure, text: str) -> None:
+    """Above the whole figure, on as many lines as its width asks for: what is longer would be cut off."""
+    title = figure.suptitle(text, fontsize=TITLE_POINTS)
+    lines = text.splitlines()
+    longest = max(map(len, lines), default=0)
+    while longest > SHORTEST_LINE and title.get_window_extent().width > TITLE_SHARE * figure.bbox.width:
+        longest -= 2
+        title.set_text(
+            "\n".join(part for line in lines for part in wrap(line, longest, break_on_hyphens=False) or [""])
+        )
 
 
 def draw_box(ax: Axes, box: Mapping[Any, Any], *, at: float, width: float, colour: str) -> None:

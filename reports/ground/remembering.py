@@ -27,6 +27,11 @@ def remembering() -> Iterator[None]:
         _KEPT.reset(token)
 
 
+def is_remembering() -> bool:
+    """Whether more may be read than is asked for, since others will ask for the rest."""
+    return _KEPT.get() is not None
+
+
 def remembered(key: Hashable, read: Callable[[], _T]) -> _T:
     """What `read` gives, or gave under this key since `remembering` began."""
     kept = _KEPT.get()

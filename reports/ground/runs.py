@@ -18,18 +18,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmark.files.places import DamagedFileError
 from benchmark.notices import notice
 from benchmark.results.manifests import CellRun, GridManifest
-from benchmark.results.runs import RunFolder
+from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.ground.measures import MEASURES, Measure, Measures
-from reports.ground.remembering import remembered
+from reports.ground.remembering import is_remembering, remembered
 from reports.ground.score_files import (
     SCORES,
     SOURCE,
     TEST_SPLIT,
     codes_of,
-    read_scores,
     readable_scores,
     require_readings,
     sources_of,
@@ -93,10 +93,15 @@ def planned_runs(results: Path, manifest: GridManifest, place: Coordinates) -> p
     return remembered(key, lambda: _planned_runs(results, manifest, place)).copy()
 
 
+def seen(results: Path, run_id: str) -> RunRecord:
+    """A run's record as `RunFolder.seen` gives it."""
+    return remembered(("record", results, run_id), RunFolder(results, run_id).seen)
+
+
 def _planned_runs(results: Path, manifest: GridManifest, place: Coordinates) -> pd.DataFrame:
     rows = []
     for run in current_runs(manifest):
-        record = RunFolder(results, run.run_id).seen()
+        record = seen(results, run.run_id)
         rows.append(
             {
                 **place.of(run.factors),
@@ -121,10 +126,10 @@ def reported_scores(
     Names are categories. A case has no row for a region that its method cannot tell, nor for a metric that
     came later than the run. `metrics`: only these, which spares memory.
     """
-    readings = _readings(runs)
-    return remembered(
-        _asked("scores", results, readings, metrics), lambda: read_scores(results, readings, metrics=metrics)
-    )
+    scores, damaged = _readable(results, _readings(runs), metrics)
+    for words in damaged.values():
+        raise DamagedFileError(words)
+    return scores
 
 
 def planned_and_scored(
@@ -134,10 +139,7 @@ def planned_and_scored(
     and is among the failed; it stops no other."""
     runs = planned_runs(results, manifest, place)
     readings = _readings(runs)
-    scores, damaged = remembered(
-        _asked("readable", results, readings, metrics),
-        lambda: readable_scores(results, readings, metrics=metrics),
-    )
+    scores, damaged = _readable(results, readings, metrics)
     for words in damaged.values():
         notice(words)
     return with_damaged(runs, damaged), scores
@@ -169,12 +171,17 @@ def _readings(runs: pd.DataFrame) -> dict[str, list[str]]:
     return readings
 
 
-def _asked(
-    what: str, results: Path, readings: Mapping[str, list[str]], metrics: Collection[str] | None
-) -> tuple[object, ...]:
-    """What names an answer that is to be remembered."""
+def _readable(
+    results: Path, readings: Mapping[str, list[str]], metrics: Collection[str] | None
+) -> tuple[pd.DataFrame, Mapping[str, str]]:
+    """The `readable_scores`. What is remembered has all metrics: a part of a file takes as long to read."""
+    if not is_remembering():
+        return readable_scores(results, readings, metrics=metrics)
     asked = tuple((run_id, tuple(of_run)) for run_id, of_run in readings.items())
-    return (what, results, asked, None if metrics is None else tuple(metrics))
+    scores, damaged = remembered(("scores", results, asked), lambda: readable_scores(results, readings))
+    if metrics is not None:
+        scores = scores[scores["metric"].isin(list(metrics))].reset_index(drop=True)
+    return scores, damaged
 
 
 def of_readings(scores: pd.DataFrame, folder: RunFolder, *, readings: Iterable[str]) -> pd.DataFrame:

@@ -6,14 +6,10 @@ Names stay dictionaries (pandas' categories) and rows that are not asked for are
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +20,8 @@ import pyarrow.parquet as pq
 
 from benchmark.files.places import DamagedFileError
 from benchmark.files.tables import check_numbers, check_values, open_scores
+from benchmark.processes.devices import cores
+from benchmark.processes.side_by_side import side_by_side
 from benchmark.results.runs import SCORE_COLUMNS, RunFolder
 from benchmark.vocabulary import BenchError
 
@@ -71,16 +69,9 @@ def readable_scores(
     """As `read_scores`, of those runs whose files can be read; and by run why others cannot."""
     batches = [dict(batch) for batch in _batched(readings.items(), BATCH)]
     read = partial(_read, results, metrics=metrics)
-    n_processes = min(os.cpu_count() or 1, len(readings) // WORTH_A_PROCESS)
-    if n_processes > 1:
-        try:
-            with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
-                parts = list(pool.map(read, batches))
-        except BrokenProcessPool:
-            # In a script without `if __name__ == "__main__"` no process starts.
-            parts = list(map(read, batches))
-    else:
-        parts = list(map(read, batches))
+    n_processes = min(cores(), len(readings) // WORTH_A_PROCESS)
+    ended = dict(side_by_side(read, dict(enumerate(batches)), jobs=n_processes))
+    parts = [ended[number] for number in range(len(batches))]
     rows = _together([part for part, _ in parts])
     frame: dict[str, Any] = {}
     for name in SCORES:

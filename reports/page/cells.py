@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from reports.evidence.evidence import FileEvidence
 from reports.page.checking import Checked
 from reports.page.grids import ShownGrid
-from reports.page.text import packed
+from reports.page.text import packed, yaml_text
 from reports.provenance.publication import PublishedNumber
 from reports.provenance.trace import RunTrace, Trace
 from reports.provenance.words import commit_text, defaults_text, difference_text
@@ -70,7 +69,7 @@ def run_content(
         "failure": run.failure,
         "error": run.error,
         "facts": run_facts(run, parameters, checked=checked, dataset=dataset),
-        "config": yaml.safe_dump(dict(run.config), sort_keys=False) if run.config else "",
+        "config": yaml_text(run.config) if run.config else "",
         "curves": curves(history),
         "pictures": [{"file": picture.file, "what": picture.what} for picture in pictures],
     }

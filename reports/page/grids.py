@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,8 @@ class ShownGrid:
     scores: Mapping[str, CaseScores]
     runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     """The `planned` ones with their means."""
-    comparable: bool = True
-    """Whether published numbers may stand beside own ones."""
+    apart: tuple[str, ...] = ()
+    """Why published numbers must not stand beside own ones."""
 
     @property
     def keys(self) -> list[str]:
@@ -56,18 +55,6 @@ class ShownGrid:
     @property
     def seeds(self) -> tuple[int, ...]:
         return next(iter(self.scores.values())).seeds if self.scores else ()
-
-    def runs_of(self, cell: int) -> pd.DataFrame:
-        """The planned runs of a cell."""
-        return self.planned.iloc[self._places[tuple(self.cells[self.keys].iloc[cell])]]
-
-    @cached_property
-    def _places(self) -> dict[tuple[str, ...], list[int]]:
-        """Where in `planned` the runs of every cell are."""
-        found: dict[tuple[str, ...], list[int]] = {}
-        for place, coordinates in enumerate(self.planned[self.keys].itertuples(index=False, name=None)):
-            found.setdefault(tuple(coordinates), []).append(place)
-        return found
 
     def known(self) -> Known:
         """What was read of its cells already, for their traces."""
@@ -78,7 +65,7 @@ class ShownGrid:
                 index=False, name=None
             )
         }
-        return Known(self.runs, self.keys, values)
+        return Known(self.runs, self.keys, values, self.apart)
 
     def address(self, cell: int) -> str:
         """The address of the cell's first number."""
@@ -106,7 +93,7 @@ def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
         cases=cases,
         scores={key: on_cases(of_measure, cases) for key, of_measure in by_case.items()},
         runs=runs,
-        comparable=not why_not(results, manifest, publication_on(manifest)),
+        apart=why_not(results, manifest, publication_on(manifest)),
     )
 
 
@@ -155,7 +142,7 @@ def on_cases(scores: CaseScores, cases: pd.DataFrame) -> CaseScores:
 
 def _published(grid: ShownGrid, cell: Mapping[Any, Any]) -> dict[str, float]:
     """What was printed of a cell and may stand beside its number, by measure."""
-    if not grid.comparable:
+    if grid.apart:
         return {}
     place = {key: str(cell[key]) for key in grid.keys}
     found = {

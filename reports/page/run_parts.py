@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.evidence.evidence import commit_of
@@ -16,6 +14,7 @@ from reports.evidence.run_rows import TEST, VALIDATION, PartRows, RunPart, mean_
 from reports.ground.addresses import RUN, parse_places
 from reports.page.cells import curves, known_facts
 from reports.page.model import Page, Section
+from reports.page.text import yaml_text
 from reports.provenance.words import commit_text
 
 PARTS = {VALIDATION: "validation part", TEST: "test part"}
@@ -96,6 +95,6 @@ def _facts(record: RunRecord) -> dict[str, str]:
 
 def _config(folder: RunFolder) -> str:
     try:
-        return yaml.safe_dump(folder.config(), sort_keys=False) if folder.config_file.exists() else ""
+        return yaml_text(folder.config()) if folder.config_file.exists() else ""
     except BenchError:
         return ""

@@ -10,9 +10,16 @@ from typing import Any
 from benchmark.credentials import without_secrets
 
 _FOLDERS = re.compile(
-    r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+"
+    r"(?P<page>https?://\S+)|(?:(?<=sqlite://)|(?<=file://)|(?<![\w./:<-]))/+(?:[^\s/'\"`<>()|,;]+/)+",
+    re.IGNORECASE,
 )
 """The folders of an absolute path, also behind the scheme of a file's address; or the address of a web page."""
+
+
+_ENCODED = re.compile(
+    r"(?<![\w%])(?:(?!https?(?:%3A|:))[a-z][a-z+.-]*(?:%3A|:)(?:%2F|/)|%2F)[^\s'\"`<>()|,;]*", re.IGNORECASE
+)
+"""An absolute path whose colons and slashes may be percent-encoded, with or without the scheme of its address."""
 
 
 def without_folders(value: Any, results: Path) -> Any:
@@ -27,7 +34,13 @@ def without_folders(value: Any, results: Path) -> Any:
     return value
 
 
+def _decoded(path: str) -> str:
+    """Only what separates folders: a space would end the path for whoever reads on."""
+    return re.sub("%2F", "/", re.sub("%3A", ":", path, flags=re.IGNORECASE), flags=re.IGNORECASE)
+
+
 def _relative(text: str, results: Path) -> str:
+    text = _ENCODED.sub(lambda found: _decoded(found[0]), text)
     if "/" not in text:
         return text
     text = without_secrets(text)

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import yaml
 
+_DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 NOT_SCORED = math.inf
 """Stands in an array for a case that a run has no score of; NaN: scored and undefined."""
 
@@ -44,3 +46,8 @@ def _plain(value: object) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return str(value)
+
+
+def yaml_text(content: Mapping[str, Any]) -> str:
+    """A configuration as YAML; by libyaml where it is there, which takes a tenth of the time."""
+    return str(yaml.dump(dict(content), Dumper=_DUMPER, sort_keys=False))

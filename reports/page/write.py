@@ -197,13 +197,10 @@ def _thumbnails(
     key, measure = next(iter(grid.measures.items()))
     values = grid.scores[key].case_values()
     folds, names = grid.cases["fold"].tolist(), grid.cases["case_id"].astype(str).tolist()
-    runs: dict[tuple[int, int], tuple[str, str] | None] = {}
+    runs = _first_done(grid)
     found: dict[int, dict[int, str]] = {}
     for cell, case in wanted_thumbnails(values, higher_is_better=measure.higher_is_better, most=most):
-        place = (cell, folds[case])
-        if place not in runs:
-            runs[place] = _first_done(grid, cell, fold=folds[case])
-        if (run := runs[place]) is None:
+        if (run := runs.get((cell, folds[case]))) is None:
             continue
         try:
             png = thumbnail(results, *run, names[case])
@@ -215,11 +212,21 @@ def _thumbnails(
     return found
 
 
-def _first_done(grid: ShownGrid, cell: int, *, fold: int) -> tuple[str, str] | None:
-    """The run and reading of a cell's first seed on a fold, if one is done."""
-    planned = grid.runs_of(cell)
-    fits = planned[(planned["state"] == "done") & (planned["fold"] == fold)].sort_values("seed")
-    return None if fits.empty else (str(fits["run_id"].iloc[0]), str(fits["reading"].iloc[0]))
+def _first_done(grid: ShownGrid) -> dict[tuple[int, int], tuple[str, str]]:
+    """By cell and fold the run and reading of the first seed that is done."""
+    numbers = {
+        place: cell for cell, place in enumerate(grid.cells[grid.keys].itertuples(index=False, name=None))
+    }
+    done = grid.planned[grid.planned["state"] == "done"].sort_values("seed", kind="stable")
+    found: dict[tuple[int, int], tuple[str, str]] = {}
+    for place, row in zip(
+        done[grid.keys].itertuples(index=False, name=None),
+        done[["fold", "run_id", "reading"]].itertuples(index=False, name=None),
+        strict=True,
+    ):
+        if place in numbers:
+            found.setdefault((numbers[place], int(row[0])), (str(row[1]), str(row[2])))
+    return found
 
 
 def _about_thumbnails(n: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from benchmark.vocabulary import DataError, Intensity, Spacing
+from benchmark.files.arrays import Archive
+from benchmark.files.schemas import read_mapping
+from benchmark.vocabulary import BenchError, DataError, Intensity, Spacing
 from reports.panels.windows import rule_of
 
 ARRAYS = ("image", "reference", "prediction")
+MOST_BYTES = 2**32
+"""Of one array: four modalities of 600 x 600 x 700 voxels."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,10 @@ def read_outputs(npz_path: Path) -> Outputs:
     writes."""
     description = npz_path.with_suffix(".json")
     try:
-        said = json.loads(description.read_text(encoding="utf-8"))
-        with np.load(npz_path) as arrays:
-            read = outputs_of({name: arrays[name] for name in arrays.files}, said)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+        said = read_mapping(description)
+        with Archive(npz_path, most=MOST_BYTES) as arrays:
+            read = outputs_of({name: arrays.array(name) for name in arrays.names}, said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BenchError) as error:
         raise DataError(
             f"{npz_path} and {description.name} are not what `bench panels` writes ({error!r}). Write them again."
         ) from error

@@ -55,11 +55,13 @@ def trace(
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """The rows of `run_cells` of a launch, and by coordinates and measure the number and how many cases were scored."""
+    """The rows of `run_cells` of a launch, by coordinates and measure the number and how many cases were scored, and
+    why its numbers are not comparable with published ones."""
 
     runs: pd.DataFrame
     keys: Sequence[str]
     values: Mapping[tuple[tuple[str, ...], str], tuple[float, int]]
+    apart: tuple[str, ...]
 
     @cached_property
     def _places(self) -> dict[tuple[str, ...], list[int]]:
@@ -162,6 +164,8 @@ class Traces:
     @cached_property
     def _apart(self) -> str:
         """Why the launch's numbers are not comparable with published ones."""
+        if self.known is not None:
+            return "; ".join(self.known.apart)
         return "; ".join(why_not(self.results, self.manifest, publication_on(self.manifest)))
 
     def _means(self, cell: Mapping[str, str], measure: Measure) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.ground.drawing import BLACK, BLUE, ORANGE, VERMILLION
+from reports.ground.drawing import BLACK, BLUE, ORANGE, VERMILLION, write_title
 from reports.ground.measures import DICE, measure_of
 from reports.search.frames import Definition
 
@@ -257,7 +257,7 @@ def _figure(
 
 
 def _titled(figure: Figure, title: str, entries: Sequence[Any]) -> Figure:
-    figure.suptitle(title, fontsize=9.5)
+    write_title(figure, title)
     if entries:
         figure.legend(handles=list(entries), loc="outside lower center", ncols=len(entries))
     return figure

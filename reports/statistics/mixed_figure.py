@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.ground.drawing import BLUE, VERMILLION, tint
+from reports.ground.drawing import BLUE, VERMILLION, tint, write_title
 from reports.statistics.mixed import MixedModel
 
 CAPTION = (
@@ -47,7 +47,7 @@ def draw_models(models: Mapping[str, MixedModel], title: str) -> Figure:
             factor = model.design.factors[column - 1]
             _draw_levels(ax, model, factor, reach=reach)
             ax.set_title(f"({part}) {factor}", loc="left")
-    figure.suptitle(title, fontsize=9.5)
+    write_title(figure, title)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=2)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.ground.drawing import BLUE, VERMILLION
+from reports.ground.drawing import BLUE, VERMILLION, write_title
 from reports.statistics.ranks import Ranking
 
 CAPTION = (
@@ -43,7 +43,7 @@ def draw_ranks(rankings: Mapping[str, Ranking], title: str) -> Figure:
             ax = figure.add_subplot(inner[place, 0])
             _draw_panel(ax, rankings[name])
             ax.set_title(name)
-    figure.suptitle(title, fontsize=9.5)
+    write_title(figure, title)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
     return figure
 

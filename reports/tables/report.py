@@ -15,6 +15,7 @@ from typing import get_args
 
 from benchmark.results.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 from reports.evidence.experiments import banner_of
 from reports.ground import banner
 from reports.ground.cells import Source
@@ -105,8 +106,9 @@ def choose_launch(
     found = manifests(results, grid)
     if not found:
         raise BenchError(
-            f"There are no runs of the grid {grid} in {results}. Start them with `{_command(grid)}`, "
-            "name another folder with --results, or print the published numbers with --source paper."
+            f"There are no runs of the grid {grid} in {results}. Start them with "
+            f"`{_command(grid)}{in_results(results)}`, name another folder with --results, or print the published "
+            "numbers with --source paper."
         )
     wanted = {"name": name, "profile": profile, "dataset": dataset}
     asked = {key: value for key, value in wanted.items() if value is not None}

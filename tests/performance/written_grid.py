@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
+from benchmark.config import run_config
 from benchmark.results.manifests import CellRun, GridManifest, write_manifest
 from benchmark.results.runs import RunFolder, RunRecord, check_scores
 from reports.tables.table2.frames import table2_cells
 
 FOLDS = 5
+STEPS = 400
 UNITS = {
     "dice": "1",
     "fpv_ml": "ml",
@@ -46,6 +49,7 @@ def write_grid(results: Path, n_runs: int, *, n_cases: int = 200, seed: int = 0)
     generator = np.random.default_rng(seed)
     templates = [_template(fold, n_cases) for fold in range(FOLDS)]
     effects = dict(enumerate(generator.normal(0.6, 0.03, 105)))
+    history = _history(generator)
     runs = []
     for (number, cell), fold, run_seed in _cells(n_runs):
         run_id = f"{len(runs):012x}"
@@ -57,6 +61,8 @@ def write_grid(results: Path, n_runs: int, *, n_cases: int = 200, seed: int = 0)
         pq.write_table(table, folder.scores_file)
         record = RunRecord(run_id, state="done", data_fingerprint="f1", facts=FACTS)
         folder.record_file.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+        folder.config_file.write_text(_config(cell, fold, run_seed), encoding="utf-8")
+        folder.history_file.write_text(history, encoding="utf-8")
     manifest = GridManifest("table2", "k", "paper", "autopet", "", "f1", 1.0, tuple(runs))
     return write_manifest(results, manifest)
 
@@ -73,6 +79,25 @@ def _cells(n_runs: int) -> Iterator[tuple[tuple[int, dict[str, str]], int, int]]
             "shared_layers": row["shared_layers"],
         }
         yield (cell, factors), fold, run_seed
+
+
+def _config(factors: Mapping[str, str], fold: int, seed: int) -> str:
+    settings = {
+        "dataset": "autopet",
+        "method": "mirror_unet",
+        "method_args": dict(factors),
+        "loss_weights": {},
+        "fold": fold,
+        "seed": seed,
+    }
+    whole = run_config(settings, source="written_grid").model_dump(mode="json")
+    return yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False)
+
+
+def _history(generator: np.random.Generator) -> str:
+    steps = np.arange(1, STEPS + 1)
+    losses = {name: np.exp(-steps / 100) + generator.random(STEPS) / 10 for name in ("seg", "rec_ct")}
+    return pd.DataFrame({"step": steps, **losses}).to_csv(index=False)
 
 
 def _template(fold: int, n_cases: int) -> pa.Table:
@@ -111,7 +136,12 @@ def _with_values(
         healthy, np.nan, np.clip(effect + difficulty + generator.normal(0, 0.05, n), 0, 1)
     )
     values[:, 2] = np.where(healthy, 0.0, values[:, 2])
-    values[:, -2:] = 0.0
+    place = {metric: number for number, metric in enumerate(UNITS)}
+    lesions = np.where(healthy, 0.0, np.ceil(values[:, place["lesions"]]))
+    values[:, place["lesions"]] = lesions
+    values[:, place["missed_lesions"]] = np.floor(lesions * generator.random(n))
+    values[:, place["surface_dice_2mm"]] = generator.random(n)
+    values[:, [place["missed"], place["invented"]]] = 0.0
     columns = {
         "run_id": pa.array([run_id] * template.num_rows),
         "seed": np.full(template.num_rows, seed),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from reports.ground.drawing import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, draw_box
+from reports.ground.drawing import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, draw_box, write_title
 from reports.ground.measures import DICE, HD95
 from reports.tables.comparison.boxes import SHOWN, boxes
 
@@ -57,7 +57,7 @@ def draw_boxes(cases: pd.DataFrame, title: str) -> Figure:
             _scale(ax, metric)
             if len(regions) > 1:
                 ax.set_title(region)
-    figure.suptitle(title, fontsize=9.5)
+    write_title(figure, title)
     present = [mark for mark in MARKS if cases[mark].gt(0).any()]
     if present:
         handles = [_legend(mark) for mark in present]

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from reports.ground.boxes import box_statistics
-from reports.ground.drawing import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, draw_box, tint
+from reports.ground.drawing import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, draw_box, tint, write_title
 from reports.ground.words import level_label
 from reports.tables.table2.frames import best_by_sharing, dice_by_fusion_weight, dice_by_self_supervision
 
@@ -73,7 +73,7 @@ def draw(number: int, panels: Mapping[str, pd.DataFrame], *, note: str = "") -> 
     axes[0].set_ylabel(DICE)
     # On a line of its own: a single panel has no room beside the title.
     lines = [f"Figure {number}. {FIGURES[number].title}", *([note] if note else [])]
-    figure.suptitle("\n".join(lines), fontsize=9.5)
+    write_title(figure, "\n".join(lines))
     if legend:
         figure.legend(handles=list(legend.values()), loc="outside lower center", ncols=len(legend))
     return figure
