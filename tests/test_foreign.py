@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fuzz import fuzzing
 from fuzz.commands import READ, SECRET, Place, quick, run
 from fuzz.folders import GOOD, OTHER, RUNNING, SEARCH, write_sound
 from fuzz.fuzzing import fuzzed
@@ -25,11 +26,16 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sound(tmp_path_factory.mktemp("sound") / "results")
 
 
+@pytest.fixture(scope="module")
+def fuzzed_folder() -> Iterator[Path]:
+    with fuzzing.sound() as results:
+        yield results
+
+
 @pytest.fixture
 def place(sound: Path, tmp_path: Path) -> Iterator[Place]:
-    shutil.copytree(sound, tmp_path / "results")
     made = Place(tmp_path)
-    made.prepare()
+    made.prepare(sound)
     with quick():
         yield made
 
@@ -253,6 +259,6 @@ def test_links_of_the_first_level_are_followed_where_the_user_says_so(
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_no_mutation_of_a_folder_harms_whoever_reads_it(number: int) -> None:
-    found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(7, number)]
+def test_no_mutation_of_a_folder_harms_whoever_reads_it(fuzzed_folder: Path, number: int) -> None:
+    found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(fuzzed_folder, 7, number)]
     assert [each for each in found if each[2]] == []
