@@ -38,7 +38,7 @@ from benchmark.data.naming import case_id_from
 from benchmark.files import exclusive, guard, is_held, write_json, write_text, written_whole
 from benchmark.foreign import tables
 from benchmark.foreign.notices import notice
-from benchmark.foreign.places import DamagedFileError, is_name, is_there, regular_files
+from benchmark.foreign.places import DamagedFileError, Elsewhere, is_name, is_there, regular_files
 from benchmark.foreign.schemas import (
     STRICT,
     UNDEFINED,
@@ -125,10 +125,10 @@ class DataPlaces:
 
     __pydantic_config__ = STRICT
 
-    root: Path
-    store: Path
-    scored_on: Path
-    splits: Path
+    root: Elsewhere
+    store: Elsewhere
+    scored_on: Elsewhere
+    splits: Elsewhere
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,12 @@ def planted_run(place: Place) -> None:
     path.write_text(json.dumps(content))
 
 
+def circular(place: Place) -> None:
+    (place.root / "loop").symlink_to("loop")
+    changed(f"{RUN}/data.json", scored_on=str(place.root / "loop"))(place)
+    changed(f"runs/{GOOD}/data.json", scored_on=str(place.root / "loop"))(place)
+
+
 DEEP = json.loads('{"a":' * 50 + "1" + "}" * 50)
 RUN, CARD = f"runs/{OTHER}", f"searches/{SEARCH}.json"
 TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
@@ -154,6 +160,11 @@ TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
     )), "why other", "its aliases stand for more than 50,000 values"),
     ("deep YAML", replaced("config.yaml", "a: " + "[" * 10**4), "why other", "more than 50 levels"),
     ("damaged places", replaced("data.json", "[]"), "merge", "data.json is damaged"),
+    ("place of a long name", changed(f"{RUN}/data.json", root="/" + "x" * 5000), "merge", "root: Value error, no file"),
+    ("place with a long part", changed(f"{RUN}/data.json", splits="/" + "x" * 256), "why other", "no file can have"),
+    ("place with a zero", changed(f"{RUN}/data.json", store="/a\0b"), "merge", "store: Value error, no file"),
+    ("place that leads to itself", circular, "html", "mine: 2"),
+    ("run of a long name", linked("runs/" + "x" * 255, "folder"), "merge", "is a link, or no name of a run"),
     ("damaged heartbeat", lambda place: (place.results / "runs" / RUNNING / "heartbeat.json").write_text("{"),
      "status", "heartbeat.json is damaged"),
     ("absolute grid", planted_grid, "all", "grid: Value error, a name has letters"),
