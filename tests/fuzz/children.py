@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import os
 import pkgutil
@@ -21,7 +22,7 @@ from typing import BinaryIO, NoReturn
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.02
 GRACE_SECONDS = 3.0
 """So long a helper may take to see that its command has ended."""
 BROKE = 99
@@ -55,6 +56,8 @@ def warm() -> None:
                 importlib.import_module(module.name)
     for name in LAZY:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # Children then do not copy the imported objects' pages when they collect garbage.
 
 
 def forked(work: Callable[[], object], *, inside: Path, seconds: float) -> Child:
@@ -161,7 +164,7 @@ def _left(before: set[int]) -> tuple[str, ...]:
                         running.append(child)
         if not running or time.monotonic() > end:
             break
-        time.sleep(10 * POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     names = []
     for child in running:
         with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):

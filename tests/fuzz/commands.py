@@ -14,6 +14,7 @@ from written_pages import png
 
 from benchmark.cli import app, evaluate, main
 from benchmark.execution.evaluating import score_again
+from benchmark.foreign.places import is_regular
 from benchmark.vocabulary import BenchError
 
 from .children import executed, forked, warm
@@ -144,10 +145,12 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def _written(place: Place) -> Iterator[Path]:
-    """What commands wrote, for others to see."""
+    """What commands wrote, for others to see; files that are copied whatever their size, only if they are small."""
     for folder in (place.root / "merged", *(place.results / name for name in WRITTEN)):
         if not folder.is_symlink():
-            yield from (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+            yield from (
+                path for path in folder.rglob("*") if is_regular(path) and path.stat().st_size < 2**26
+            )
 
 
 @contextlib.contextmanager
