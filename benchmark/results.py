@@ -388,6 +388,12 @@ class RunFolder:
         """All rows; BenchError where the file is not what the suite writes, or its values are of no metric."""
         return self._scores(self.scores_file)
 
+    def groups(self, over: Sequence[str], *, validation: bool = False) -> tables.Groups:
+        """All values by what they have in common in these columns; errors as of `scores`."""
+        path = self.validation_file if validation else self.scores_file
+        with self._named():
+            return tables.read_groups(path, SCORE_COLUMNS, below=self._root, over=over)
+
     def check(self) -> None:
         """BenchError where the scores could not be read: quicker than reading them."""
         with self._named():

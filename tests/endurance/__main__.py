@@ -1,4 +1,4 @@
-"""`python -m tests.endurance [--kills N] [--seed S] [--folder DIR]`: a grid that is killed again and again.
+"""`python -m tests.endurance [--kills N] [--seed S] [--folder DIR] [--parts P ...]`: a grid that is killed again and again.
 
 Runs some cells of Table 2 on phantoms twice: once undisturbed, once with `kill -9` at random moments (in turn
 the launcher, and one of its processes), started again each time. Then compares all scores and weights, byte for
@@ -39,6 +39,7 @@ seeds: [0]
 n_folds: 5
 phantoms: {phantom: {cases: 12, seed: 0, spacing_mm: [6, 6, 6]}}
 """
+PARTS = ("kills", "faults", "search")
 CELLS = {"shared_layers": "5", "version": "v3"}
 """The part of the grid that is run: one run for each self-supervision."""
 
@@ -48,12 +49,20 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep everything here")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="of these, in this order")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-endurance-") as temporary:
         folder = chosen.folder or Path(temporary)
-        grid = endure(folder, chosen.kills, random.Random(chosen.seed))
-        faulty = grid or endure_faults(folder / "faults", random.Random(chosen.seed), undisturbed=folder)
-        return faulty or search.endure(folder, chosen.kills, random.Random(chosen.seed))
+        bad = 0
+        for part in chosen.parts:
+            chance = random.Random(chosen.seed)
+            if part == "kills":
+                bad |= endure(folder, chosen.kills, chance)
+            elif part == "faults":
+                bad |= endure_faults(folder / "faults", chance, undisturbed=folder)
+            else:
+                bad |= search.endure(folder, chosen.kills, chance)
+        return bad
 
 
 def endure(folder: Path, kills: int, chance: random.Random) -> int:
@@ -133,6 +142,7 @@ def launch(
         stdout=(folder / f"{results}.log").open("ab"),
         stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
+        preexec_fn=faults.meet_signals,
     )
 
 

@@ -34,6 +34,8 @@ PHASES = {
 }
 """By which file, written since the launch, one sees that a phase has begun; the first needs none."""
 PATIENCE_SECONDS = 300.0
+ENDING_SECONDS = 90.0
+"""So long a launcher that was told to end may save checkpoints."""
 
 Launch = Callable[[Path, str, dict[str, str]], "subprocess.Popen[bytes]"]
 """Starts the grid in a folder, with results of that name and that much more of an environment."""
@@ -106,8 +108,14 @@ def one_kill(
     time.sleep(pause)
     family = relatives(process.pid)
     process.send_signal(number)
-    code = process.wait(60)
-    wrong = [f"{name}: {text}" for text in [*left_alive(family), *tracebacks(log, said)]]
+    late = []
+    try:
+        process.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        late = [f"it had not ended after {ENDING_SECONDS:.0f} s"]
+        process.kill()
+    code = process.wait()
+    wrong = [f"{name}: {text}" for text in [*late, *left_alive(family), *tracebacks(log, said)]]
     print(f"{name}: ended with {code}{''.join(f'; {text}' for text in wrong)}", flush=True)
     return wrong
 
@@ -127,6 +135,12 @@ def one_disk(folder: Path, results: Path, launch: Launch, fault: str) -> list[st
         if process.returncode == 0:
             break
     return wrong
+
+
+def meet_signals() -> None:
+    """For a process about to be started: by `nohup` or in the background it would ignore signals, as this one does."""
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def path_with(folder: Path) -> str:
