@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.execution import signals
+from benchmark.files import open_log
 from benchmark.vocabulary import BenchError
 
 PR_SET_PDEATHSIG = 1
@@ -261,7 +262,7 @@ def _work(call: bytes, log: str, *, parent: int, libc: ctypes.CDLL) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signals.let_in()
         _die_with(parent, libc)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        output = open_log(Path(log))
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)

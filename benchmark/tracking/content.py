@@ -235,7 +235,9 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
     state, failure = state_of(folder)
     if failure == "damaged":
         raise DamagedFileError(str(folder.seen().error))
-    record, config = folder.record(), folder.config()
+    # A run that failed before it could write its configuration down is one that failed, too.
+    configured = is_there(folder.config_file)
+    record, config = folder.record(), folder.config() if configured else {}
     series = curves(folder.history())
     if state in ("done", "trained"):
         series |= outcome(folder, record)
@@ -275,6 +277,6 @@ def read_run(folder: RunFolder, place: Place) -> RunContent:
         series={named[name]: points for name, points in series.items()},
         # The log may be a link to anybody's file, which would be sent.
         artifacts=tuple(filter(is_regular, folder.delivered_files)) if ended else (),
-        start_ms=folder.config_file.stat().st_mtime_ns // 1_000_000,
+        start_ms=(folder.config_file if configured else folder.record_file).stat().st_mtime_ns // 1_000_000,
         end_ms=folder.record_file.stat().st_mtime_ns // 1_000_000,
     )

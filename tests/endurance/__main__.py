@@ -1,4 +1,4 @@
-"""`python -m tests.endurance [--kills N] [--seed S] [--folder DIR] [--parts P ...]`: a grid that is killed again and again.
+"""`python -m tests.endurance [--kills N] [--folder DIR] [--parts P ...]`: a grid that is killed again and again.
 
 Runs some cells of Table 2 on phantoms twice: once undisturbed, once with `kill -9` at random moments (in turn
 the launcher, and one of its processes), started again each time. Then compares all scores and weights, byte for
