@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,10 @@ from fuzz.commands import READ, SECRET, Place, quick, run
 from fuzz.folders import GOOD, OTHER, RUNNING, SEARCH, write_sound
 from fuzz.fuzzing import fuzzed
 
-from benchmark.results import RunFolder
+from benchmark.foreign.memory import bounded_memory
+from benchmark.foreign.places import DamagedFileError
+from benchmark.foreign.tables import read_groups, read_scores
+from benchmark.results import SCORE_COLUMNS, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +252,44 @@ def test_one_broken_run_is_named_in_one_line_and_stops_no_other(place: Place, co
         and not RunFolder(place.root / "merged", OTHER).path.exists(),
     }
     assert shown[command]
+
+
+def test_names_that_unpack_to_more_than_their_file_says_are_refused(tmp_path: Path) -> None:
+    """A name of 100 kB in 100,000 rows is 10 GB, and 9 kB in the file."""
+    n = 100_000
+    columns = {}
+    for name, kind in SCORE_COLUMNS.items():
+        word = "x" * 10**5 if name == "case_id" else "dice"
+        codes = pa.array(np.zeros(n, np.int32))
+        columns[name] = (
+            pa.DictionaryArray.from_arrays(codes, [word]) if kind == "string" else pa.array(np.zeros(n, kind))
+        )
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd")
+    assert path.stat().st_size < 20_000
+    with pytest.raises(DamagedFileError, match="cannot be read"):
+        read_scores(path, SCORE_COLUMNS, below=tmp_path)
+    assert len(read_groups(path, SCORE_COLUMNS, below=tmp_path, over=["case_id"]).values) == n
+
+
+def test_memory_is_bounded_within_the_block_alone() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    with bounded_memory(2**28):
+        assert np.ones(2**20).sum() == 2**20
+        with pytest.raises(MemoryError):
+            np.ones(2**27)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limits
+    assert np.ones(2**27, np.uint8).nbytes == 2**27
+
+
+def test_groups_of_scores_are_those_of_pandas(sound: Path) -> None:
+    folder, over = RunFolder(sound, GOOD), ["split", "region", "metric"]
+    groups = folder.groups(over)
+    means = folder.scores().groupby(over)["value"].mean().to_dict()
+    found = {name: groups.values[groups.codes == n] for n, name in enumerate(groups.names)}
+    assert {name: values.mean() for name, values in found.items()} == means
+    assert list(found) == sorted(means)
+    assert folder.groups([]).names == ((),)
 
 
 def test_a_report_says_which_run_it_leaves_out_and_shows_the_others(place: Place) -> None:

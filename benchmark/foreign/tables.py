@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmark.foreign.memory import bounded_memory
 from benchmark.foreign.places import DamagedFileError, read_bytes
 
 MOST_ROWS = 2_000_000
@@ -58,6 +59,12 @@ def open_scores(path: Path, columns: Mapping[str, str], *, below: Path, **option
     return file
 
 
+def unpacked(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """These columns of a file that was opened here; a MemoryError where its pages hold more than its footer says."""
+    with bounded_memory():
+        return file.read(columns=list(columns), use_threads=False)
+
+
 def _is(kind: pa.DataType, wanted: str) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -70,9 +77,11 @@ def read_scores(path: Path, columns: Mapping[str, str], *, below: Path) -> pd.Da
     """The scores in a file, in the order of `columns`; DamagedFileError also for values that no metric has."""
     file = open_scores(path, columns, below=below)
     try:
-        table = file.read(use_threads=False)
-        # Not pandas' own notes in the file, which could say anything.
-        frame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
+        # A text that stands for many rows is written once, and unpacked here.
+        with bounded_memory():
+            table = file.read(use_threads=False)
+            # Not pandas' own notes in the file, which could say anything.
+            frame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         raise DamagedFileError(f"{path} cannot be read ({error})") from error
     names = [name for name, kind in columns.items() if kind == "string"]
@@ -104,7 +113,7 @@ def read_groups(path: Path, columns: Mapping[str, str], *, below: Path, over: Se
     texts = tuple(dict.fromkeys(("metric", *over)))
     file = open_scores(path, columns, below=below, read_dictionary=list(texts))
     try:
-        table = file.read(columns=[*texts, "value", "fold", "seed"], use_threads=False)
+        table = unpacked(file, [*texts, "value", "fold", "seed"])
         named = {name: table.column(name).combine_chunks() for name in texts}
         values = table.column("value").to_numpy().astype(float)
         if any(column.null_count for column in named.values()):
