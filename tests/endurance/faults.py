@@ -53,11 +53,13 @@ def endure(
             wrong += one_kill(folder, results, launch, phase, number, pause=chance.uniform(0.0, 1.5))
     wrong += [f"after the kills: {text}" for text in end()]
     for kind in DISKS:
-        make_due(folder, results, "preparing")
-        remove_runs(results, keep=0)
-        fault = f"{kind}:0.02:{chance.randrange(1000)}"
-        wrong += one_disk(folder, results, launch, fault)
-        wrong += [f"after {fault}: {text}" for text in end()]
+        # A fault while data are prepared ends the launch: trainings meet theirs with data that are there.
+        for phase, launches in (("preparing", 1), ("training", 3)):
+            make_due(folder, results, phase)
+            remove_runs(results, keep=0)
+            fault = f"{kind}:0.02:{chance.randrange(1000)}"
+            wrong += one_disk(folder, results, launch, fault, launches=launches)
+            wrong += [f"after {fault} while {phase}: {text}" for text in end()]
     return wrong
 
 
@@ -120,11 +122,11 @@ def one_kill(
     return wrong
 
 
-def one_disk(folder: Path, results: Path, launch: Launch, fault: str) -> list[str]:
-    """Run with a disk that fails now and then, up to three times."""
+def one_disk(folder: Path, results: Path, launch: Launch, fault: str, *, launches: int) -> list[str]:
+    """Run with a disk that fails now and then, up to so many times."""
     log = folder / f"{results.name}.log"
     wrong: list[str] = []
-    for _ in range(3):
+    for _ in range(launches):
         said = log.stat().st_size if log.exists() else 0
         process = launch(folder, results.name, {"BENCH_FAULT": fault, "PYTHONPATH": path_with(INJECTED)})
         while process.poll() is None:
