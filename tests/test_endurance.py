@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,26 @@ def test_a_disk_that_fails_costs_an_attempt_and_nothing_else(run: str, tmp_path:
     assert states(tmp_path) == ["done", "done"]
     for path in (tmp_path / "results").rglob("*.json"):
         assert path.read_text().startswith("{"), path
+
+
+@pytest.mark.parametrize("number", faults.SIGNALS)
+def test_signals_are_met_by_who_is_started_by_nohup(number: signal.Signals) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        words = "import time; print(1, flush=True); time.sleep(60)"
+        process = subprocess.Popen(
+            [sys.executable, "-c", words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=faults.meet_signals,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert process.stdout is not None
+    with process.stdout as said:
+        assert said.readline() == b"1\n"
+        process.send_signal(number)
+    assert process.wait(30) != 0
 
 
 def test_what_outlives_its_launcher_is_noticed_and_a_traceback_too(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from benchmark.files.writing import LEFT_BEHIND_SECONDS, StorageError, exclusive, write_text, written_whole
+from benchmark.files.writing import (
+    LEFT_BEHIND_SECONDS,
+    StorageError,
+    exclusive,
+    open_log,
+    write_text,
+    written_whole,
+)
 from benchmark.results.runs import RunFolder, RunRecord, state_of
 
 
@@ -148,3 +155,16 @@ def test_a_file_that_would_grow_too_large_is_storage_trouble(tmp_path: Path) -> 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_is_added_to_and_never_by_way_of_a_link_or_a_pipe(tmp_path: Path) -> None:
+    for text in (b"a", b"b"):
+        with os.fdopen(open_log(tmp_path / "log.txt"), "wb") as file:
+            file.write(text)
+    assert (tmp_path / "log.txt").read_text() == "ab"
+    (tmp_path / "link").symlink_to("log.txt")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=r"symbolic|No such device"):
+            open_log(tmp_path / name)
+    assert (tmp_path / "log.txt").read_text() == "ab"

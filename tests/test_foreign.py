@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +14,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fuzz import fuzzing
 from fuzz.commands import READ, SECRET, Place, quick, run
 from fuzz.folders import GOOD, OTHER, RUNNING, SEARCH, write_sound
 from fuzz.fuzzing import fuzzed
 from slow_tests import slow_after
 
-from benchmark.results.runs import RunFolder
+from benchmark.files.memory import bounded_memory
+from benchmark.files.places import DamagedFileError
+from benchmark.files.tables import read_groups, read_scores
+from benchmark.results.runs import SCORE_COLUMNS, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +31,16 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sound(tmp_path_factory.mktemp("sound") / "results")
 
 
+@pytest.fixture(scope="module")
+def fuzzed_folder() -> Iterator[Path]:
+    with fuzzing.sound() as results:
+        yield results
+
+
 @pytest.fixture
 def place(sound: Path, tmp_path: Path) -> Iterator[Place]:
-    shutil.copytree(sound, tmp_path / "results")
     made = Place(tmp_path)
-    made.prepare()
+    made.prepare(sound)
     with quick():
         yield made
 
@@ -116,6 +126,12 @@ def planted_run(place: Place) -> None:
     path.write_text(json.dumps(content))
 
 
+def circular(place: Place) -> None:
+    (place.root / "loop").symlink_to("loop")
+    changed(f"{RUN}/data.json", scored_on=str(place.root / "loop"))(place)
+    changed(f"runs/{GOOD}/data.json", scored_on=str(place.root / "loop"))(place)
+
+
 DEEP = json.loads('{"a":' * 50 + "1" + "}" * 50)
 RUN, CARD = f"runs/{OTHER}", f"searches/{SEARCH}.json"
 TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
@@ -149,6 +165,11 @@ TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
     )), "why other", "its aliases stand for more than 50,000 values"),
     ("deep YAML", replaced("config.yaml", "a: " + "[" * 10**4), "why other", "more than 50 levels"),
     ("damaged places", replaced("data.json", "[]"), "merge", "data.json is damaged"),
+    ("place of a long name", changed(f"{RUN}/data.json", root="/" + "x" * 5000), "merge", "root: Value error, no file"),
+    ("place with a long part", changed(f"{RUN}/data.json", splits="/" + "x" * 256), "why other", "no file can have"),
+    ("place with a zero", changed(f"{RUN}/data.json", store="/a\0b"), "merge", "store: Value error, no file"),
+    ("place that leads to itself", circular, "html", "mine: 2"),
+    ("run of a long name", linked("runs/" + "x" * 255, "folder"), "merge", "is a link, or no name of a run"),
     ("damaged heartbeat", lambda place: (place.results / "runs" / RUNNING / "heartbeat.json").write_text("{"),
      "status", "heartbeat.json is damaged"),
     ("absolute grid", planted_grid, "all", "grid: Value error, a name has letters"),
@@ -248,6 +269,44 @@ def test_one_broken_run_is_named_in_one_line_and_stops_no_other(place: Place, co
     assert shown[command]
 
 
+def test_names_that_unpack_to_more_than_their_file_says_are_refused(tmp_path: Path) -> None:
+    """A name of 100 kB in 100,000 rows is 10 GB, and 9 kB in the file."""
+    n = 100_000
+    columns = {}
+    for name, kind in SCORE_COLUMNS.items():
+        word = "x" * 10**5 if name == "case_id" else "dice"
+        codes = pa.array(np.zeros(n, np.int32))
+        columns[name] = (
+            pa.DictionaryArray.from_arrays(codes, [word]) if kind == "string" else pa.array(np.zeros(n, kind))
+        )
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd")
+    assert path.stat().st_size < 20_000
+    with pytest.raises(DamagedFileError, match="cannot be read"):
+        read_scores(path, SCORE_COLUMNS, below=tmp_path)
+    assert len(read_groups(path, SCORE_COLUMNS, below=tmp_path, over=["case_id"]).values) == n
+
+
+def test_memory_is_bounded_within_the_block_alone() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    with bounded_memory(2**28):
+        assert np.ones(2**20).sum() == 2**20
+        with pytest.raises(MemoryError):
+            np.ones(2**27)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limits
+    assert np.ones(2**27, np.uint8).nbytes == 2**27
+
+
+def test_groups_of_scores_are_those_of_pandas(sound: Path) -> None:
+    folder, over = RunFolder(sound, GOOD), ["split", "region", "metric"]
+    groups = folder.groups(over)
+    means = folder.scores().groupby(over)["value"].mean().to_dict()
+    found = {name: groups.values[groups.codes == n] for n, name in enumerate(groups.names)}
+    assert {name: values.mean() for name, values in found.items()} == means
+    assert list(found) == sorted(means)
+    assert folder.groups([]).names == ((),)
+
+
 def test_a_report_says_which_run_it_leaves_out_and_shows_the_others(place: Place) -> None:
     scored(value=7.0)(place)
     run(place, "all")
@@ -268,6 +327,6 @@ def test_links_of_the_first_level_are_followed_where_the_user_says_so(
 
 
 @pytest.mark.parametrize("number", slow_after(2, range(12)))
-def test_no_mutation_of_a_folder_harms_whoever_reads_it(number: int) -> None:
-    found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(7, number)]
+def test_no_mutation_of_a_folder_harms_whoever_reads_it(fuzzed_folder: Path, number: int) -> None:
+    found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(fuzzed_folder, 7, number)]
     assert [each for each in found if each[2]] == []

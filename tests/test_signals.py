@@ -215,3 +215,24 @@ def test_what_nnunet_says_while_it_is_being_stopped_is_no_failure(
         )  # fmt: skip
         with pytest.raises(expected):
             run_process(task, job, name="predict", settings={})
+
+
+def test_ctrl_c_while_a_command_is_being_read_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    words = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(30)"
+    (tmp_path / "typer.py").write_text(words)
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmark.cli", "status"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
+def test_ctrl_c_is_python_s_again_when_the_command_line_is_there() -> None:
+    words = (
+        "import signal, benchmark.cli; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    subprocess.run([sys.executable, "-c", words], check=True, timeout=60)

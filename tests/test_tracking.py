@@ -579,6 +579,22 @@ def status(pid: int) -> str:
         return "\nState:\tZ"
 
 
+def test_a_run_that_failed_before_it_had_a_configuration_is_delivered_and_its_parameters_later(
+    results: Path,
+) -> None:
+    folder = RunFolder(results, "r1")
+    folder.write_record(RunRecord("r1", "failed", failure="code", error="killed at the start"))
+    write_grid(results, "r1", "r2")
+    assert tracking.sync(results).undelivered == {}
+    run = mlflow_runs(results)["r1"]
+    assert (run.info.status, run.data.params) == ("FAILED", {})
+    assert run.data.tags["mlflow.note.content"] == "killed at the start"
+    write_run(results, "r1", state="failed")
+    assert tracking.sync(results).undelivered == {}
+    run = mlflow_runs(results)["r1"]
+    assert run.data.params["method"] == "mirror_unet"
+
+
 def until(condition: Any, *, seconds: float = 20.0) -> None:
     limit = time.monotonic() + seconds
     while not condition():

@@ -15,12 +15,27 @@ import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
+from benchmark.processes import signals
 
-from benchmark.cli import data, evaluate, merge, methods, panels, predict, results, run, search, streams, why
-from benchmark.credentials import without_secrets
-from benchmark.terminal import complain
-from benchmark.vocabulary import BenchError
+with signals.ending_silently():
+    import typer
+
+    from benchmark.cli import (
+        data,
+        evaluate,
+        merge,
+        methods,
+        panels,
+        predict,
+        results,
+        run,
+        search,
+        streams,
+        why,
+    )
+    from benchmark.credentials import without_secrets
+    from benchmark.terminal import complain
+    from benchmark.vocabulary import BenchError
 
 app = typer.Typer(
     name="bench",

@@ -41,10 +41,11 @@ def new_log(results: Path, kind: str) -> Path:
     name = f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     folder = results / "logs"
     try:
-        if not results.is_dir():
+        # A link would lead elsewhere whoever has given us the folder.
+        if not results.is_dir() or folder.is_symlink():
             raise FileNotFoundError
         folder.mkdir(exist_ok=True)
-        (folder / name).touch()
+        (folder / name).touch(exist_ok=False)
     except OSError:
         folder = Path(tempfile.gettempdir())
         name = f"bench-{name}"

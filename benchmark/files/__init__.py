@@ -7,6 +7,7 @@ Needs no torch.
     schemas.py    JSON with a schema: types and ranges, keys of a newer version named as such
     tables.py     scores in Parquet, bounded by its footer before a row is read; histories in CSV
     arrays.py     NumPy archives, no larger than they say
+    memory.py     what reading may take of memory
     pickles.py    what a checkpoint would call when it is loaded
 
 Everything raises `DamagedFileError`, in one sentence: which file, what is wrong with it. SECURITY.md says who is

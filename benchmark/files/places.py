@@ -18,6 +18,8 @@ MOST_BYTES = 64 * 2**20
 """Of a file that is read whole; tables and arrays have bounds of their own."""
 FOLLOWED = "BENCH_FOLLOW_LINKS"
 """The environment variable that names the parts of results folders which may be links, separated by commas."""
+LONGEST_PATH, LONGEST_PART = 4096, 255
+"""Bytes of a path, and of a name in it, that systems take."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -48,9 +50,33 @@ Name = Annotated[str, AfterValidator(_named)]
 """For schemas: of a grid, a search, a run."""
 
 
+def _placed(path: Path) -> Path:
+    text = os.fsencode(path)
+    if (
+        b"\0" in text
+        or len(text) >= LONGEST_PATH
+        or any(len(part) > LONGEST_PART for part in text.split(b"/"))
+    ):
+        raise ValueError("no file can have such a path")
+    return path
+
+
+Elsewhere = Annotated[Path, AfterValidator(_placed)]
+"""For schemas: a place that need not be in the folder, nor on this machine, but that the system can be asked for."""
+
+
 def is_there(path: Path) -> bool:
     """Whether there is anything of that name, be it a link that leads nowhere."""
     return os.path.lexists(path)
+
+
+def exists(path: Path, *, as_file: bool = False) -> bool:
+    """Whether a path that somebody else wrote leads to something, or to a file, that we may see."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or not as_file
 
 
 def is_regular(path: Path) -> bool:
@@ -69,10 +95,13 @@ def kind_of(path: Path) -> str:
 def refuse_links(path: Path, *, below: Path) -> None:
     """DamagedFileError where `path`, or a folder between it and `below`, is a link."""
     place = below
-    for part in path.relative_to(below).parts:
-        place = place / part
-        if part == ".." or place.is_symlink():
-            raise DamagedFileError(f"{place} is a link, and no link below {below} is followed")
+    try:
+        for part in path.relative_to(below).parts:
+            place = place / part
+            if part == ".." or place.is_symlink():
+                raise DamagedFileError(f"{place} is a link, and no link below {below} is followed")
+    except OSError as error:
+        raise DamagedFileError(f"{place} cannot be read ({_words(error)})") from error
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmark.files.memory import bounded_memory
 from benchmark.files.places import DamagedFileError, read_bytes
 
 MOST_ROWS = 2_000_000
@@ -57,6 +59,12 @@ def open_scores(path: Path, columns: Mapping[str, str], *, below: Path, **option
     return file
 
 
+def unpacked(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """These columns of a file that was opened here; a MemoryError where its pages hold more than its footer says."""
+    with bounded_memory():
+        return file.read(columns=list(columns), use_threads=False)
+
+
 def _is(kind: pa.DataType, wanted: str) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -69,9 +77,11 @@ def read_scores(path: Path, columns: Mapping[str, str], *, below: Path) -> pd.Da
     """The scores in a file, in the order of `columns`; DamagedFileError also for values that no metric has."""
     file = open_scores(path, columns, below=below)
     try:
-        table = file.read(use_threads=False)
-        # Not pandas' own notes in the file, which could say anything.
-        frame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
+        # A text that stands for many rows is written once, and unpacked here.
+        with bounded_memory():
+            table = file.read(use_threads=False)
+            # Not pandas' own notes in the file, which could say anything.
+            frame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         raise DamagedFileError(f"{path} cannot be read ({error})") from error
     names = [name for name, kind in columns.items() if kind == "string"]
@@ -85,18 +95,45 @@ def read_scores(path: Path, columns: Mapping[str, str], *, below: Path) -> pd.Da
 
 def check_file(path: Path, columns: Mapping[str, str], *, below: Path) -> None:
     """As `read_scores`, for who does not need the scores."""
-    file = open_scores(path, columns, below=below, read_dictionary=["metric"])
+    read_groups(path, columns, below=below, over=())
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Scores by what they have in common: `codes` says of each value which of the names it has."""
+
+    names: tuple[tuple[str, ...], ...]
+    codes: np.ndarray
+    values: np.ndarray
+
+
+def read_groups(path: Path, columns: Mapping[str, str], *, below: Path, over: Sequence[str]) -> Groups:
+    """The scores in a file by these columns of names, ascending; a tenth of the time of `read_scores`, and the same
+    DamagedFileErrors, as far as values and these columns go."""
+    texts = tuple(dict.fromkeys(("metric", *over)))
+    file = open_scores(path, columns, below=below, read_dictionary=list(texts))
     try:
-        table = file.read(columns=["metric", "value", "fold", "seed"], use_threads=False)
-        metric = table.column("metric").combine_chunks()
+        table = unpacked(file, [*texts, "value", "fold", "seed"])
+        named = {name: table.column(name).combine_chunks() for name in texts}
         values = table.column("value").to_numpy().astype(float)
-        if metric.null_count:
+        if any(column.null_count for column in named.values()):
             raise ValueError("a name is missing")
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         raise DamagedFileError(f"{path} cannot be read ({error})") from error
-    codes = metric.indices.to_numpy(zero_copy_only=False)
-    check_values(metric.dictionary.to_pylist(), codes, values, path=path)
+    codes = {name: column.indices.to_numpy(zero_copy_only=False) for name, column in named.items()}
+    words = {name: column.dictionary.to_pylist() for name, column in named.items()}
+    check_values(words["metric"], codes["metric"], values, path=path)
     check_numbers({name: table.column(name).to_numpy() for name in ("fold", "seed")}, path=path)
+    together = np.zeros(len(values), np.int64)
+    found: list[tuple[str, ...]] = [()]
+    for name in over:
+        pairs, together = np.unique(together * len(words[name]) + codes[name], return_inverse=True)
+        before, own = np.divmod(pairs, max(len(words[name]), 1))
+        found = [(*found[i], words[name][j]) for i, j in zip(before, own, strict=True)]
+    order = sorted(range(len(found)), key=found.__getitem__)
+    place = np.empty(len(found), np.int64)
+    place[order] = np.arange(len(found))
+    return Groups(tuple(found[i] for i in order), place[together], values)
 
 
 def check_values(metrics: Sequence[str], codes: np.ndarray, values: np.ndarray, *, path: Path) -> None:

@@ -100,7 +100,12 @@ def _keep_names(folder: Path) -> None:
 
 
 _NO_DETOUR = os.O_NOFOLLOW | os.O_NONBLOCK
-"""For files that are locked: never by way of a link, never waiting for a pipe."""
+"""For files that are locked, and logs: never by way of a link, never waiting for a pipe."""
+
+
+def open_log(path: Path) -> int:
+    """A descriptor that adds to a file; an OSError where it is a link, or a pipe that nobody reads."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | _NO_DETOUR, 0o666)
 
 
 class StorageError(BenchError):

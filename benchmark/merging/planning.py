@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmark.files.places import exists
 from benchmark.merging.completing import Completion, completion
 from benchmark.merging.copying import refused_below
 from benchmark.merging.differences import Difference, ScoreDifference, differences, score_difference
@@ -199,4 +200,4 @@ def _files(folders: Sequence[Source]) -> tuple[dict[str, Path], list[str]]:
 def _elsewhere(copies: Iterable[RunCopy]) -> dict[str, int]:
     """Data sets that are not on this machine, with how many runs saw them."""
     roots = Counter(str(copy.folder.data().root) for copy in copies if copy.folder.data_file.exists())
-    return {root: n for root, n in roots.items() if not Path(root).exists()}
+    return {root: n for root, n in roots.items() if not exists(Path(root))}

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from benchmark.files.writing import open_log
 from benchmark.nnunet.lifeline import STOP
 from benchmark.nnunet.task import STOPPED, Prediction, Training, write_task
 from benchmark.processes.devices import oom_kills
@@ -40,7 +41,7 @@ def run_process(
     write_task(task_file, task)
     environment = {**os.environ, **settings, **_visible_device(job.device)}
     kills_before = oom_kills()
-    with log_file.open("ab") as log_stream, held_back():
+    with os.fdopen(open_log(log_file), "ab") as log_stream, held_back():
         started_at = log_stream.tell()
         process = subprocess.Popen(
             [*COMMAND, str(task_file)],

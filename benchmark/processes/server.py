@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmark.files.writing import open_log
 from benchmark.processes import signals
 from benchmark.vocabulary import BenchError
 
@@ -261,7 +262,7 @@ def _work(call: bytes, log: str, *, parent: int, libc: ctypes.CDLL) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signals.let_in()
         _die_with(parent, libc)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        output = open_log(Path(log))
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)

@@ -36,7 +36,7 @@ from pydantic import AfterValidator, Field
 from benchmark.credentials import without_secrets
 from benchmark.data.naming import case_id_from
 from benchmark.files import tables
-from benchmark.files.places import DamagedFileError, is_name, is_there, regular_files
+from benchmark.files.places import DamagedFileError, Elsewhere, is_name, is_there, regular_files
 from benchmark.files.schemas import (
     STRICT,
     UNDEFINED,
@@ -125,10 +125,10 @@ class DataPlaces:
 
     __pydantic_config__ = STRICT
 
-    root: Path
-    store: Path
-    scored_on: Path
-    splits: Path
+    root: Elsewhere
+    store: Elsewhere
+    scored_on: Elsewhere
+    splits: Elsewhere
 
 
 @dataclass(frozen=True)
@@ -387,6 +387,12 @@ class RunFolder:
     def scores(self) -> pd.DataFrame:
         """All rows; BenchError where the file is not what the suite writes, or its values are of no metric."""
         return self._scores(self.scores_file)
+
+    def groups(self, over: Sequence[str], *, validation: bool = False) -> tables.Groups:
+        """All values by what they have in common in these columns; errors as of `scores`."""
+        path = self.validation_file if validation else self.scores_file
+        with self._named():
+            return tables.read_groups(path, SCORE_COLUMNS, below=self._root, over=over)
 
     def check(self) -> None:
         """BenchError where the scores could not be read: quicker than reading them."""

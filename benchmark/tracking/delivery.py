@@ -139,7 +139,7 @@ class Delivery:
                 content.status,
                 content.state,
                 content.signature,
-                params=True,
+                params=bool(content.params),
                 series=series,
                 tags=tags,
             )
@@ -322,7 +322,8 @@ class Delivery:
         news = _news(entry, tags)
         # The client cuts this into requests of at most 1000 metrics, 100 parameters and 100 tags.
         self.client.log_batch(entry.mlflow_id, metrics, params, [RunTag(k, v) for k, v in news.items()])
-        entry.series, entry.params, entry.parent = series, True, parent
+        entry.series, entry.parent = series, parent
+        entry.params = entry.params or bool(params)
         entry.tags |= news
         for file in content.artifacts:
             now = stamp(file)

@@ -12,6 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from benchmark.files.writing import open_log
 from benchmark.processes import signals
 from benchmark.tracking.syncing import sync_once, undelivered
 from benchmark.vocabulary import BenchError
@@ -42,7 +43,7 @@ class Mirror:
         # -P: a folder named `benchmark` where the user happens to be is not this package.
         command = [sys.executable, "-P", "-m", "benchmark.tracking", str(self.results), self.grid_name]
         command += [str(self.interval_seconds), str(os.getpid())]
-        with contextlib.suppress(OSError), (self.results / "mlflow.log").open("ab") as log:
+        with contextlib.suppress(OSError), os.fdopen(open_log(self.results / "mlflow.log"), "ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

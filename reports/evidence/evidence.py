@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.data.splits import Splits, read_stored_splits
-from benchmark.files.places import DamagedFileError, is_regular
+from benchmark.files.places import DamagedFileError, exists, is_regular
 from benchmark.results.evidence import sha256_of, weights_named
 from benchmark.results.manifests import CellRun
 from benchmark.results.runs import RunFolder, RunRecord
@@ -103,7 +103,7 @@ def data_of(
     path = splits_path(folder, places.get("splits", ""))
     splits, n_test, n_fold = None, None, None
     digest: FileState = "missing"
-    if places and path.is_file():
+    if places and exists(path, as_file=True):
         digest = "not recorded"
         try:
             splits = read_stored_splits(path)

@@ -127,9 +127,10 @@ def _folds(splits: Mapping[Path, Splits | None], tested: Iterable[tuple[Path, in
 
 def _cases(store: Path, results: Path) -> Cases | None:
     """A store counted; only one of these results is looked at."""
-    if not store.resolve().is_relative_to(results.resolve()):
-        return None
-    with suppress(BenchError, OSError, KeyError, TypeError, ValueError):
+    # A link that leads to itself is a RuntimeError.
+    with suppress(BenchError, OSError, KeyError, TypeError, ValueError, RuntimeError):
+        if not store.resolve().is_relative_to(results.resolve()):
+            return None
         found = Store(store)
         labelled = [case for case in found.cases.values() if case.is_labelled]
         return Cases(

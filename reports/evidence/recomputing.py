@@ -20,7 +20,7 @@ import pyarrow
 import pyarrow.compute as compute
 
 from benchmark.files.places import DamagedFileError
-from benchmark.files.tables import open_scores
+from benchmark.files.tables import open_scores, unpacked
 from benchmark.results.runs import SCORE_COLUMNS, RunFolder
 from reports.ground.measures import Measure
 
@@ -90,7 +90,7 @@ class StoredRows:
 def _stored(path: Path, below: Path, stamp: tuple[int, int]) -> StoredRows:
     # `stamp` tells the file from an earlier one.
     file = open_scores(path, SCORE_COLUMNS, below=below)
-    return StoredRows(file.read(columns=[*COLUMNS, "metric", "value"], use_threads=False))
+    return StoredRows(unpacked(file, [*COLUMNS, "metric", "value"]))
 
 
 def stored_rows(folder: RunFolder) -> StoredRows:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark.data.splits import Splits, read_stored_splits
 from benchmark.datasets.torn import known_patients, torn_words
+from benchmark.files.places import exists
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
@@ -70,4 +71,4 @@ def splits_path(folder: RunFolder, written: str) -> Path:
     """Where the run's folds lie: as it says, or, for a run of another machine, among the results it is in."""
     path = Path(written)
     here = folder.path.parents[1] / "splits" / path.parent.name / path.name
-    return here if written and not path.is_file() and here.is_file() else path
+    return here if written and not exists(path, as_file=True) and exists(here, as_file=True) else path

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.files.places import DamagedFileError
-from benchmark.files.tables import check_numbers, check_values, open_scores
+from benchmark.files.tables import check_numbers, check_values, open_scores, unpacked
 from benchmark.processes.devices import cores
 from benchmark.processes.side_by_side import side_by_side
 from benchmark.results.runs import SCORE_COLUMNS, RunFolder
@@ -119,7 +119,7 @@ def _decoded(folder: RunFolder) -> _Rows:
         )
         alike = _constants(file.metadata, file.schema_arrow.names)
         wanted = [name for name in (*IN_FILES, *NUMBERS) if name not in alike]
-        table = file.read(columns=wanted, use_threads=False)
+        table = unpacked(file, wanted)
         n = table.num_rows
         names = {
             name: _constant(str(alike[name]), n) if name in alike else _dictionary(table.column(name))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark.files.places import exists
 from reports.evidence.configs import Difference
 from reports.evidence.evidence import Commit, FileEvidence
 from reports.provenance.tree import MlflowLink, Neighbours, RunTrace, Trace
@@ -98,7 +99,7 @@ def _of_data(run: RunTrace, *, places: bool, digits: int | None) -> Words:
     parts = ", ".join(f"{name} {value}" for name, value in data.parts.items())
     yield "data", f"fingerprint {data.fingerprint or 'unknown'}" + (f" ({parts})" if parts else "")
     if places and (root := data.places.get("root")):
-        gone = "" if Path(root).exists() else ", which is not on this machine"
+        gone = "" if exists(Path(root)) else ", which is not on this machine"
         yield "", f"files in {root}{gone}"
     if data.excluded_cases:
         yield "", f"left out: {', '.join(data.excluded_cases)}"

@@ -1,4 +1,4 @@
-"""`python -m tests.endurance [--kills N] [--seed S] [--folder DIR]`: a grid that is killed again and again.
+"""`python -m tests.endurance [--kills N] [--folder DIR] [--parts P ...]`: a grid that is killed again and again.
 
 Runs some cells of Table 2 on phantoms twice: once undisturbed, once with `kill -9` at random moments (in turn
 the launcher, and one of its processes), started again each time. Then compares all scores and weights, byte for
@@ -30,7 +30,7 @@ from tests.endurance import faults, search
 PROFILE = """
 config:
   spacing_mm: [6, 6, 6]
-  training: {patch_size: [32, 32, 32], batch_size: 4, steps: 120, precision: float32, validations: 3}
+  training: {patch_size: [32, 32, 32], batch_size: 2, steps: 40, precision: float32, validations: 2}
   inference: {windows_per_batch: 16}
 method_args:
   mirror_unet: {channels: [4, 8, 16, 32, 64]}
@@ -39,21 +39,30 @@ seeds: [0]
 n_folds: 5
 phantoms: {phantom: {cases: 12, seed: 0, spacing_mm: [6, 6, 6]}}
 """
-SHARED_LAYERS = "5"
-CELLS = ("--only", f"shared_layers={SHARED_LAYERS}")
+PARTS = ("kills", "faults", "search")
+CELLS = {"shared_layers": "5", "version": "v3"}
+"""The part of the grid that is run: one run for each self-supervision."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__)
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep everything here")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="of these, in this order")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-endurance-") as temporary:
         folder = chosen.folder or Path(temporary)
-        grid = endure(folder, chosen.kills, random.Random(chosen.seed))
-        faulty = grid or endure_faults(folder / "faults", random.Random(chosen.seed), undisturbed=folder)
-        return faulty or search.endure(folder, chosen.kills, random.Random(chosen.seed))
+        bad = 0
+        for part in chosen.parts:
+            chance = random.Random(chosen.seed)
+            if part == "kills":
+                bad |= endure(folder, chosen.kills, chance)
+            elif part == "faults":
+                bad |= endure_faults(folder / "faults", chance, undisturbed=folder)
+            else:
+                bad |= search.endure(folder, chosen.kills, chance)
+        return bad
 
 
 def endure(folder: Path, kills: int, chance: random.Random) -> int:
@@ -65,10 +74,11 @@ def endure(folder: Path, kills: int, chance: random.Random) -> int:
     print(f"undisturbed: {whole:.0f} s", flush=True)
 
     for kill in range(kills):
+        # That there is always something left to kill.
+        faults.remove_runs(folder / "disturbed", keep=1)
         launcher = launch(folder, "disturbed")
-        # Mostly late enough that some steps were taken (start-up alone takes several seconds), and early enough that
-        # all kills together do not outlast the grid.
-        pause = chance.uniform(0.07 * whole, 0.2 * whole)
+        # Mostly late enough that some steps were taken: start-up alone takes several seconds.
+        pause = chance.uniform(0.1 * whole, 0.4 * whole)
         try:
             launcher.wait(pause)
             print(f"kill {kill + 1}: came too late, the grid was done: a failed trial", flush=True)
@@ -95,13 +105,17 @@ def endure_faults(folder: Path, chance: random.Random, *, undisturbed: Path) -> 
     """1 if anything was left behind, shown or changed by the faults, else 0."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "profile.yaml").write_text(PROFILE, encoding="utf-8")
-    wrong = faults.endure(folder, launch, chance, disturbed="disturbed")
-    code = launch(folder, "disturbed").wait()
-    print(f"the last start ended with {code}; {states(folder / 'disturbed')}", flush=True)
-    print("\n".join(wrong) or "nothing was left behind, and no traceback shown")
     # The results of one grid beside those of the other.
     (folder / "undisturbed").symlink_to((undisturbed / "undisturbed").resolve())
-    return compare(folder) or int(bool(wrong))
+
+    def end() -> list[str]:
+        code = launch(folder, "disturbed").wait()
+        print(f"the last start ended with {code}; {states(folder / 'disturbed')}", flush=True)
+        return ["the results are not those of the undisturbed grid"] if code or compare(folder) else []
+
+    wrong = faults.endure(folder, launch, chance, disturbed="disturbed", end=end)
+    print("\n".join(wrong) or "nothing was left behind, no traceback shown, nothing changed")
+    return int(bool(wrong))
 
 
 def launch(
@@ -115,7 +129,8 @@ def launch(
         "phantom",
         "--profile",
         "profile.yaml",
-        *CELLS,
+        "--only",
+        ",".join(f"{name}={value}" for name, value in CELLS.items()),
         "--jobs",
         "1" if results == "undisturbed" else "2",
     ]
@@ -127,6 +142,7 @@ def launch(
         stdout=(folder / f"{results}.log").open("ab"),
         stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
+        preexec_fn=faults.meet_signals,
     )
 
 
@@ -141,7 +157,7 @@ def states(results: Path) -> str:
 def compare(folder: Path) -> int:
     """Print how many runs are equal; 1 if not all are."""
     (manifest,) = manifests(folder / "undisturbed")
-    run_ids = [c.run_id for c in manifest.cells if c.factors["shared_layers"] == SHARED_LAYERS]
+    run_ids = [cell.run_id for cell in manifest.cells if CELLS.items() <= cell.factors.items()]
     different = []
     attempts = 0
     for run_id in run_ids:

@@ -1,6 +1,6 @@
 """A search that is killed again and again; run by `python -m tests.endurance`.
 
-The same search of a dozen trials twice, one trial at a time: once undisturbed, once with `kill -9` at random moments
+The same search of eight trials twice, one trial at a time: once undisturbed, once with `kill -9` at random moments
 (in turn the launcher, and one of its processes), started again each time. No trial that was finished may be lost or
 changed, none may be left running, and in the end all trials must be those of the undisturbed search: the same values,
 the same validations, pruned at the same steps, with the same results.
@@ -24,14 +24,14 @@ from benchmark.search.storage import open_storage
 PROFILE = """
 config:
   spacing_mm: [6, 6, 6]
-  training: {patch_size: [32, 32, 32], batch_size: 2, steps: 100, precision: float32, validations: 1}
+  training: {patch_size: [32, 32, 32], batch_size: 2, steps: 40, precision: float32, validations: 1}
   inference: {windows_per_batch: 16}
 method_args:
   mirror_unet: {channels: [4, 8, 16, 32, 64]}
 search_fold: 3
 phantoms: {phantom: {cases: 30, seed: 3, spacing_mm: [6, 6, 6]}}
 """
-TRIALS = 12
+TRIALS = 8
 
 Told = dict[int, tuple[Any, ...]]
 """What a study says of its finished trials, by number."""

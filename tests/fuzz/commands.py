@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import signal
+import shutil
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from written_pages import png
 
-from benchmark.cli import evaluate, main
+from benchmark.cli import app, evaluate, main
 from benchmark.execution.evaluating import score_again
+from benchmark.files.places import is_regular
 from benchmark.vocabulary import BenchError
 
-from .folders import GOOD, OTHER
+from .children import executed, forked, warm
+from .folders import GOOD, OTHER, move_database
 
 SECRET = "canary-5f1c"
 """Stands in files beside the results, and as a password in them."""
 SECONDS = 120
+WRITTEN = ("reports", "logs", "mlflow_artifacts")
+"""The parts of a results folder that commands write into."""
 
 READ = {
     "status": ("status",),
@@ -57,7 +58,8 @@ class Ended:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a folder is tried: `results` and what is written lie beside `outside`, which nobody may touch."""
+    """Where a folder is tried: `results` and what is written lie beside `outside`, which nobody may touch, and
+    `temporary`, which is empty after every command."""
 
     root: Path
 
@@ -69,7 +71,17 @@ class Place:
     def outside(self) -> Path:
         return self.root / "outside"
 
-    def prepare(self) -> None:
+    @property
+    def temporary(self) -> Path:
+        return self.root / "temporary"
+
+    def prepare(self, sound: Path) -> None:
+        """`sound`: the results folder to copy."""
+        shutil.copytree(sound, self.results)
+        # MLflow's database belongs to the folder that it was made in.
+        if (self.results / "mlflow.db").exists():
+            move_database(self.results, artifacts=(self.results / "mlflow_artifacts").resolve())
+        self.temporary.mkdir()
         (self.outside / "folder").mkdir(parents=True)
         (self.outside / "secret").write_text(f"{SECRET}\n")
         (self.outside / "folder" / "report.md").write_text(f"mine, {SECRET}\n")
@@ -83,87 +95,78 @@ class Place:
         }
 
 
-def run(place: Place, name: str) -> Ended:
-    """A command on the place's results, and all that it did and must not do."""
+def run(place: Place, name: str, *, executable: bool = False) -> Ended:
+    """A command on the place's results, and all that it did and must not do.
+
+    It runs in a fork of this process or, where `executable`, as a user would start it.
+    """
     if name == "merge":
         arguments = ["merge", str(place.results), "--into", str(place.root / "merged")]
     else:
         arguments = [*READ[name], "--results", str(place.results)]
     before = place.untouched()
-    children = {child.pid for child in psutil.Process().children(recursive=True)}
-    out = io.StringIO()
-    faults, code = [], None
-    try:
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(out),
-            _deadline(),
-            _inside(place.root),
-        ):
-            main(arguments)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        faults.append(f"traceback: {traceback.format_exc()}")
-    said = out.getvalue()
-    if code not in (0, 1, 2):
-        faults.append(f"exit code {code}")
-    if "Traceback" in said:
+    with _temporary_files_in(place.temporary):
+        if executable:
+            command = [sys.executable, "-P", "-m", "benchmark.cli", *arguments]
+            child = executed(command, inside=place.root, seconds=SECONDS)
+        else:
+            child = forked(lambda: main(arguments), inside=place.root, seconds=SECONDS)
+    faults = []
+    if child.code is None:
+        faults.append(f"nothing came of it in {SECONDS} s")
+    elif child.code not in (0, 1, 2):
+        faults.append(f"exit code {child.code}")
+    if "Traceback" in child.said:
         faults.append("a traceback was printed")
-    if SECRET in said:
+    if SECRET in child.said:
         faults.append("a secret was printed")
-    if any(sign in said for sign in ("\x1b", "\x07", "\x9b", "\u202e")):
+    if any(sign in child.said for sign in ("\x1b", "\x07", "\x9b", "\u202e")):
         faults.append("a terminal was commanded")
     if place.untouched() != before:
         faults.append("something outside was written")
-    if left := {child.pid for child in psutil.Process().children(recursive=True)} - children:
-        faults.append(f"processes are left: {left}")
+    if names := sorted(path.name for path in place.temporary.iterdir()):
+        faults.append(f"temporary files are left: {names}")
+    if child.left:
+        faults.append(f"processes are left: {'; '.join(child.left)}")
     faults += [f"{path} has the secret" for path in _written(place) if SECRET.encode() in path.read_bytes()]
-    return Ended(code, said, tuple(faults))
+    return Ended(child.code, child.said, tuple(faults))
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 def _written(place: Place) -> Iterator[Path]:
-    """What commands wrote, for others to see."""
-    for folder in (place.root / "merged", place.results / "reports"):
+    """What commands wrote, for others to see; files that are copied whatever their size, only if they are small."""
+    for folder in (place.root / "merged", *(place.results / name for name in WRITTEN)):
         if not folder.is_symlink():
-            yield from (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-@contextlib.contextmanager
-def _deadline() -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise TimeoutError(f"nothing came of it in {SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+            yield from (
+                path for path in folder.rglob("*") if is_regular(path) and path.stat().st_size < 2**26
+            )
 
 
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
-    """Without what takes most of the time and reads nothing: figures are grey, evaluations begin no process, and the
-    plots' library, which has megabytes, is not copied."""
+    """Without what takes most of the time and reads nothing: figures are grey, evaluations begin no process, the
+    plots' library, which has megabytes, is not copied, nobody waits for the disk, the command line is built once."""
+    warm()
     import matplotlib
+    import typer.main
 
     from benchmark.processes import devices
     from reports.ground import drawing
     from reports.page import assets
 
     matplotlib.use("Agg")
+    command = typer.main.get_command(app)
 
     def grey(figure: object, stem: Path, *, formats: tuple[str, ...] = drawing.FORMATS) -> list[Path]:
         paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
@@ -183,6 +186,8 @@ def quick() -> Iterator[None]:
         (drawing, "save", grey),
         (evaluate._Where, "done", here),
         (assets, "plotly", lambda: type(small)(small.name, "")),
+        (os, "fsync", lambda descriptor: None),
+        (typer.main, "get_command", lambda of: command),
     ]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
     users = [module for module in list(sys.modules.values()) if getattr(module, "save", None) is drawing.save]

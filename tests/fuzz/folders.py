@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -97,3 +99,14 @@ def _write_search(results: Path) -> None:
         study.tell(trial, value)
     card = SearchCard("theta", SEARCH, journal.name, False, 1.0)
     (results / "searches" / f"{SEARCH}.json").write_text(json.dumps(asdict(card)))
+
+
+def move_database(results: Path, *, artifacts: Path) -> None:
+    """Let MLflow's database say that runs have their files in this folder."""
+    with closing(sqlite3.connect(results / "mlflow.db")) as connection, connection:
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE name = 'bench'", (artifacts.as_uri(),)
+        )
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? || '/' || run_uuid || '/artifacts'", (artifacts.as_uri(),)
+        )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from .commands import HEAVY, READ, Ended, Place, quick, run
+from benchmark.tracking.syncing import sync
+
+from .children import forked
+from .commands import HEAVY, READ, SECONDS, Ended, Place, quick, run
 from .folders import write_sound
 from .mutations import MUTATIONS
+
+EXECUTED_EVERY = 100
+"""One of so many folders meets the commands as users start them, so that start-up and end are covered."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +29,40 @@ class Found:
     ended: Ended
 
 
-@cache
-def _sound() -> Path:
-    """A sound folder, made once a process; and a place for MLflow, whose database takes seconds to make."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-fuzz-"))
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
-    return write_sound(folder / "results")
+@contextmanager
+def sound() -> Iterator[Path]:
+    """A sound folder of which MLflow knows a part; within the block commands are quick."""
+    with tempfile.TemporaryDirectory(prefix="bench-fuzz-") as temporary, quick():
+        results = Path(temporary) / "results"
+
+        def make() -> None:
+            write_sound(results)
+            assert sync(results, grids=["mine"]).problem is None
+
+        made = forked(make, inside=Path(temporary), seconds=SECONDS)
+        assert made.code == 0, made.said
+        yield results
 
 
-def fuzzed(seed: int, number: int, *, every: bool = False) -> Iterator[Found]:
+def fuzzed(sound: Path, seed: int, number: int, *, every: bool = False) -> Iterator[Found]:
     """Mutate a sound folder, and let the commands read it."""
     chance = random.Random(f"{seed} {number}")
-    with tempfile.TemporaryDirectory(prefix="bench-fuzz-") as temporary, quick():
+    with tempfile.TemporaryDirectory(prefix="bench-fuzz-") as temporary:
         place = Place(Path(temporary))
-        shutil.copytree(_sound(), place.results)
-        place.prepare()
-        told = []
-        for mutate in chance.choices(MUTATIONS, k=chance.choice((1, 1, 2, 3))):
-            # A second one may find nothing left of what it would change.
-            with suppress(OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
-                mutate(place, chance)
-                told.append(mutate.__name__)
+        place.prepare(sound)
+        mutations = chance.choices(MUTATIONS, k=chance.choice((1, 1, 2, 3)))
+
+        def mutate() -> None:
+            for mutation in mutations:
+                # A second one may find nothing left of what it would change.
+                with suppress(OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
+                    mutation(place, chance)
+
+        # This process must not start the threads of the libraries that mutations use.
+        made = forked(mutate, inside=place.root, seconds=SECONDS)
+        assert made.code == 0, made.said
+        told = ", ".join(mutation.__name__ for mutation in mutations)
         heavy = HEAVY if every else (HEAVY[number % len(HEAVY)],)
         for name in (*(name for name in READ if name not in HEAVY), "merge", *heavy):
-            yield Found(", ".join(told), name, run(place, name))
+            executable = number % EXECUTED_EVERY == EXECUTED_EVERY - 1
+            yield Found(told, name, run(place, name, executable=executable))

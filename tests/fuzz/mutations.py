@@ -7,8 +7,10 @@ import os
 import random
 import shutil
 import socket
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .commands import SECRET, Place
-from .folders import GOOD, OTHER, SEARCH
+from .folders import GOOD, OTHER, SEARCH, move_database
 
 Mutation = Callable[[Place, random.Random], None]
 
@@ -244,6 +246,24 @@ def odd_grid(place: Place, chance: random.Random) -> None:
     path.write_text(json.dumps(content))
 
 
+def odd_database(place: Place, chance: random.Random) -> None:
+    kind = chance.randrange(4)
+    if kind == 0:
+        move_database(place.results, artifacts=place.outside / "folder")
+        return
+    with closing(sqlite3.connect(place.results / "mlflow.db")) as connection, connection:
+        if kind == 1:
+            odd = chance.choice([value for value in ODD if isinstance(value, str) and "\ud800" not in value])
+            column = chance.choice(("name", "status", "artifact_uri", "start_time", "lifecycle_stage"))
+            connection.execute(f"UPDATE runs SET {column} = ?", (odd,))
+        elif kind == 2:
+            connection.execute("UPDATE tags SET value = '\x1b[2J'")
+        else:
+            connection.execute(
+                f"DROP TABLE {chance.choice(('tags', 'params', 'experiments', 'alembic_version'))}"
+            )
+
+
 def pickled(place: Place, chance: random.Random) -> None:
     code = b"cos\nsystem\n(S'touch " + str(place.outside / "ran").encode() + b"'\ntR."
     folder = place.results / "runs" / GOOD
@@ -257,5 +277,5 @@ def pickled(place: Place, chance: random.Random) -> None:
 MUTATIONS: tuple[Mutation, ...] = (
     truncated, flipped, garbage, no_file, link, links_where_reports_go, odd_value, odd_value, odd_key, deep, odd_yaml,
     odd_scores, odd_scores, many_rows, odd_history, odd_archive, odd_name, swapped, odd_card, odd_journal, odd_grid,
-    pickled,
+    odd_database, pickled,
 )  # fmt: skip
