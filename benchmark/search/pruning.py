@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler
 
 from benchmark.credentials import without_secrets
 from benchmark.results.order import Trial
-from benchmark.search.storage import open_storage
+from benchmark.search.storage import open_storage, trial_by_number
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ class Judge:
 
     def _of_study(self) -> optuna.trial.Trial:
         if self._known is None:
+            storage = open_storage(self.trial.storage)
             study = optuna.load_study(
                 study_name=self.trial.study,
-                storage=open_storage(self.trial.storage),
+                storage=storage,
                 sampler=RandomSampler(),
                 pruner=pruner_of(self.trial.pruner, steps=self._steps),
             )
-            (own,) = [t for t in study.get_trials(deepcopy=False) if t.number == self.trial.number]
-            self._known = optuna.trial.Trial(study, own._trial_id)
+            self._known = trial_by_number(study, storage, self.trial.number)
         return self._known

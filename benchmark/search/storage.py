@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -15,8 +16,7 @@ from urllib.parse import quote
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from benchmark.credentials import is_address, without_secrets
 from benchmark.files.writing import written_whole
@@ -139,20 +139,27 @@ def _journal(path: Path, *, create: bool) -> BaseStorage:
         ) from error
 
 
+def trial_by_number(study: optuna.Study, storage: BaseStorage, number: int) -> optuna.trial.Trial:
+    """A trial of a study in that storage, to be written to."""
+    study_id = storage.get_study_id_from_name(study.study_name)
+    return optuna.trial.Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
+
+
 class _JournalFile(JournalFileBackend):
     """Optuna's journal, whose lock ends with its process, and which mends what killed writers and power cuts left."""
 
     def __init__(self, path: Path) -> None:
         self._journal = path
-        super().__init__(str(path), lock_obj=_ProcessLock(path))
+        self._process_lock = _ProcessLock(path)
+        super().__init__(str(path), lock_obj=self._process_lock)
         # A line without its end may be growing; whoever writes the next sees to it.
         if _is_damaged(line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")):
-            with get_lock_file(self._lock):
+            with self._process_lock.held():
                 mend(path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with get_lock_file(self._lock):
+        with self._process_lock.held():
             if not _ends_whole(self._journal):
                 mend(self._journal)
             with self._journal.open("r+b") as file:
@@ -232,7 +239,7 @@ def _is_entry(line: bytes) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("op_code"), int)
 
 
-class _ProcessLock(BaseJournalFileLock):
+class _ProcessLock(JournalFileOpenLock):
     """A lock that the kernel frees when its process ends, however it ends.
 
     Optuna's own is a file that a killed process leaves behind; the others then wait for half a minute.
@@ -252,3 +259,12 @@ class _ProcessLock(BaseJournalFileLock):
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The lock, within the block."""
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()

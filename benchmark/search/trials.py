@@ -38,7 +38,7 @@ from benchmark.search.attributes import (
 )
 from benchmark.search.pruning import pruner_of
 from benchmark.search.sharing import Launcher
-from benchmark.search.storage import open_storage
+from benchmark.search.storage import open_storage, trial_by_number
 
 Direction = Literal["maximize", "minimize"]
 Suggest = Callable[[optuna.trial.BaseTrial], Mapping[str, Any]]
@@ -81,7 +81,7 @@ class Trials:
         # Launchers with results folders of their own may share a journal; its lock is beside it.
         beside = Path(storage).parent if self._one_machine else results / "searches"
         self._lock = beside / f".{name}.lock"
-        opened = open_storage(storage)
+        self._storage = opened = open_storage(storage)
         with exclusive(self._lock, wait=True), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Hyperband assigns trials to its brackets by proportions, whatever the unit of steps.
@@ -101,6 +101,9 @@ class Trials:
             study_name=name, storage=opened, sampler=RandomSampler(), pruner=NopPruner()
         )
 
+    def _to_be_written(self, number: int) -> optuna.trial.Trial:
+        return trial_by_number(self._plain, self._storage, number)
+
     def all(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
@@ -114,7 +117,7 @@ class Trials:
                     if self.launcher.is_lost(trial):
                         self._give_back(trial)
                     elif self.launcher.is_orphan(trial, one_machine=self._one_machine):
-                        return self._taken(optuna.trial.Trial(self.study, trial._trial_id), suggest)
+                        return self._taken(trial_by_number(self.study, self._storage, trial.number), suggest)
             waiting = any(trial.state == TrialState.WAITING for trial in self.all())
             if not waiting and sum(map(counts, trials)) >= limit:
                 return None
@@ -153,7 +156,7 @@ class Trials:
 
     def _give_back(self, trial: FrozenTrial) -> None:
         """Let others do a trial whose machine is gone."""
-        plain = optuna.trial.Trial(self._plain, trial._trial_id)
+        plain = self._to_be_written(trial.number)
         plain.set_user_attr(GIVEN_BACK, True)
         plain.set_user_attr(REASON, "Its launcher gave no sign of life any more.")
         repeated = {
@@ -197,7 +200,7 @@ class Trials:
         if len(self.study.directions) > 1:
             return
         frozen = self._frozen(number)
-        trial = optuna.trial.Trial(self._plain, frozen._trial_id)
+        trial = self._to_be_written(number)
         with _unless_told():
             for step, value in curve.items():
                 if step not in frozen.intermediate_values:
@@ -206,7 +209,7 @@ class Trials:
     def tell_done(self, number: int, values: Sequence[float], constraints: Mapping[str, float]) -> None:
         """The trial is complete; a constraint is kept where its number is not positive."""
         frozen = self._frozen(number)
-        trial = optuna.trial.Trial(self._plain, frozen._trial_id)
+        trial = self._to_be_written(number)
         with _unless_told():
             for name, value in constraints.items():
                 if name not in frozen.constraints:
@@ -215,7 +218,7 @@ class Trials:
 
     def note_means(self, number: int, means: Mapping[str, float]) -> None:
         """Keep the means of all metrics a report shows."""
-        trial = optuna.trial.Trial(self._plain, self._frozen(number)._trial_id)
+        trial = self._to_be_written(number)
         with _unless_told():
             trial.set_user_attr(MEANS, dict(means))
 
@@ -224,7 +227,7 @@ class Trials:
             self.study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
 
     def tell_failed(self, number: int, *, failure: str, reason: str) -> None:
-        trial = optuna.trial.Trial(self._plain, self._frozen(number)._trial_id)
+        trial = self._to_be_written(number)
         with _unless_told():
             trial.set_user_attr(FAILURE, failure)
             trial.set_user_attr(REASON, reason)

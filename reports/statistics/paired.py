@@ -78,16 +78,6 @@ def compare(
     return _compare(scores, first, second, resampled or resampled_means(scores), p=p)
 
 
-def compare_all(
-    scores: CaseScores, pairs: Sequence[tuple[int, int]], *, resampled: Resampled | None = None
-) -> list[Paired]:
-    """All pairs, with p adjusted by Holm over those that have one."""
-    resampled = resampled or resampled_means(scores)
-    compared = [_compare(scores, first, second, resampled) for first, second in pairs]
-    adjusted = holm(np.array([one.p for one in compared]))
-    return [replace(one, p_adjusted=float(p)) for one, p in zip(compared, adjusted, strict=True)]
-
-
 def _compare(
     scores: CaseScores, first: int, second: int, resampled: Resampled, *, p: float | None = None
 ) -> Paired:
