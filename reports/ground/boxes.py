@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
+from matplotlib.cbook import boxplot_stats
+
+THEIRS = {"q1": "q1", "median": "med", "q3": "q3", "low": "whislo", "high": "whishi"}
+"""Matplotlib's names of our columns."""
 
 
 def box_statistics(points: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -19,11 +22,7 @@ def box_statistics(points: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         values = group["value"].dropna().to_numpy()
         row = dict(zip(by, key, strict=True)) | {"n": len(values), "n_expected": len(group)}
         if len(values):
-            q1, median, q3 = np.percentile(values, [25, 50, 75])
-            reach = 1.5 * (q3 - q1)
-            # An interpolated quartile may lie beyond the last point within reach.
-            low = min(values[values >= q1 - reach].min(), q1)
-            high = max(values[values <= q3 + reach].max(), q3)
-            row |= {"q1": q1, "median": median, "q3": q3, "low": low, "high": high}
+            (box,) = boxplot_stats(values)
+            row |= {name: box[theirs] for name, theirs in THEIRS.items()}
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*by, "q1", "median", "q3", "low", "high", "n", "n_expected"])
+    return pd.DataFrame(rows, columns=[*by, *THEIRS, "n", "n_expected"])
