@@ -117,6 +117,40 @@ def test_a_grid_is_scored_without_a_modality_once(
     assert rows["method=both"]["difference"] == pytest.approx(100 - rows["method=both"]["dice"])
 
 
+def test_a_damaged_run_is_said_once_however_often_it_is_asked_for(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = v1.folder.run_id
+    v1.folder.weights_file.write_bytes(b"damaged")
+    asked = ("evaluate", run_id, "--without", "CT", "--without", "PET", "--results", tmp_path, "--jobs", 1)
+    assert bench(*asked) == 1
+    err = capsys.readouterr().err
+    assert len([line for line in err.splitlines() if "last.safetensors" in line]) == 1, err
+
+
+def test_damaged_scores_are_said_once_for_all_modalities(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (
+        "evaluate",
+        v1.folder.run_id,
+        "--without",
+        "CT",
+        "--without",
+        "PET",
+        "--results",
+        tmp_path,
+        "--jobs",
+        1,
+    )
+    assert bench(*asked) == 0
+    capsys.readouterr()
+    v1.folder.scores_file.write_bytes(b"damaged")
+    bench(*asked)
+    err = capsys.readouterr().err
+    assert len([line for line in err.splitlines() if "scores.parquet" in line]) == 1, err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from written_runs import NAN, methods_manifest, write_readings, write_regions, write_run
 
-from benchmark.results.manifests import GridManifest
+from benchmark.results.manifests import GridManifest, write_manifest
 from reports.ground.printing import markdown
 from reports.ground.runs import planned_runs, reported_scores, scored_in
 from reports.tables.comparison.frames import PLACE, Comparison
 from reports.tables.comparison.surfaces import has_surfaces, surfaces_csv, surfaces_frame, surfaces_table
+from reports.tables.report import write_report
 
 MINE = Comparison("mine", "Methods")
 # A hit of 4 mm, a miss of 96 mm, an invention of 96 mm, and a case without anything.
@@ -96,3 +97,15 @@ def test_results_without_distances_have_no_such_table(tmp_path: Path) -> None:
     write_run(tmp_path, "a", [0.5])
     planned = planned_runs(tmp_path, methods_manifest("mine", ("a", 0, 0, "a")), PLACE)
     assert not has_surfaces(scored_in(reported_scores(tmp_path, planned)))
+
+
+def test_beside_every_mean_of_hd95_stands_what_a_missed_structure_costs(tmp_path: Path) -> None:
+    write_readings(tmp_path, "a", {"": HARD})
+    write_readings(tmp_path, "b", {"": {name: values for name, values in HARD.items() if name == "dice"}})
+    said = "HD95 of a case whose structure was missed or invented is the volume's diagonal"
+    for run_id, has_hd95 in (("a", True), ("b", False)):
+        write_manifest(tmp_path, methods_manifest(f"grid_{run_id}", ("hard", 0, 0, run_id)))
+        report = write_report(tmp_path, grid=f"grid_{run_id}", source="runs", out=tmp_path / run_id)
+        text = (tmp_path / run_id / "report.md").read_text(encoding="utf-8")
+        assert ("HD95" in report.tables[0].printed[0].title + text.split("Notes")[0]) == has_hd95
+        assert (said in text) == has_hd95

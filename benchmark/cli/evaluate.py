@@ -60,10 +60,12 @@ def evaluate(
         if modalities:
             check_modalities(results, cells, modalities)
             failed = _score_without(where, results, cells, modalities, screen, again=again)
-            _print_without(results, cells, modalities, screen, as_json=as_json)
+            sound = [cell for cell in cells if cell.run_id not in failed]
+            _print_without(results, sound, modalities, screen, as_json=as_json)
+            all_well = not failed
         else:
-            failed = _score_again(where, results, cells, screen, as_json=as_json)
-    raise typer.Exit(1 if failed else 0)
+            all_well = not _score_again(where, results, cells, screen, as_json=as_json)
+    raise typer.Exit(0 if all_well else 1)
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ def _score_without(
     screen: Console,
     *,
     again: bool,
-) -> int:
-    """Evaluate what is missing; returns how many runs failed."""
+) -> set[str]:
+    """Evaluate what is missing; returns the runs that failed, whose errors are printed."""
     from benchmark.execution.evaluating import Evaluation, score_without
     from benchmark.execution.overview import labels_of
     from benchmark.results.runs import RunFolder
@@ -121,9 +123,10 @@ def _score_without(
         there = [] if again else RunFolder(results, run_id).evaluated_without()
         if missing := tuple(name for name in modalities if name not in there):
             due[run_id] = Evaluation(results.resolve(), run_id, missing)
-    failed = 0
+    failed = set()
     for number, (run_id, told) in enumerate(where.done(score_without, due), 1):
-        failed += isinstance(told, BenchError)
+        if isinstance(told, BenchError):
+            failed.add(run_id)
         _print_progress(screen, number, len(due), labels[run_id], told)
     return failed
 
@@ -229,13 +232,17 @@ def _rows_without(
     from benchmark.results.runs import RunFolder
 
     several = len({(cell.fold, cell.seed) for cell in cells}) > 1
+    said: set[str] = set()
     for cell in cells:
         folder = RunFolder(results, cell.run_id)
         for modality in modalities:
             try:
                 evaluated, complete = folder.without(modality), folder.scores()
             except BenchError as error:
-                complain(error)
+                # Once, however many cells and modalities are read from a file.
+                if str(error) not in said:
+                    said.add(str(error))
+                    complain(error)
                 continue
             if evaluated is None:
                 continue

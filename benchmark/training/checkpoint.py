@@ -9,12 +9,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from benchmark.files.writing import written_whole
 from benchmark.protocols import Method
 from benchmark.training.progress import Progress
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import BenchError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,12 @@ def save_weights(method: Method, path: Path) -> None:
 
 
 def load_weights(method: Method, path: Path) -> None:
-    """Load what `save_weights` wrote into a method of the same configuration."""
-    _copy_tensors(safetensors.torch.load_file(path), method, source=path)
+    """Load what `save_weights` wrote into a method of the same configuration; DataError where the file is damaged."""
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} is damaged ({error}). Remove the run's folder and run it again.") from error
+    _copy_tensors(tensors, method, source=path)
 
 
 def save_checkpoint(
