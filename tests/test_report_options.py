@@ -67,6 +67,13 @@ def bench(*arguments: object) -> int:
         ("--thumbnails 3", "`bench report` has no use for --thumbnails: the small pictures are on the page"),
         ("--storage a.db", "`bench report` has no use for --storage"),
         ("mine.yaml", "`bench report` has no use for FILE: it has claims to be judged with --claims"),
+        ("page --manifest nosuch", "`bench report --html` has no use for --manifest"),
+        ("all table3", "`bench report --all` has no use for --grid"),
+        ("page --claims", "--html` has no use for --claims: it shows claims alone"),
+        ("table3 table2", "shows one grid at a time, or all: name table3 or table2"),
+        ("table3 --grid table2", "shows one grid at a time, or all: name table3 or table2"),
+        ("table3 mine.yaml", "`bench report` has no use for FILE: it has claims to be judged with --claims"),
+        ("tabel3", "There are no runs of the grid tabel3"),
         ("--claims --search theta", "`bench report --claims` has no use for --search"),
         ("--search theta --grid table2", "`bench report --search` has no use for --grid"),
         ("--grid search_theta --profile demo", "`bench report --grid search_theta` has no use for --profile"),
@@ -157,3 +164,31 @@ def test_verdicts_are_added_to_mlflow_beside_the_newest_launch_they_are_about(
     for more in (["--source", "paper"], ["--no-mlflow"]):
         assert bench("report", "--claims", *more, "--results", results) == 0
     assert logged == []
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("table3", "--grid table3"),
+        ("claims mine.yaml", "--claims mine.yaml"),
+        ("claims table3 mine.yaml", "--claims --grid table3 mine.yaml"),
+        ("page table3", "--html --grid table3"),
+        ("all", "--all"),
+        ("table3 --source paper", "--grid table3 --source paper"),
+    ],
+)
+def test_a_word_asks_for_what_its_option_asks(
+    words: str,
+    options: str,
+    results: Path,
+    mine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    written = {}
+    for name, asked in (("words", words), ("options", options)):
+        assert bench("report", *asked.split(), "--results", results, "--out", name, "--no-mlflow") == 0
+        said = capsys.readouterr().out.replace(f"{name}/", "").replace(f" {name}", "")
+        written[name] = {path.relative_to(name) for path in Path(name).rglob("*")}, said
+    assert written["words"] == written["options"]

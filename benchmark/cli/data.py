@@ -112,7 +112,8 @@ def _named_folder(data: str, dataset: str | None) -> tuple[str, Path]:
 
 @app.command("prepare")
 def data_prepare(
-    data: Annotated[str, typer.Option(metavar="NAME=DIR", help="A data set and its folder.")],
+    data: Annotated[str | None, typer.Argument(metavar="NAME=DIR", help="A data set and its folder.")] = None,
+    data_option: Annotated[str | None, typer.Option("--data", hidden=True)] = None,
     spacing: Annotated[
         str | None, typer.Option(help="Voxel edges in mm; default: the data set's own.")
     ] = None,
@@ -129,9 +130,12 @@ def data_prepare(
     from benchmark.execution.pool import check_writable
     from benchmark.processes.devices import cores
 
-    ((name, root),) = data_roots([data]).items()
+    named = [text for text in (data, data_option) if text is not None]
+    if len(named) != 1:
+        raise BenchError("Name one data set and its folder: bench data prepare NAME=DIR.")
+    ((name, root),) = data_roots(named).items()
     if root is None:
-        raise BenchError(f"--data {name}: write phantoms first (bench data phantom), then say {name}=DIR.")
+        raise BenchError(f"{name}: write phantoms first (bench data phantom), then say {name}=DIR.")
     check_writable(results)
     with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
         ready = ready_data(

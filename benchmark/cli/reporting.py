@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,45 @@ WHAT_FOR = {
     "storage": ("--storage", "it says where a search's trials are. Add --search NAME, --html or --all alone"),
 }
 """Of the options that choose what is shown how they are written, and what they are for."""
+
+
+SHOWN_BY = {"claims": "claims", "page": "html", "all": "everything"}
+"""What the first word may be besides a grid, and the option that says the same."""
+
+
+@dataclass(frozen=True)
+class ReportWords:
+    """What the words after `bench report` ask for, together with the options that say the same."""
+
+    grid: str | None
+    files: tuple[Path, ...]
+    claims: bool
+    html: bool
+    everything: bool
+
+
+def report_words(context: typer.Context, words: Sequence[Path]) -> ReportWords:
+    """Take `table2`, `claims`, `page`, `all` and files apart; the context then has them as the options they stand for.
+
+    BenchError for two grids.
+    """
+    given = context.params
+    source = type(context.get_parameter_source("results"))
+    files = [word for word in words if word.suffix in (".yaml", ".yml")]
+    names = [str(word) for word in words if word not in files]
+    found: dict[str, Any] = {}
+    if names and names[0] in SHOWN_BY:
+        found[SHOWN_BY[names.pop(0)]] = True
+    grids = names + ([given["grid"]] if given["grid"] is not None else [])
+    if len(grids) > 1:
+        raise BenchError(f"`bench report` shows one grid at a time, or all: name {' or '.join(grids)}.")
+    if names:
+        found["grid"] = names[0]
+    for name, value in {**found, "files": files or None}.items():
+        given[name] = value
+        told = "COMMANDLINE" if value else "DEFAULT"
+        context.set_parameter_source(name, source[told])  # type: ignore[misc, index]
+    return ReportWords(given["grid"], tuple(files), given["claims"], given["html"], given["everything"])
 
 
 def refuse_idle(context: typer.Context) -> None:

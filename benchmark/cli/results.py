@@ -61,12 +61,13 @@ def report(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="FILE",
-            help="With --claims, --html or --all: files of claims of your own, instead of the paper's.",
+            metavar="[GRID|claims|page|all] [FILE]...",
+            help="What is shown: a grid (table2), the claims, everything as one page or as folders; then files of "
+            "claims of your own, instead of the paper's.",
         ),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="The grid's name or its YAML file; default: table2.")
+        str | None, typer.Option(help="The grid's name or its YAML file, as GRID; default: table2.")
     ] = None,
     source: Annotated[
         Source, typer.Option(help="Own runs, published numbers, or both side by side.")
@@ -84,16 +85,21 @@ def report(
     claims: Annotated[
         bool,
         typer.Option(
-            "--claims", help="Which claims of the paper the numbers carry; --grid: those about one table."
+            "--claims",
+            help="As `claims`: which claims of the paper the numbers carry; with GRID, those about one table.",
         ),
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="All that there are runs for: every grid, every search, the claims.")
+        bool,
+        typer.Option(
+            "--all", help="As `all`: what there are runs for, every grid, every search, the claims."
+        ),
     ] = False,
     html: Annotated[
         bool,
         typer.Option(
-            "--html", help="One folder to open in a browser, offline; of everything, or of --grid alone."
+            "--html",
+            help="As `page`: one folder to open in a browser, offline; of everything, or of GRID alone.",
         ),
     ] = False,
     thumbnails: Annotated[
@@ -110,10 +116,13 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Tables and figures of a grid, or of a search, or verdicts on claims: HTML, Markdown, CSV, LaTeX, PNG, PDF."""
-    from benchmark.cli.reporting import is_of_trials, refuse_idle, report_all, report_html
+    from benchmark.cli.reporting import is_of_trials, refuse_idle, report_all, report_html, report_words
     from benchmark.planning.grid import grid_name
     from reports.tables.report import write_report
 
+    words = report_words(context, files or ())
+    grid, files, html = words.grid, list(words.files), words.html
+    claims, everything = words.claims, words.everything
     refuse_idle(context)
     if grid is not None:
         grid = grid_name(grid)
