@@ -76,7 +76,7 @@ def report_words(context: typer.Context, words: Sequence[Path]) -> ReportWords:
     for name, value in {**found, "files": files or None}.items():
         given[name] = value
         told = "COMMANDLINE" if value else "DEFAULT"
-        context.set_parameter_source(name, source[told])  # type: ignore[misc, index]
+        context.set_parameter_source(name, source[told])  # type: ignore[index]
     return ReportWords(given["grid"], tuple(files), given["claims"], given["html"], given["everything"])
 
 
