@@ -299,7 +299,6 @@ def test_phantoms_are_written_checked_and_prepared_from_the_command_line(
     prepare = [
         "data",
         "prepare",
-        "--data",
         "phantom=p",
         "--spacing",
         "10,10,10",
@@ -315,6 +314,11 @@ def test_phantoms_are_written_checked_and_prepared_from_the_command_line(
     assert len(json.loads(bench.out)) == 1
     assert bench(*prepare) == 2
     assert "--skip-bad-cases" in bench.err
+    # As it was once spelt.
+    assert bench("data", "prepare", "--data", "phantom=p", "--n-folds", "2", "--spacing", "10") == 2
+    assert "--skip-bad-cases" in bench.err
+    assert bench("data", "prepare") == 2
+    assert "bench data prepare NAME=DIR" in bench.err
     assert bench("data", "phantom", "--out", "q", "--spacing", "1,2") == 2
 
 

@@ -74,19 +74,22 @@ def read_outputs(npz_path: Path) -> Outputs:
     try:
         said = read_mapping(description)
         with Archive(npz_path, most=MOST_BYTES) as arrays:
-            read = outputs_of({name: arrays.array(name) for name in arrays.names}, said)
+            values = {name: arrays.array(name) for name in arrays.names}
+        misfit = _misfit(values, said)
+        if not misfit:
+            return outputs_of(values, said)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BenchError) as error:
         raise DataError(
             f"{npz_path} and {description.name} are not what `bench panels` writes ({error!r}). Write them again."
         ) from error
-    _check_shapes(read, npz_path)
-    return read
+    raise DataError(f"{npz_path}: {misfit}")
 
 
 def outputs_of(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Outputs:
     """The arrays of a case with their description; KeyError, TypeError or DataError where something is
     missing."""
-    told = said.get("predicted_regions")
+    # `told_regions` is how it was once called.
+    told = said.get("predicted_regions", said.get("told_regions"))
     x, y, z = said["spacing_mm"]
     return Outputs(
         case_id=said["case_id"],
@@ -113,10 +116,12 @@ def outputs_of(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Out
     )
 
 
-def _check_shapes(read: Outputs, path: Path) -> None:
-    grid = read.reference.shape
-    shapes = {"image": read.image.shape[1:], "prediction": read.prediction.shape}
-    shapes |= {name: output.values.shape[1:] for name, output in read.outputs.items()}
+def _misfit(values: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> str:
+    """Which arrays are not on the grid of the others, in a sentence; empty for none."""
+    grid = values["reference"].shape
+    shapes = {"image": values["image"].shape[1:], "prediction": values["prediction"].shape}
+    shapes |= {name: values[name].shape[1:] for name in said["outputs"]}
     wrong = [f"{name} {shape}" for name, shape in shapes.items() if shape != grid]
-    if len(grid) != 3 or wrong or len(read.image) != len(read.modalities):
-        raise DataError(f"{path}: the arrays are not on one grid {grid}: {', '.join(wrong) or 'image'}.")
+    if len(grid) == 3 and not wrong and len(values["image"]) == len(said["modalities"]):
+        return ""
+    return f"the arrays are not on one grid {grid}: {', '.join(wrong) or 'image'}."
