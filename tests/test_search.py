@@ -77,10 +77,11 @@ def bench(
 ) -> Bench:
     from benchmark import registry
     from benchmark.execution import pool
+    from benchmark.planning import setup
 
     # What `fake_the_suite` replaces is put back after the test.
     for module, names in (
-        (planning, ("ready_data", "inspect")),
+        (setup, ("ready_data", "inspect")),
         (registry, ("method_digest",)),
         (pool, ("Pool",)),
     ):
