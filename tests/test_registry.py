@@ -157,7 +157,8 @@ def test_a_path_may_hold_colons_and_spaces(tmp_path: Path) -> None:
 OFFER = """
 import json, sys
 sys.path.insert(0, {site!r})
-from benchmark.registry import build_method, method_digest, method_names, dataset
+from benchmark.datasets.registry import dataset
+from benchmark.registry import build_method, method_digest, method_names
 spec = dataset("autopet").spec_of(None)
 built = build_method("their_net", {{}}, spec=spec, patch_size=(16, 16, 16), loss_weights=None)
 print(json.dumps([

@@ -20,7 +20,7 @@ from benchmark.vocabulary import BenchError
 HOLD = """
 import sys, time
 from pathlib import Path
-from benchmark.results import RunFolder
+from benchmark.results.runs import RunFolder
 with RunFolder(Path(sys.argv[1]), "r").claimed() as held:
     print(held, flush=True)
     time.sleep(60)

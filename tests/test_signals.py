@@ -138,7 +138,7 @@ PREPARING = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     import fake_runs
-    from benchmark.execution.side_by_side import side_by_side
+    from benchmark.processes.side_by_side import side_by_side
     list(side_by_side(fake_runs.note_and_wait, {{n: ({folder!r}, n) for n in range(3)}}, jobs=2))
 """
 

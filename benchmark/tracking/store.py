@@ -97,6 +97,7 @@ def _quiet_mlflow() -> None:
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 
 def _is_missing(database: Path) -> bool:
