@@ -21,9 +21,9 @@ def test_prepared_values_are_brought_back_to_their_unit() -> None:
 
 def test_ct_is_shown_as_soft_tissue_as_far_as_its_values_reach() -> None:
     """-160 to 240 HU; prepared values begin at -100, so that 240 HU is 340/350 of them."""
-    assert shown("CT", CT, RAMP) == DisplayWindow(
-        0.0, pytest.approx(340 / 350), "soft tissue,\n−100 to 240 HU"
-    )
+    soft = shown("CT", CT, RAMP)
+    assert soft == DisplayWindow(0.0, soft.high, "soft tissue,\n−100 to 240 HU")
+    assert soft.high == pytest.approx(340 / 350)
     wide = Window(-1000.0, 1000.0)
     window = shown("ct", wide, RAMP)
     assert (physical(window.low, wide), physical(window.high, wide)) == (-160.0, pytest.approx(240.0))
@@ -31,9 +31,9 @@ def test_ct_is_shown_as_soft_tissue_as_far_as_its_values_reach() -> None:
 
 
 def test_pet_is_dark_on_white_between_suv_0_and_7_and_the_only_one_that_is_projected() -> None:
-    assert shown("PET", PET, RAMP) == DisplayWindow(
-        0.0, pytest.approx(7 / 15), "SUV 0 to 7", inverted=True, projected=True
-    )
+    pet = shown("PET", PET, RAMP)
+    assert pet == DisplayWindow(0.0, pet.high, "SUV 0 to 7", inverted=True, projected=True)
+    assert pet.high == pytest.approx(7 / 15)
     assert shown("SUV", Window(0.0, 5.0), RAMP).words == "SUV 0 to 5"
     assert not shown("CT", CT, RAMP).projected
 

@@ -64,8 +64,12 @@ def style() -> Iterator[None]:
 
 
 def write_title(figure: Figure, text: str) -> None:
-    """Above the whole figure, on as many lines as its width asks for: what is longer would be cut off."""
+    """Above the whole figure, on as many lines as its width asks for: what is longer would be cut off.
+
+    The figure becomes as much taller as its title does.
+    """
     title = figure.suptitle(text, fontsize=TITLE_POINTS)
+    one_line = title.get_window_extent().height
     lines = text.splitlines()
     longest = max(map(len, lines), default=0)
     while longest > SHORTEST_LINE and title.get_window_extent().width > TITLE_SHARE * figure.bbox.width:
@@ -73,6 +77,8 @@ def write_title(figure: Figure, text: str) -> None:
         title.set_text(
             "\n".join(part for line in lines for part in wrap(line, longest, break_on_hyphens=False) or [""])
         )
+    taller = (title.get_window_extent().height - one_line) / figure.dpi
+    figure.set_figheight(figure.get_figheight() + taller)
 
 
 def draw_box(ax: Axes, box: Mapping[Any, Any], *, at: float, width: float, colour: str) -> None:

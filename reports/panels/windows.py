@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,9 @@ SHOWN_PERCENTILES = (0.5, 99.9)
 _RULES: dict[str, type[Window] | type[Percentiles] | type[ZScore]] = {
     rule.__name__: rule for rule in (Window, Percentiles, ZScore)
 }
+
+
+Value = TypeVar("Value", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def rule_of(content: Mapping[str, Any] | None) -> Intensity | None:
     return kind(**given)
 
 
-def physical(prepared: float, rule: Window) -> float:
-    """A prepared value in the modality's own unit."""
+def physical(prepared: Value, rule: Window) -> Value:
+    """Prepared values, one or an array of any shape, in the modality's own unit."""
     return rule.low + prepared * (rule.high - rule.low)
 
 

@@ -30,6 +30,8 @@ LEGEND = {
     "invented": "invented: predicted though there is none",
 }
 LINE_POINTS = 8.0
+USUAL_NAME = 24
+"""Characters of a method's name that a panel has room for."""
 CAPTION = (
     "Every point is a test case, its value the mean over seeds; a box holds all cases of a method for which the metric "
     "is defined, with the penalties of structures that were missed or invented. Numbers of cases stand under the boxes."
@@ -42,7 +44,8 @@ def draw_boxes(cases: pd.DataFrame, title: str) -> Figure:
     regions = list(dict.fromkeys(cases["region"]))
     names = list(dict.fromkeys(cases["method"]))
     longest = max((len(name) for name in names), default=0)
-    width = len(metrics) * (1.0 + 0.5 * max(len(names), 4))
+    # A name that is long reaches far to the left of its box.
+    width = len(metrics) * (1.0 + 0.5 * max(len(names), 4) + 0.06 * max(longest - USUAL_NAME, 0))
     height = 2.5 * len(regions) + 0.6 + 0.05 * longest
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
