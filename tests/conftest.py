@@ -41,7 +41,7 @@ def annotated_modules(root: Path) -> list[str]:
 install_import_hook(annotated_modules(ROOT), "annotation_checker.checked")
 
 import pytest  # noqa: E402
-from slow_tests import Counts  # noqa: E402
+from slow_tests import Counts, is_listed  # noqa: E402
 from written_studies import write_study  # noqa: E402
 
 # Started in the background or by `nohup`, the tests would ignore signals, and so would all that they start.
@@ -67,7 +67,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all`, what is marked slow is left out."""
+    """Without `--all`, what is marked slow, there or in slow_tests.txt, is left out."""
+    for item in items:
+        if is_listed(item.nodeid):
+            item.add_marker(pytest.mark.slow)
     if config.option.all_tests:
         return
     slow = [item for item in items if item.get_closest_marker("slow")]

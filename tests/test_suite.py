@@ -10,13 +10,17 @@ import pytest
 import torch
 from conftest import ROOT, annotated_modules, pytest_collection_modifyitems
 from jaxtyping import TypeCheckError
-from slow_tests import slow_after
+from slow_tests import is_listed, listed, slow_after
 
 from benchmark.nn.dice import soft_dice
 
 
 def item(name: str, *marks: str) -> Any:
-    return SimpleNamespace(name=name, get_closest_marker=lambda mark: mark if mark in marks else None)
+    return SimpleNamespace(
+        name=name,
+        nodeid=f"tests/test_a.py::{name}",
+        get_closest_marker=lambda mark: mark if mark in marks else None,
+    )
 
 
 @pytest.mark.parametrize(("every", "kept"), [(False, ["a", "c"]), (True, ["a", "b", "c"])])
@@ -26,6 +30,18 @@ def test_slow_tests_are_left_out_and_counted_unless_all_are_asked_for(every: boo
     pytest_collection_modifyitems(SimpleNamespace(option=SimpleNamespace(all_tests=every), hook=hook), items)
     assert [one.name for one in items] == kept
     assert [one.name for one in left_out] == ([] if every else ["b"])
+
+
+def test_the_list_of_slow_tests_names_tests_that_there_are() -> None:
+    sources: dict[str, str] = {}
+    for name in listed():
+        file, _, test = name.partition("::")
+        text = sources.setdefault(file, (ROOT / "tests" / file).read_text(encoding="utf-8"))
+        assert f"def {test.partition('[')[0]}(" in text, name
+    some = next(name for name in sorted(listed()) if "[" not in name)
+    assert is_listed(f"tests/{some}")
+    assert is_listed(f"tests/{some}[any]")
+    assert not is_listed(f"tests/{some}_else")
 
 
 def test_the_first_parameters_are_those_of_every_day() -> None:
