@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.common import AsJson, MethodFiles, Results, stopped_by_ctrl_c
+from benchmark.cli.common import AsJson, MethodFiles, Results, device_names, stopped_by_ctrl_c
 from benchmark.cli.finished import check_modalities, finished_cells
 from benchmark.terminal import complain
 from benchmark.vocabulary import BenchError
@@ -95,7 +95,7 @@ class _Where:
         from benchmark.execution.worker import cuda_devices
         from benchmark.processes import devices
 
-        names = [name.strip() for name in self.devices.split(",")] if self.devices else []
+        names = device_names(self.devices) or []
         if not names and devices.cuda_is_likely():
             names = [device["name"] for device in server.call(cuda_devices, None)]
         names = names or ["cpu"]

@@ -40,8 +40,7 @@ class Paired:
     `difference` and `interval` are in the printed unit: the mean over the `n_cases` cases for which both cells
     are defined (a case's value is its mean over seeds), within folds and then over folds. `p` is two-sided,
     over `n_patients` patients, of which `n_zero` have no difference; NaN with fewer than MIN_PATIENTS.
-    `p_adjusted` is Holm's, within the comparisons made together. `effect` is the matched-pairs rank-biserial
-    correlation, from -1 (second higher in every patient) to 1; `dz` the mean over the standard deviation of the
+    `effect` is the matched-pairs rank-biserial correlation, from -1 (second higher in every patient) to 1; `dz` the mean over the standard deviation of the
     patients' differences; both NaN with as few patients, among whom they are extreme by chance. `n_undefined` cases
     were scored in both cells, and are undefined in at least one.
     """
@@ -51,7 +50,6 @@ class Paired:
     difference: float
     interval: Interval
     p: float
-    p_adjusted: float
     effect: float
     dz: float
     n_cases: int
@@ -92,7 +90,6 @@ def _compare(
         difference=_over_folds(scores, differences),
         interval=_interval(scores, (first, second), paired, resampled=resampled),
         p=signed_rank_p(by_patient) if p is None else p,
-        p_adjusted=np.nan,
         effect=rank_biserial(by_patient) if len(by_patient) >= MIN_PATIENTS else np.nan,
         dz=cohens_dz(by_patient) if len(by_patient) >= MIN_PATIENTS else np.nan,
         n_cases=int(paired.sum()),
