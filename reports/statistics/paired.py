@@ -40,10 +40,9 @@ class Paired:
     `difference` and `interval` are in the printed unit: the mean over the `n_cases` cases for which both cells
     are defined (a case's value is its mean over seeds), within folds and then over folds. `p` is two-sided,
     over `n_patients` patients, of which `n_zero` have no difference; NaN with fewer than MIN_PATIENTS.
-    `effect` is the matched-pairs rank-biserial correlation, from -1 (second higher in every patient) to 1; `dz` the mean
-    over the standard deviation of the patients' differences; both NaN with as few patients, among whom they are
-    extreme by chance. `n_undefined` cases
-    were scored in both cells, and are undefined in at least one.
+    `effect` is the matched-pairs rank-biserial correlation, from -1 (second higher in every patient) to 1; `dz` the
+    mean over the standard deviation of the patients' differences; both NaN with as few patients, among whom they are
+    extreme by chance. `n_undefined` cases were scored in both cells, and are undefined in at least one.
     """
 
     first: int
