@@ -20,6 +20,7 @@ from reports.ground.files import ReportFiles
 from reports.ground.launches import Launches, folder_names, newer_unfinished, newest_launches
 from reports.ground.remembering import remembering
 from reports.ground.runs import Coordinates, planned_and_scored
+from reports.ground.threads import on_one_thread
 from reports.ground.words import counted
 from reports.page.coverage import STATES, Coverage, coverage
 from reports.page.folder import new_page, require_folder
@@ -76,6 +77,7 @@ def write_everything(
     return [*parts, *_claims(results, claims, source=source, out=out / CLAIMS)]
 
 
+@on_one_thread
 def write_html(
     results: Path,
     out: Path,
@@ -113,6 +115,7 @@ def write_html(
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
         # What follows looks at the files again, cell by cell.
         reading.close()
+        reading.enter_context(remembering())
         rows = shown_parts(page, results)
         files = write_page(
             with_links(page, grids, rows),

@@ -199,6 +199,6 @@ def test_runs_whose_folds_tore_patients_apart_are_named_by_reports_why_and_claim
     written = write_report(tmp_path, source="runs", out=tmp_path / "out")
     assert any(line.startswith(words) for line in written.lines[:3])
     assert f"* {words}" in (tmp_path / "out" / "table2.md").read_text().replace("\\_", "_")
-    assert torn_of(RunFolder(tmp_path, "sound"), 0) == ""
+    assert torn_of(tmp_path, "sound", 0) == ""
     cell = trace(tmp_path, manifests(tmp_path)[0], "table2:v3/shuffle/5")
     assert any(fault.startswith("Run torn: fold 1 tests what it trained on") for fault in cell.faults)

@@ -56,6 +56,7 @@ class _BoundedLoader(_Parsing, SafeConstructor, Resolver):
     for more values than any memory holds, and brackets for any depth: both are refused before anything is built."""
 
     def __init__(self, text: str) -> None:
+        self._may_repeat = "&" in text
         _Parsing.__init__(self, text)
         SafeConstructor.__init__(self)
         Resolver.__init__(self)
@@ -79,8 +80,8 @@ class _BoundedLoader(_Parsing, SafeConstructor, Resolver):
         node = self.get_single_node()
         if node is None:
             return None
-        sizes: dict[int, int] = {}
-        if _expanded(node, sizes) > MOST_NODES:
+        # Without an anchor every value stands for itself, and was counted.
+        if self._may_repeat and _expanded(node, {}) > MOST_NODES:
             raise yaml.composer.ComposerError(
                 None, None, f"its aliases stand for more than {MOST_NODES:,} values", node.start_mark
             )

@@ -28,6 +28,7 @@ from reports.ground.files import SHOWN, ReportFiles, WrittenTable, write_csv, wr
 from reports.ground.hypertext import standalone
 from reports.ground.latex import latex
 from reports.ground.printing import markdown, markdown_text
+from reports.ground.threads import on_one_thread
 from reports.ground.words import counted, enumerated
 from reports.statistics.resampling import MIN_PATIENTS
 
@@ -60,6 +61,7 @@ def numbers_of(
     return [*found, own]
 
 
+@on_one_thread
 def claims_report(
     results: Path | None,
     files: Sequence[Path],

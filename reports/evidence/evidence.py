@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from benchmark.vocabulary import BenchError
 from reports.evidence.configs import gives_id
 from reports.evidence.recomputing import RunRows
 from reports.evidence.torn import splits_path, torn_of
+from reports.ground.runs import places_of
 from reports.ground.words import counted, enumerated
 
 FileState = Literal["unchanged", "changed", "missing", "not recorded", "not looked at"]
@@ -95,9 +98,10 @@ def data_of(
     parts: dict[str, str] = dict(record.facts.get("data", {}))
     places: dict[str, str] = {}
     faults: list[str] = []
+    results = folder.path.parents[1]
     if folder.data_file.exists():
         try:
-            places = {name: str(path) for name, path in vars(folder.data()).items()}
+            places = {name: str(path) for name, path in vars(places_of(results, folder.run_id)).items()}
         except DamagedFileError as error:
             faults.append(str(error))
     path = splits_path(folder, places.get("splits", ""))
@@ -106,8 +110,8 @@ def data_of(
     if places and exists(path, as_file=True):
         digest = "not recorded"
         try:
-            splits = read_stored_splits(path)
-        except BenchError as error:
+            splits = _splits(path, path.stat().st_mtime_ns)
+        except (BenchError, OSError) as error:
             digest = "changed"
             faults.append(str(error))
     if splits is not None and fold < len(splits.folds):
@@ -116,7 +120,7 @@ def data_of(
         scored = {case.case_id for case in rows.cases} if rows is not None else set()
         n_test = len(scored & test)
         faults += _strangers(scored - test, splits, fold=fold, path=path)
-        if torn := torn_of(folder, fold):
+        if torn := torn_of(results, folder.run_id, fold):
             faults.append(f"Run {folder.run_id}: {torn}.")
         if "splits" in parts and not record.excluded_cases:
             digest = "unchanged" if splits.fingerprint == parts["splits"] else "changed"
@@ -134,6 +138,12 @@ def data_of(
         excluded_cases=tuple(record.excluded_cases),
     )
     return evidence, faults
+
+
+@lru_cache(maxsize=16)
+def _splits(path: Path, mtime_ns: int) -> Splits:
+    """Cached: all runs of a grid have the same folds; `mtime_ns` tells the file from an earlier one."""
+    return read_stored_splits(path)
 
 
 def _strangers(strangers: set[str], splits: Splits, *, fold: int, path: Path) -> Iterator[str]:
@@ -174,8 +184,8 @@ def faults_of(
     ):
         if rows.cases and said != (planned,):
             yield f"{name}: its scores say {what} {', '.join(map(str, said))}, its grid says {planned}."
-    ids = [(case.case_id, case.region) for case in rows.cases]
-    if twice := sorted({case for case, region in ids if ids.count((case, region)) > 1}):
+    ids = Counter((case.case_id, case.region) for case in rows.cases)
+    if twice := sorted({case for (case, _), n in ids.items() if n > 1}):
         yield f"{name}: {counted(len(twice), 'case')} scored twice: {', '.join(twice[:3])}."
 
 

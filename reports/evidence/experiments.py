@@ -21,7 +21,7 @@ from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.evidence.torn import splits_path
 from reports.ground.remembering import remembered
-from reports.ground.runs import current_runs, seen
+from reports.ground.runs import config_of, current_runs, places_of, seen
 
 PHANTOMS = ("phantom", "brain_phantom")
 """The readers of data that the suite writes itself; a converted copy keeps the name."""
@@ -74,9 +74,9 @@ def _experiment_of(results: Path, manifest: GridManifest) -> Experiment:
             continue
         settings[run_id] = {}
         with suppress(BenchError, OSError):
-            settings[run_id] = flat(folder.config())
+            settings[run_id] = flat(config_of(results, run_id))
         with suppress(BenchError):
-            places = folder.data()
+            places = places_of(results, run_id)
             path = splits_path(folder, str(places.splits))
             tested.add((path, fold))
             if path not in splits:
@@ -106,7 +106,7 @@ def _first_reader(results: Path, manifest: GridManifest) -> list[str]:
     """What read the data, by the first configuration that can be read; of a launch that does not say it itself."""
     for run in manifest.cells if not manifest.reader else ():
         with suppress(BenchError, OSError):
-            return [str(RunFolder(results, run.run_id).config().get("dataset", ""))]
+            return [str(config_of(results, run.run_id).get("dataset", ""))]
     return []
 
 

@@ -27,6 +27,7 @@ from benchmark.vocabulary import BenchError
 from reports.evidence.evidence import commit_of
 from reports.evidence.torn import torn_notes
 from reports.ground.frames import TableFacts
+from reports.ground.runs import places_of, seen
 from reports.ground.words import counted, enumerated
 
 UNKNOWN = ""
@@ -86,15 +87,15 @@ def conditions(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
     done = runs[runs["state"] == "done"].drop_duplicates("run_id")
     rows = [
         {"run_id": run_id, "checkpoint": checkpoint, "grid": grid}
-        | _of_record(RunFolder(results, run_id), RunFolder(results, run_id).record())
+        | _of_record(results, seen(results, run_id))
         for run_id, checkpoint, grid in zip(done["run_id"], done["checkpoint"], done["grid"], strict=True)
     ]
     return pd.DataFrame(rows, columns=CONDITIONS, dtype=str)
 
 
-def _of_record(folder: RunFolder, record: RunRecord) -> dict[str, str]:
+def _of_record(results: Path, record: RunRecord) -> dict[str, str]:
     facts, commit = record.facts, commit_of(record.facts)
-    parts = dict(facts.get("data", {})) or _places(folder)
+    parts = dict(facts.get("data", {})) or _places(results, record.run_id)
     device = facts.get("gpu") or facts.get("cpu") or facts.get("device")
     return {
         "protocol": _text(facts.get("protocol")),
@@ -109,10 +110,11 @@ def _of_record(folder: RunFolder, record: RunRecord) -> dict[str, str]:
     }
 
 
-def _places(folder: RunFolder) -> dict[str, str]:
+def _places(results: Path, run_id: str) -> dict[str, str]:
     """Of a run that did not note its preparation: the folder of its prepared cases stands for it."""
     try:
-        places = folder.data() if folder.data_file.exists() else None
+        there = RunFolder(results, run_id).data_file.exists()
+        places = places_of(results, run_id) if there else None
     except DamagedFileError as error:
         notice(str(error))
         return {}

@@ -13,6 +13,7 @@ from benchmark.files.places import exists
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
+from reports.ground.runs import places_of
 
 NAMED = 4
 """So many runs are named; the others are counted."""
@@ -25,10 +26,10 @@ def torn_fold(splits: Splits, fold: int, *, reader: str, root: Path) -> str:
     return torn_words(splits.folds[fold], fold, known_patients(splits, reader=reader, root=root))
 
 
-def torn_of(folder: RunFolder, fold: int) -> str:
+def torn_of(results: Path, run_id: str, fold: int) -> str:
     """The same of a run's fold; empty as well where its folds cannot be read any more."""
     try:
-        places = folder.data()
+        places, folder = places_of(results, run_id), RunFolder(results, run_id)
         path = splits_path(folder, str(places.splits))
         return _torn(path, path.stat().st_mtime_ns, fold, places.root, folder.path.parent)
     except (BenchError, OSError):
@@ -57,7 +58,7 @@ def torn_notes(results: Path, runs: pd.DataFrame) -> list[str]:
     done = runs[runs["state"] == "done"].drop_duplicates("run_id")
     found: dict[str, list[str]] = {}
     for run_id, fold in zip(done["run_id"], done["fold"], strict=True):
-        if words := torn_of(RunFolder(results, str(run_id)), int(fold)):
+        if words := torn_of(results, str(run_id), int(fold)):
             found.setdefault(words, []).append(str(run_id))
     return [f"NOT SOUND: {counted(len(ids), 'run')} ({_some(ids)}): {words}." for words, ids in found.items()]
 

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmark.results.manifests import GridManifest, manifests
-from benchmark.results.runs import RunFolder
-from reports.ground.runs import current_runs
+from reports.ground.runs import current_runs, seen
 
 SEARCH = "search_"
 """How the grids of a search's trials begin; they are no grids of their own."""
@@ -63,4 +62,4 @@ def _kinds(results: Path) -> list[list[GridManifest]]:
 
 
 def _has_finished(results: Path, manifest: GridManifest) -> bool:
-    return any(RunFolder(results, run.run_id).seen().state == "done" for run in current_runs(manifest))
+    return any(seen(results, run.run_id).state == "done" for run in current_runs(manifest))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ import pandas as pd
 from benchmark.files.places import DamagedFileError
 from benchmark.notices import notice
 from benchmark.results.manifests import CellRun, GridManifest
-from benchmark.results.runs import RunFolder, RunRecord
+from benchmark.results.runs import DataPlaces, RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.ground.measures import MEASURES, Measure, Measures
 from reports.ground.remembering import is_remembering, remembered
@@ -95,7 +96,17 @@ def planned_runs(results: Path, manifest: GridManifest, place: Coordinates) -> p
 
 def seen(results: Path, run_id: str) -> RunRecord:
     """A run's record as `RunFolder.seen` gives it."""
-    return remembered(("record", results, run_id), RunFolder(results, run_id).seen)
+    return remembered(("record", results, run_id), lambda: RunFolder(results, run_id).seen())
+
+
+def config_of(results: Path, run_id: str) -> Mapping[str, Any]:
+    """A run's configuration as `RunFolder.config` gives it; BenchError where it is damaged."""
+    return remembered(("config", results, run_id), lambda: RunFolder(results, run_id).config())
+
+
+def places_of(results: Path, run_id: str) -> DataPlaces:
+    """Where a run's data lie, as `RunFolder.data` says; BenchError where its file is damaged."""
+    return remembered(("places", results, run_id), lambda: RunFolder(results, run_id).data())
 
 
 def _planned_runs(results: Path, manifest: GridManifest, place: Coordinates) -> pd.DataFrame:

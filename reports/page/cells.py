@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import pandas as pd
@@ -158,23 +159,21 @@ def curves(history: pd.DataFrame) -> dict[str, object]:
         return {"steps": [], "series": {}}
     history = history.iloc[thinned(len(history))]
     steps = history["step"] if "step" in history else pd.Series(range(len(history)))
-    numbers = {
-        str(name): pd.to_numeric(history[name], errors="coerce")
+    series = {
+        str(name): [_five_digits(value) for value in history[name].tolist()]
         for name in history
         if name not in NOT_A_CURVE
     }
     return {
         "steps": [int(step) for step in steps],
         "series": {
-            name: [_five_digits(value) for value in column]
-            for name, column in numbers.items()
-            if column.notna().any()
+            name: values for name, values in series.items() if any(value is not None for value in values)
         },
     }
 
 
 def _five_digits(value: float) -> float | None:
-    return None if not np.isfinite(value) else float(f"{value:.5g}")
+    return float(f"{value:.5g}") if isfinite(value) else None
 
 
 def thinned(n: int, most: int = MOST_POINTS) -> np.ndarray:

@@ -22,6 +22,9 @@ _ENCODED = re.compile(
 """An absolute path whose colons and slashes may be percent-encoded, with or without the scheme of its address."""
 
 
+_NUMBERS = {int, float, bool, type(None)}
+
+
 def without_folders(value: Any, results: Path) -> Any:
     """The text, or all texts of lists and mappings, with paths relative to `results`; of a path that is elsewhere the
     folders are left out."""
@@ -30,7 +33,9 @@ def without_folders(value: Any, results: Path) -> Any:
     if isinstance(value, Mapping):
         return {key: without_folders(inner, results) for key, inner in value.items()}
     if isinstance(value, Sequence):
-        return [without_folders(inner, results) for inner in value]
+        # Curves are long.
+        texts = not {type(inner) for inner in value} <= _NUMBERS
+        return [without_folders(inner, results) for inner in value] if texts else value
     return value
 
 

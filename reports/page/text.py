@@ -21,10 +21,18 @@ def script_json(value: object) -> str:
 
     ASCII alone; undefined numbers are null.
     """
-    text = json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    try:
+        text = _encoded(value)
+    except (ValueError, TypeError):
+        # NaN, or keys that are no texts: rare, and looking at every number takes most of the time.
+        text = _encoded(_plain(value))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
+
+
+def _encoded(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
 def packed(values: np.ndarray, scored: np.ndarray) -> str:

@@ -21,6 +21,7 @@ from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.ground.hypertext import environment
 from reports.ground.launches import shown_of
+from reports.ground.runs import seen
 from reports.page import assets
 from reports.page.assets import Asset
 from reports.page.cells import Picture, cases_content, run_content, scores_content, trace_content
@@ -157,7 +158,7 @@ def _runs(
                 temporary.write_bytes(content)
             copied.append(out / target)
             pictures.append(Picture(target.as_posix(), f"What every branch says of {panel.stem}"))
-        parameters = folder.seen().parameters
+        parameters = seen(results, run.run_id).parameters
         runs.append(
             run_content(
                 run, parameters, _history(folder), checked=found, dataset=trace.dataset, pictures=pictures

@@ -32,7 +32,15 @@ from reports.ground.addresses import Address, parse_address
 from reports.ground.frames import DECIMALS, cells_frame
 from reports.ground.measures import Measure, measures_of
 from reports.ground.notes import MISSING, UNDEFINED
-from reports.ground.runs import Scored, current_runs, planned_and_scored, scored_in, with_means
+from reports.ground.runs import (
+    Scored,
+    config_of,
+    current_runs,
+    planned_and_scored,
+    scored_in,
+    seen,
+    with_means,
+)
 from reports.ground.score_files import read_scores
 from reports.provenance.publication import PublishedNumber, publication_on, published_number
 from reports.provenance.tables import AddressedTable, place_of, table_of
@@ -87,7 +95,7 @@ class Traces:
     links: Links | None = None
     verify: bool = True
     known: Known | None = None
-    _configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _damaged: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -117,7 +125,7 @@ class Traces:
         for run in runs:
             # What is damaged is told to whoever asks for that cell's number.
             with suppress(BenchError):
-                if RunFolder(self.results, run.run_id).seen().state == "done":
+                if seen(self.results, run.run_id).state == "done":
                     yield read_scores(self.results, {run.run_id: [run.reading]})
                     return
 
@@ -195,7 +203,7 @@ class Traces:
 
     def _run(self, run: CellRun, measure: Measure) -> tuple[RunTrace, list[str]]:
         folder = RunFolder(self.results, run.run_id)
-        record, config, faults = folder.seen(), self._config(run.run_id), []
+        record, config, faults = seen(self.results, run.run_id), self._config(run.run_id), []
         rows = RunRows(())
         if record.state == "done":
             try:
@@ -244,12 +252,12 @@ class Traces:
         )
         return traced, faults
 
-    def _config(self, run_id: str) -> dict[str, Any]:
+    def _config(self, run_id: str) -> Mapping[str, Any]:
         """Empty where there is none, or none that can be read."""
         if run_id not in self._configs:
-            folder = RunFolder(self.results, run_id)
+            there = RunFolder(self.results, run_id).config_file.exists()
             try:
-                self._configs[run_id] = folder.config() if folder.config_file.exists() else {}
+                self._configs[run_id] = config_of(self.results, run_id) if there else {}
             except BenchError as error:
                 self._configs[run_id] = {}
                 self._damaged[run_id] = str(error)

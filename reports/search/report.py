@@ -34,6 +34,7 @@ from reports.ground.drawing import save, style
 from reports.ground.files import ReportFiles, WrittenFigure, write_index, write_table
 from reports.ground.measures import measure_of
 from reports.ground.printing import PrintedTable, markdown, markdown_text
+from reports.ground.threads import on_one_thread
 from reports.ground.words import counted
 from reports.search import figures
 from reports.search.frames import (
@@ -102,6 +103,7 @@ def _load(study: str, address: str) -> Study:
         ) from error
 
 
+@on_one_thread
 def write_search_report(results: Path, study: Study, *, out: Path) -> SearchReport:
     """Write the report of a search to the folder `out`, from its trials and their runs in `results`."""
     definition = definition_of(study)

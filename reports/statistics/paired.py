@@ -250,7 +250,7 @@ def _interval(
 
 def _of_fold(values: np.ndarray, cases: np.ndarray, cell: int, drawn: Draws) -> np.ndarray:
     """[n]: in every resample the mean over a fold's cases, each the mean over its seeds; values [case, seed]."""
-    weights = columns(drawn.cases, cases).astype(float)
+    weights = columns(drawn.cases, cases)
     seeds = np.ones((1, values.shape[1])) if drawn.seeds is None else drawn.seeds[drawn.seed_set[cell]]
     defined = ~np.isnan(values)
     known = np.where(defined, values, 0.0)

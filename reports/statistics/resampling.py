@@ -207,7 +207,8 @@ def draw(scores: CaseScores, *, n: int, seed: int) -> Draws:
     patients = scores.patients
     defined = ~np.isnan(scores.values)
     takes_part = defined.any(axis=(0, 2))
-    counts = np.zeros((n, len(scores.cases)))
+    # A case's numbers lie together, since cases are what is chosen of them.
+    counts = np.zeros((len(scores.cases), n)).T
     n_patients = n_folds = 0
     for cases in scores.fold_cases:
         cases = cases[takes_part[cases]]
@@ -276,10 +277,13 @@ def _variance(values: np.ndarray) -> np.ndarray:
 
 
 def columns(array: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """`array[:, chosen]`, without copying where the columns follow one another, as the cases of a fold do."""
+    """`array[:, chosen]`, without copying where the columns follow one another, as the cases of a fold do.
+
+    `array` has its columns in one piece each.
+    """
     if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):
         return array[:, chosen[0] : chosen[-1] + 1]
-    return array[:, chosen]
+    return array.T[chosen].T
 
 
 def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:

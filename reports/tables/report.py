@@ -21,6 +21,7 @@ from reports.ground import banner
 from reports.ground.cells import Source
 from reports.ground.files import ReportFiles
 from reports.ground.launches import shown_of
+from reports.ground.threads import on_one_thread
 from reports.ground.words import enumerated
 from reports.tables.aahn import report as aahn_report
 from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, comparison_of
@@ -36,6 +37,7 @@ REPORTS: dict[str, Callable[..., ReportFiles]] = {
 }
 
 
+@on_one_thread
 def write_report(
     results: Path | None,
     *,
@@ -71,6 +73,7 @@ def write_report(
     return write_launch(results, chosen, source=source, out=out, others=others)
 
 
+@on_one_thread
 def write_launch(
     results: Path, manifest: GridManifest, *, source: Source, out: Path, others: int = 0
 ) -> ReportFiles:
