@@ -11,6 +11,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def named_data(name: str, root: Path) -> str:
+    """A data set and its folder as `--data` and `bench data check` take them."""
+    return shlex.quote(f"{name}={root}")
+
+
 def in_results(results: Path) -> str:
     """How a command that is told to somebody ends: naming the results folder, where it is not the usual one."""
     return "" if results == Path("results") else f" --results {shlex.quote(str(results))}"

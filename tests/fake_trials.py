@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,7 +153,7 @@ def ready(name: str, root: Path, *, n_folds: int, **_: object) -> ReadyData:
     return ReadyData(root / "store", root / "splits.json", "fingerprint", (), 10, n_folds, {})
 
 
-def fake_the_suite() -> None:
+def fake_the_suite(set_attribute: Callable[..., None] = setattr) -> None:
     """Let the command line run fake trials, on data that need no preparation."""
     from benchmark import registry
     from benchmark.data.readers.autopet import SPEC
@@ -165,9 +165,9 @@ def fake_the_suite() -> None:
     def inspect(_: object, planned: Sequence[object], *__: object) -> list[object]:
         return [setup.CheckedRun(run, usual) for run in planned]  # type: ignore[arg-type]
 
-    setup.ready_data = ready  # type: ignore[assignment]
-    setup.inspect = inspect  # type: ignore[assignment]
-    registry.method_digest = lambda _: None
+    set_attribute(setup, "ready_data", ready)
+    set_attribute(setup, "inspect", inspect)
+    set_attribute(registry, "method_digest", lambda _: None)
     real = pool.Pool
 
     def fakes(*, preload: Sequence[str] = (), **options: object) -> pool.Pool:
@@ -175,7 +175,7 @@ def fake_the_suite() -> None:
 
         return real(target=fake_trials.execute, preload=("fake_trials",), **options)  # type: ignore[arg-type]
 
-    pool.Pool = functools.wraps(real)(fakes)  # type: ignore[assignment, misc]
+    set_attribute(pool, "Pool", functools.wraps(real)(fakes))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ def words_of(command: str) -> list[str]:
     text = re.sub(r"(--[a-z-]+)\|--?[a-z|-]+", r"\1", text)
     text = re.sub(r"(--\w+) (\w+)(\|\w+)+", r"\1 \2", text)
     words = [word for word in shlex.split(text, comments=True) if word not in ("...", "\\")]
-    return [FILLED.get(word, word.replace("{}", "" if word.startswith("report") else "1")) for word in words]
+    # What follows a command's name at once are options that may be empty.
+    return [FILLED.get(word, re.sub(r"^([a-z]+)\{\}$", r"\1", word).replace("{}", "1")) for word in words]
 
 
 def deaf() -> Any:

@@ -8,13 +8,17 @@ import shutil
 from pathlib import Path
 
 import fake_bench
+import fake_trials
+import nibabel
+import numpy as np
 import pytest
 from written_pages import without_ink, write_results
 
 from benchmark.cli import main
 from benchmark.results.manifests import manifests, write_manifest
 
-PRINTED = re.compile(r"`(bench [^`]+)`|(?:Next|browser): (bench .+)$", re.MULTILINE)
+ON_PHANTOMS = "No --data given: this is a demonstration on phantoms"
+PRINTED = re.compile(r"`(bench [^`]+)`|(?:Next|browser|training again): (bench .+)$", re.MULTILINE)
 RESULTS = "my results [1]"
 FIRST_LINES = {
     "bench report --grid": r"Table \S+",
@@ -22,7 +26,7 @@ FIRST_LINES = {
     "bench report --all": r"\S+: (\d+ files?|not shown)",
     "bench report --manifest": r"Table",
     "bench status": r".*",
-    "bench run": r"No --data given: this is a demonstration on phantoms",
+    "bench run": rf"{ON_PHANTOMS}|Loading PyTorch to check every run",
     "bench sync": r".*",
     "bench evaluate": r".*",
 }
@@ -139,6 +143,78 @@ def test_what_merge_prints_can_be_typed(terminal: Terminal, tmp_path: Path) -> N
     for command in terminal.printed:
         if is_whole(command):
             run_as_printed(terminal, command)
+
+
+def test_what_a_search_prints_can_be_typed(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_trials.fake_the_suite(monkeypatch.setattr)
+    (tmp_path / "my cases").mkdir()
+    study = fake_trials.search_file(tmp_path)
+    where = f"--data 'autopet=my cases' --results '{RESULTS}' --no-mlflow"
+    search = f"bench search --study {study} {where} --jobs 1 --trials 3 --pruner none"
+    printed: list[str] = []
+    for asked in (search, f"bench report --search small --results '{RESULTS}' --no-mlflow"):
+        assert terminal(asked) == 0, terminal.err
+        printed += terminal.printed
+    assert [command.split()[1:3] for command in printed] == [
+        ["run", "--grid"],
+        ["run", "--grid"],
+        ["report", "--html"],
+    ]
+    for command in dict.fromkeys(printed):
+        run_as_printed(terminal, command)
+    # What scores the best trial does it, and trains nothing.
+    assert terminal(f"{printed[0]} --no-mlflow --jobs 1") == 0, terminal.err
+    assert [command.split()[1:3] for command in terminal.printed] == [
+        ["report", "--grid"],
+        ["report", "--html"],
+    ]
+    for command in terminal.printed:
+        run_as_printed(terminal, command)
+
+
+def test_what_sync_prints_can_be_typed(terminal: Terminal, tmp_path: Path) -> None:
+    write_results(tmp_path / RESULTS)
+    database = tmp_path / RESULTS / "mlflow.db"
+    database.write_text("no database")
+    assert terminal(f"bench sync --results '{RESULTS}'") == 1
+    (again,) = terminal.printed
+    database.unlink()
+    run_as_printed(terminal, again)
+    assert database.exists()
+
+
+def test_what_preparing_prints_can_be_typed(terminal: Terminal, tmp_path: Path, tcia_root: Path) -> None:
+    root = shutil.copytree(tcia_root, tmp_path / "my cases")
+    prepare = f"bench data prepare 'autopet=my cases' --results '{RESULTS}'"
+    next(root.rglob("SUV.nii.gz")).write_bytes(b"damaged")
+    assert terminal(prepare) != 0
+    (check,) = terminal.printed
+    assert shlex.split(check) == ["bench", "data", "check", "autopet=my cases"]
+    assert terminal(check) == 1
+    assert "SUV.nii.gz" in terminal.out
+    # So are the commands of a data set that nobody can train on.
+    for label in root.rglob("SEG.nii.gz"):
+        label.unlink()
+    assert terminal(prepare) != 0
+    for command in terminal.printed:
+        assert shlex.split(command)[-1] == "autopet=my cases"
+
+
+def test_many_warnings_name_the_command_that_lists_them(
+    terminal: Terminal, tmp_path: Path, tcia_root: Path
+) -> None:
+    root = shutil.copytree(tcia_root, tmp_path / "my cases")
+    images = sorted(root.rglob("SUV.nii.gz"))[:5]
+    for path in images:
+        image = nibabel.load(path)
+        image.set_qform(image.affine + np.diag([0, 0, 0.5, 0]), code=1)
+        image.to_filename(path)
+    assert terminal(f"bench data prepare 'autopet=my cases' --results '{RESULTS}'") == 0, terminal.err
+    (check,) = terminal.printed
+    assert terminal(check) == 0
+    assert terminal.out.count("SUV.nii.gz") >= len(images) > 3
 
 
 def is_whole(command: str) -> bool:

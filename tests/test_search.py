@@ -75,19 +75,7 @@ def bench(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Bench:
-    from benchmark import registry
-    from benchmark.execution import pool
-    from benchmark.planning import setup
-
-    # What `fake_the_suite` replaces is put back after the test.
-    for module, names in (
-        (setup, ("ready_data", "inspect")),
-        (registry, ("method_digest",)),
-        (pool, ("Pool",)),
-    ):
-        for name in names:
-            monkeypatch.setattr(module, name, getattr(module, name))
-    fake_trials.fake_the_suite()
+    fake_trials.fake_the_suite(monkeypatch.setattr)
     if request.node.originalname not in DRAWN:
         monkeypatch.setattr("reports.search.report._figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)

@@ -93,7 +93,7 @@ def test_a_damaged_database_says_at_once_what_to_do(tmp_path: Path, database: st
     report = tracking.sync(tmp_path)
     assert time.monotonic() - began < 10
     assert list(report.undelivered) == ["r1"]
-    assert "Move it away; `bench sync` then delivers everything again." in str(report.problem)
+    assert "Move it away; the next delivery then brings everything again." in str(report.problem)
     assert f"{tmp_path / 'mlflow.db'} is damaged, or no database of MLflow's" in str(report.problem)
 
 

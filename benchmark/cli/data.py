@@ -12,6 +12,7 @@ import typer
 from benchmark.cli.common import AsJson, DataNames, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
 from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
+from benchmark.words import named_data
 
 app = typer.Typer(
     name="data", help="Phantoms, checks, preparation and conversion of data sets.", no_args_is_help=True
@@ -51,7 +52,7 @@ def data_phantom(
             jobs=jobs or cores(),
             progress=shown.named("generate phantoms"),
         )
-    say(f"{cases} phantoms in {out}; use them with --data {name}={out}")
+    say(f"{cases} phantoms in {out}; use them with --data {named_data(name, out)}")
 
 
 @app.command("check")
@@ -135,7 +136,9 @@ def data_prepare(
         raise BenchError("Name one data set and its folder: bench data prepare NAME=DIR.")
     ((name, root),) = data_roots(named).items()
     if root is None:
-        raise BenchError(f"{name}: write phantoms first (bench data phantom), then say {name}=DIR.")
+        raise BenchError(
+            f"{name}: write phantoms first (`bench data phantom --out DIR`), then say {name}=DIR."
+        )
     check_writable(results)
     with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
         ready = ready_data(
@@ -177,7 +180,9 @@ def data_convert(
 
     ((name, root),) = data_roots([data]).items()
     if root is None:
-        raise BenchError(f"{name}: write phantoms first (bench data phantom), then say {name}=DIR.")
+        raise BenchError(
+            f"{name}: write phantoms first (`bench data phantom --out DIR`), then say {name}=DIR."
+        )
     reader = reader_of(name)
     called = setup.data_name(name, root, setup.data_names(data_name or (), {name: root}))
     with stopped_by_ctrl_c(), Preparation(console(), quiet=False) as shown:
@@ -190,4 +195,4 @@ def data_convert(
             copy=copy,
             progress=shown.named("convert"),
         )
-    say(f"{folder}; use it with --data nnunet={folder}")
+    say(f"{folder}; use it with --data {named_data('nnunet', folder)}")

@@ -229,15 +229,15 @@ def _conclude(screen: Console, outcome: GridOutcome, results: Path, *, as_json: 
         print(json.dumps({**summary, **outcome.states}), flush=True)
     else:
         print_summary(screen, results, outcome.cells)
+        where = in_results(results)
         if outcome.states["done"]:
-            where = in_results(results)
             for one in outcome.launches:
                 launch = f"--grid {one.manifest.grid} --manifest {one.manifest.name}"
                 screen.print(f"Next: bench report {launch}{where}", soft_wrap=True)
             screen.print(f"Or all in one page for the browser: bench report --html{where}", soft_wrap=True)
         if outcome.undelivered:
             screen.print(
-                f"MLflow lacks {counted(outcome.undelivered, 'run')}; `bench sync` delivers what it can. See "
+                f"MLflow lacks {counted(outcome.undelivered, 'run')}; `bench sync{where}` delivers what it can. See "
                 f"{results / 'mlflow.log'}.",
                 soft_wrap=True,
             )

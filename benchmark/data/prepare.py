@@ -246,8 +246,8 @@ def _read(case: Case, path: Path, frame: Volume) -> tuple[np.ndarray, Volume]:
         )
     if not same_place(frame, volume):
         raise DataError(
-            f"{case.case_id}: {path} and {frame.path.name} lie at different places. `bench data check` says how far "
-            "apart; resample both to one grid, or copy the affine if only the header is wrong."
+            f"{case.case_id}: {path} and {frame.path.name} lie at different places. "
+            "Resample both to one grid, or copy the affine if only the header is wrong."
         )
     try:
         return read_voxels(volume), volume
@@ -264,8 +264,7 @@ def _label_voxels(
     if unknown := strange_values(voxels, spec.label_values):
         some = ", ".join(f"{value:g}" for value in unknown[:5])
         raise DataError(
-            f"{case.case_id}: {case.label} holds the values [{some}]; {spec.name} knows {sorted(spec.label_values)}. "
-            "`bench data check` lists all faults."
+            f"{case.case_id}: {case.label} holds the values [{some}]; {spec.name} knows {sorted(spec.label_values)}."
         )
     if inspector is not None:
         inspector.label(voxels, volume)

@@ -31,9 +31,8 @@ from benchmark.datasets.registry import dataset
 from benchmark.files.writing import exclusive, write_json
 from benchmark.processes.side_by_side import side_by_side
 from benchmark.vocabulary import Case, DataError, DatasetSpec, Preparation
-from benchmark.words import counted
+from benchmark.words import counted, named_data
 
-_WAY_OUT = "Mend them, or go on without them with --skip-bad-cases."
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many cases are finished and how many there are."""
 
@@ -54,6 +53,8 @@ class ReadyData:
     """How many cases of how many patients there are, and by what rule they are told."""
     warnings: tuple[Finding, ...] = ()
     """What a person should know of the data, and what keeps no case out."""
+    data: str = ""
+    """The data set and its folder, as `bench data check` takes them."""
 
 
 def ready_data(
@@ -84,8 +85,9 @@ def ready_data(
     if not cases:
         raise DataError(
             f"There is no labelled case in {root}, so that nothing can be trained or scored. Cases without "
-            f"labels can be predicted: bench predict RUN --data {name}={root}."
+            f"labels can be predicted: bench predict RUN --data {named_data(name, root)}."
         )
+    data = named_data(name, root)
     checked = checked_cases(
         cases,
         spec,
@@ -95,7 +97,7 @@ def ready_data(
     )
     findings = [*reader.remarks(root), *checked.findings, *dataset_findings(cases, checked.facts)]
     broken = {finding.case_id for finding in findings if finding.is_fault}
-    _refuse(findings, broken, cases, root, skip_bad_cases=skip_bad_cases, cannot="be used")
+    _refuse(findings, broken, cases, data, skip_bad_cases=skip_bad_cases, cannot="be used")
     sound = [case for case in cases if case.case_id not in broken]
     if not sound:
         raise DataError(f"No case in {root} can be used:\n{report_findings(findings)}")
@@ -105,9 +107,8 @@ def ready_data(
     with exclusive(folder / ".lock", wait=True):
         rebuilt, failed = _prepare(sound, folder, spec, preparation, jobs, progress)
         if failed and not skip_bad_cases:
-            listed = "\n".join(failed.values())
             raise DataError(
-                f"{listed}\n{len(failed)} of {counted(len(cases), 'case')} in {root} cannot be prepared. {_WAY_OUT}"
+                "\n".join([*failed.values(), _way_out(len(failed), len(cases), data, cannot="be prepared")])
             )
         prepared = {case.case_id: case for case in sound if case.case_id not in failed}
         if not prepared:
@@ -115,7 +116,7 @@ def ready_data(
         stored = {case_id: read_case(folder / "cases" / case_id) for case_id in prepared}
         copies = _copies(stored, prepared)
         torn = {finding.case_id for finding in copies if finding.is_fault}
-        _refuse(copies, torn, cases, root, skip_bad_cases=skip_bad_cases, cannot="be used")
+        _refuse(copies, torn, cases, data, skip_bad_cases=skip_bad_cases, cannot="be used")
         broken |= {*failed, *torn}
         usable = sorted(set(prepared) - torn)
         if not usable:
@@ -150,6 +151,7 @@ def ready_data(
         rebuilt=rebuilt,
         patients=f"{spec.name}: {patients_words([prepared[case_id] for case_id in usable])}",
         warnings=tuple(finding for finding in findings if not finding.is_fault),
+        data=data,
     )
 
 
@@ -160,9 +162,8 @@ def warning_lines(ready: ReadyData, *, most: int = 3) -> list[str]:
         f"Warning: {finding.case_id or 'the data'}: {finding.problem}" for finding in ready.warnings[:most]
     ]
     if more := len(ready.warnings) - most:
-        lines += [f"{counted(more, 'more warning')}; `bench data check` lists all, with remedies."] * (
-            more > 0
-        )
+        told = f"; `bench data check {ready.data}` lists all, with remedies." if ready.data else "."
+        lines += [f"{counted(more, 'more warning')}{told}"] * (more > 0)
     return [printable(line) for line in lines]
 
 
@@ -170,7 +171,7 @@ def _refuse(
     findings: list[Finding],
     broken: set[str],
     cases: list[Case],
-    root: Path,
+    data: str,
     *,
     skip_bad_cases: bool,
     cannot: str,
@@ -178,8 +179,15 @@ def _refuse(
     """DataError for faults, unless they are of cases that are to be left out."""
     faults = [finding for finding in findings if finding.is_fault]
     if faults and (not skip_bad_cases or THE_DATA_SET in broken):
-        of = f"{len(broken - {THE_DATA_SET})} of {counted(len(cases), 'case')} in {root} cannot {cannot}"
-        raise DataError(f"{report_findings(faults)}\n{of}. {_WAY_OUT}")
+        n_broken = len(broken - {THE_DATA_SET})
+        raise DataError(f"{report_findings(faults)}\n{_way_out(n_broken, len(cases), data, cannot=cannot)}")
+
+
+def _way_out(n_broken: int, n: int, data: str, *, cannot: str) -> str:
+    return (
+        f"{n_broken} of {counted(n, 'case')} cannot {cannot}. `bench data check {data}` lists all faults. Mend them, "
+        "or go on without these cases with --skip-bad-cases."
+    )
 
 
 def _copies(stored: Mapping[str, PreparedCase], cases: Mapping[str, Case]) -> list[Finding]:

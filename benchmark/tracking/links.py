@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark.credentials import without_secrets
 from benchmark.tracking.memory import Memory
 from benchmark.tracking.store import default_uri, needs_escaping, store_uri
+from benchmark.words import in_results
 
 LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens when nobody says otherwise."""
@@ -31,7 +32,7 @@ def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> 
     if entry is None:
         elsewhere = [other for other, told in memory.other_stores.items() if run_id in told.get("runs", {})]
         known = f"; {', '.join(elsewhere)} has it (set MLFLOW_TRACKING_URI)" if elsewhere else ""
-        return Link("", f"not in {shown}{known}; `bench sync` delivers it.")
+        return Link("", f"not in {shown}{known}; `bench sync{in_results(results)}` delivers it.")
     experiment = memory.store.partition("@")[0]
     page = f"#/experiments/{experiment}/runs/{entry.mlflow_id}"
     if uri.startswith(("http:", "https:")):
@@ -42,5 +43,5 @@ def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> 
             f"cd {shlex.quote(str(results.resolve()))} && mlflow ui --backend-store-uri sqlite:///mlflow.db"
         )
     if uri == default_uri(results) and not (results / "mlflow.db").exists():
-        return Link("", f"{shown} is gone; `bench sync` rebuilds it.")
+        return Link("", f"{shown} is gone; `bench sync{in_results(results)}` rebuilds it.")
     return Link(f"{LOCAL}/{page}", f"after `{start}`")

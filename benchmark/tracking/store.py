@@ -17,6 +17,7 @@ from benchmark.files.places import DamagedFileError, is_name, read_text, refuse_
 from benchmark.files.writing import exclusive, write_text, written_whole
 from benchmark.tracking.content import shortened
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 
 EXPERIMENT = "bench"
 FOLDER = "bench.folder"
@@ -49,7 +50,7 @@ def store_uri(results: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(results)
 
 
-MOVE_AWAY = "Move it away; `bench sync` then delivers everything again."
+MOVE_AWAY = "Move it away; the next delivery then brings everything again."
 
 
 def lock_file(results: Path) -> Path:
@@ -68,7 +69,7 @@ def folder_id(results: Path) -> str:
     name = read_text(file, below=file.parent).strip()
     if not is_name(name):
         raise DamagedFileError(
-            f"{file} is damaged (it names no folder). Remove it; `bench sync` writes another."
+            f"{file} is damaged (it names no folder). Remove it; `bench sync{in_results(results)}` writes another."
         )
     return name
 
@@ -151,7 +152,8 @@ class Store:
         if uri == default_uri(results) and self.experiment.artifact_location != artifacts:
             raise BenchError(
                 f"{database} belongs to a results folder at another place, its artifacts are under"
-                f" {self.experiment.artifact_location}. Remove the file and run `bench sync` to rebuild it."
+                f" {self.experiment.artifact_location}. Remove the file and run "
+                f"`bench sync{in_results(results)}` to rebuild it."
             )
 
     def _experiment(self, location: str | None) -> Any:
@@ -182,7 +184,7 @@ class Store:
         except (DamagedFileError, ValueError) as error:
             raise BenchError(
                 f"MLflow's run {mlflow_id} has its files in {place}, not in this results folder. Remove mlflow.db "
-                "there and run `bench sync` to rebuild it."
+                f"there and run `bench sync{in_results(self._artifacts.parent)}` to rebuild it."
             ) from error
 
     @property

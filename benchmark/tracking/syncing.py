@@ -16,7 +16,7 @@ from benchmark.tracking.delivery import Delivery
 from benchmark.tracking.memory import Memory
 from benchmark.tracking.store import lock_file, reason, store_uri
 from benchmark.vocabulary import BenchError
-from benchmark.words import counted
+from benchmark.words import counted, in_results
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class SyncReport:
     """What one call of `sync` did. `undelivered` names runs (or grids) and the reason."""
 
     uri: str
+    results: Path = Path("results")
     delivered: int = 0
     up_to_date: int = 0
     undelivered: Mapping[str, str] = field(default_factory=dict)
@@ -40,9 +41,8 @@ class SyncReport:
             return "Another process is delivering these results to MLflow; try again when it has ended."
         text = f"{self.uri}: {counted(self.delivered, 'run')} delivered, {self.up_to_date} were up to date"
         if self.problem:
-            return (
-                f"{text}, {len(self.undelivered)} not delivered ({self.problem}). `bench sync` tries again."
-            )
+            again = f"`bench sync{in_results(self.results)}` tries again."
+            return f"{text}, {len(self.undelivered)} not delivered ({self.problem}). {again}"
         if self.undelivered:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.undelivered.items())
             return f"{text}, {len(self.undelivered)} not delivered: {reasons}"
@@ -76,7 +76,7 @@ def sync_once(
     found = survey(results, grids)
     with exclusive(lock_file(results)) as held:
         if not held:
-            return SyncReport(without_secrets(uri), skipped=True)
+            return SyncReport(without_secrets(uri), results, skipped=True)
         for leftover in results.glob(".*mlflow*.tmp"):
             # Of a mirror that was killed while it wrote; the lock says that nobody is writing now.
             leftover.unlink(missing_ok=True)
@@ -112,6 +112,7 @@ def sync_once(
             failures |= dict.fromkeys(todo.keys() - delivered - failures.keys(), problem)
     return SyncReport(
         uri=without_secrets(uri),
+        results=results,
         delivered=len(todo.keys() - failures.keys()),
         up_to_date=len(found.places) - len(todo),
         undelivered=failures,
