@@ -18,10 +18,21 @@ TABLES = {**PUBLISHED, "aahn": aahn.on_data_of(None)}
 
 def layout_of(manifest: GridManifest) -> TableLayout:
     """The table of a launch."""
-    if manifest.grid == "aahn":
-        # What was published depends on the data set.
-        return aahn.on_data_of(manifest)
-    return TABLES.get(manifest.grid) or of_any_grid(manifest)
+    entry = TABLES.get(manifest.grid)
+    if entry is None or not _fits(entry, manifest):
+        return of_any_grid(manifest)
+    # What was published of this one depends on the data set.
+    return aahn.on_data_of(manifest) if entry.grid == "aahn" else entry
+
+
+def _fits(layout: TableLayout, manifest: GridManifest) -> bool:
+    """Whether every cell has its place: somebody's own grid may have the name of another."""
+    try:
+        for cell in manifest.cells:
+            layout.place.of(cell.factors)
+    except BenchError:
+        return False
+    return True
 
 
 def printed_table(grid: str) -> AddressedTable:
