@@ -263,6 +263,7 @@ def _terms_notes(table: _Table) -> Iterator[str]:
 
 
 def _model_notes(part: str, model: MixedModel, measure: Measure) -> Iterator[str]:
+    the = "the" if part else "The"
     part = f"{part}: " if part else ""
     between, found = model.variances, model.residuals
     n_cells = len(model.design.cells)
@@ -279,7 +280,7 @@ def _model_notes(part: str, model: MixedModel, measure: Measure) -> Iterator[str
     if not between.converged:
         yield f"{part}the search for the variance between patients did not converge; F and p do not depend on it."
     yield (
-        f"{part}the {measure.name} is bounded, which normal residuals are not; measured: skewness "
+        f"{part}{the} {measure.name} is bounded, which normal residuals are not; measured: skewness "
         f"{signed(found.skewness)}, excess kurtosis {signed(found.kurtosis)}, {found.beyond:.2f} % beyond "
         f"three standard deviations (normal: 0.27 %), standard deviations of cells up to {found.spread:.1f} "
         f"to 1; {found.lowest:.1f} % of the scores are 0, {found.highest:.1f} % are 100. F tests of means "
