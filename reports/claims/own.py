@@ -18,12 +18,12 @@ from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.evidence.mixing import Mixed, conditions, mixed, refusal
 from reports.evidence.torn import torn_notes
+from reports.ground.addressed import measured
 from reports.ground.launches import SEARCH, shown_of
+from reports.ground.layout import TableLayout
 from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
-from reports.tables.addressed import measured
-from reports.tables.layout import TableLayout
 from reports.tables.registry import layout_of
 
 RESAMPLES = 2000

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 import pandas as pd
 
 from reports.ground.addresses import address, address_of_cells
+from reports.ground.layout import TableLayout
 from reports.ground.measures import Measure, Measures, measures_of
-from reports.tables.layout import TableLayout
 from reports.tables.registry import PUBLISHED
 
 

@@ -12,14 +12,14 @@ import pandas as pd
 
 from benchmark.results.manifests import GridManifest
 from reports.evidence.comparable import why_not
+from reports.ground.addressed import AddressedTable
 from reports.ground.boxes import box_statistics
 from reports.ground.frames import cells_frame
+from reports.ground.layout import TableLayout
 from reports.ground.measures import Measure, Measures, measures_of
 from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.provenance.trace import Known
 from reports.statistics.scores import CaseScores, case_scores
-from reports.tables.addressed import AddressedTable
-from reports.tables.layout import TableLayout
 from reports.tables.registry import layout_of
 
 CASE = ["case_id", "fold"]

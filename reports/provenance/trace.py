@@ -28,8 +28,10 @@ from reports.evidence.comparable import why_not
 from reports.evidence.configs import unlike, unlike_defaults
 from reports.evidence.mixing import conditions, mixed, mixing_notes, refusal
 from reports.evidence.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
+from reports.ground.addressed import AddressedTable
 from reports.ground.addresses import Address, parse_address
 from reports.ground.frames import DECIMALS, cells_frame
+from reports.ground.layout import TableLayout
 from reports.ground.measures import Measure, measures_of
 from reports.ground.notes import MISSING, UNDEFINED
 from reports.ground.published_numbers import PublishedNumber
@@ -44,8 +46,6 @@ from reports.ground.runs import (
 )
 from reports.ground.score_files import read_scores
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
-from reports.tables.addressed import AddressedTable
-from reports.tables.layout import TableLayout
 from reports.tables.registry import PUBLISHED, layout_of
 
 __all__ = ["Links", "MlflowLink", "Neighbours", "RunTrace", "Trace", "Traces", "published_trace", "trace"]

@@ -14,6 +14,7 @@ from benchmark.results.manifests import GridManifest
 from reports.ground.cells import Source
 from reports.ground.files import SHOWN, ReportFiles, write_index, write_table
 from reports.ground.frames import DECIMALS
+from reports.ground.layout import TableLayout
 from reports.ground.measures import DICE, HD95, Measure, region_key
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span, markdown
@@ -23,7 +24,6 @@ from reports.ground.words import enumerated
 from reports.tables.comparison.frames import FACTS, Comparison
 from reports.tables.comparison.layout import of_methods
 from reports.tables.comparison.report import report as comparison_report
-from reports.tables.layout import TableLayout
 
 FILE = PUBLISHED / "aahn.csv"
 PAPER = (

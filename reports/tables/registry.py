@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from benchmark.results.manifests import GridManifest
 from benchmark.vocabulary import BenchError, did_you_mean
+from reports.ground.addressed import AddressedTable
+from reports.ground.layout import TableLayout
 from reports.tables import aahn
-from reports.tables.addressed import AddressedTable
 from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5
 from reports.tables.comparison.layout import of_any_grid, of_methods
-from reports.tables.layout import TableLayout
 from reports.tables.table2.layout import TABLE2
 
 PUBLISHED = {table.grid: table for table in (TABLE2, *map(of_methods, (TABLE3, TABLE4, TABLE5)))}

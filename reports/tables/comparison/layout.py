@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 
 from benchmark.results.manifests import GridManifest
+from reports.ground.addressed import AddressedTable, measured
+from reports.ground.layout import TableLayout
 from reports.ground.measures import Measure
 from reports.ground.published_numbers import PublishedNumber, of_mirror_unet
 from reports.ground.runs import Scored
-from reports.tables.addressed import AddressedTable, measured
 from reports.tables.comparison import frames
 from reports.tables.comparison.frames import Comparison
 from reports.tables.comparison.report import report
-from reports.tables.layout import TableLayout
 
 
 def of_methods(comparison: Comparison) -> TableLayout:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from reports.ground.addressed import AddressedTable, measured
+from reports.ground.layout import TableLayout
 from reports.ground.measures import MEASURES, Measure
 from reports.ground.publications import MIRROR_UNET
 from reports.ground.published_numbers import PublishedNumber, of_mirror_unet
 from reports.ground.runs import Scored
-from reports.tables.addressed import AddressedTable, measured
-from reports.tables.layout import TableLayout
 from reports.tables.table2.frames import ADDRESSED, PLACE, table2_cells
 from reports.tables.table2.ranks import cell_name
 from reports.tables.table2.report import report

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from reports.ground.addressed import AddressedTable
 from reports.ground.files import ReportFiles
 from reports.ground.measures import Measure
 from reports.ground.publications import Publication
 from reports.ground.published_numbers import PublishedNumber
 from reports.ground.runs import Coordinates, Scored
-from reports.tables.addressed import AddressedTable
 
 
 def _unpublished(cell: Mapping[str, str], measure: Measure) -> PublishedNumber | None:
