@@ -256,7 +256,7 @@ def odd_database(place: Place, chance: random.Random) -> None:
             odd = chance.choice([value for value in ODD if isinstance(value, str) and "\ud800" not in value])
             column = chance.choice(("name", "status", "artifact_uri", "start_time", "lifecycle_stage"))
             connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute(f"UPDATE runs SET {column} = ?", (odd,))
+            connection.execute(f"UPDATE runs SET {column} = ?", (odd,))
         elif kind == 2:
             connection.execute("UPDATE tags SET value = '\x1b[2J'")
         else:
