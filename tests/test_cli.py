@@ -14,10 +14,12 @@ from types import SimpleNamespace
 
 import fake_bench
 import pytest
+from written_studies import write_study
 
 from benchmark.cli import main
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import inspect_runs
+from benchmark.files.writing import write_json
 from benchmark.planning import setup
 from benchmark.planning.grid import PROFILES, STUDIES, available, load_profile, load_study
 from benchmark.planning.launch import plan
@@ -187,6 +189,32 @@ def test_data_are_named_by_their_folder_or_by_hand_and_never_by_the_reader(tmp_p
     ):
         with pytest.raises(BenchError, match=said):
             data_names([wrong], roots)
+
+
+OF_PHANTOMS = {"generation": 1, "seed": 0, "spacing_mm": [4, 4, 4], "cases": 2}
+
+
+def test_phantoms_are_called_so_whatever_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reader of patients' data, a folder in a folder, a converted copy without the file of parameters."""
+    root = tmp_path / "archive" / "hospital"
+    for number in range(2):
+        write_study(root / f"PETCT_{number:02d}" / "study", seed=number)
+    write_json(root / "phantom.json", OF_PHANTOMS)
+    assert data_name("autopet", root, {}) == data_name("autopet", root.parent, {}) == "phantom"
+    with pytest.raises(BenchError, match="these are phantoms, and called phantom in every report"):
+        data_names(["patients"], {"autopet": root})
+    with pytest.raises(SystemExit) as end:
+        main(["data", "convert", f"autopet={root}", "--out", str(tmp_path / "raw")])
+    assert end.value.code == 0, capsys.readouterr().err
+    copy = tmp_path / "raw" / "Dataset501_phantom"
+    assert data_name("nnunet", copy, {"nnunet": "patients"}) == "phantom"
+    write_json(root / "phantom.json", OF_PHANTOMS | {"kind": "brain"})
+    assert data_name("autopet", root, {}) == "brain_phantom"
+    # A phantom of plastic and water in a scanner is no phantom of the suite.
+    write_json(root / "phantom.json", {"kind": "NEMA"})
+    assert data_name("autopet", root, {}) == "hospital"
 
 
 @pytest.mark.parametrize(

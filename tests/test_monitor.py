@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from written_runs import write_regions, write_run
 
 from benchmark.execution import monitor, overview
 from benchmark.execution.monitor import PlainMonitor
+from benchmark.results.manifests import CellRun
 from benchmark.results.runs import RunRecord
 from benchmark.words import counted
 
@@ -99,3 +101,16 @@ def test_numbers_have_their_nouns(number: int, words: str) -> None:
 
 def test_an_irregular_plural_is_given() -> None:
     assert counted(2, "study", "studies") == "2 studies"
+
+
+def test_a_summary_of_several_regions_says_that_it_averages_them(tmp_path: Path) -> None:
+    """A union of labels among the regions counts its labels twice, which nobody would guess from one number."""
+    write_regions(tmp_path, "a", {"core": {"dice": [0.2]}, "whole": {"dice": [0.8]}})
+    write_run(tmp_path, "b", [0.5])
+    for run_id, title in (
+        ("a", "Dice [%] on the test part, mean over the regions core, whole"),
+        ("b", "Dice [%] on the test part"),
+    ):
+        (table,) = overview.summary_tables(tmp_path, [CellRun({}, 0, 0, run_id)], {run_id: "done"})
+        assert table.title == title
+        assert [str(cell) for cell in table.columns[0].cells] == ["50.0"]

@@ -90,6 +90,8 @@ def test_fewer_than_six_patients_have_no_p_and_no_interval() -> None:
     result = compare(scores_from([cases, cases + 5], patients=[0, 0, 1, 1, 2, 2, 3, 3, 4, 4]), 0, 1)
     assert not result.testable
     assert not result.interval.known
+    # As high in every patient as can be, which of so few says nothing.
+    assert np.isnan(result.effect)
     assert (result.n_cases, result.n_patients) == (10, 5)
     assert result.difference == -5
     assert compare(scores_from([np.arange(6.0), np.arange(6.0) + 5]), 0, 1).p == pytest.approx(1 / 32)

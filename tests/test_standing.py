@@ -18,7 +18,7 @@ from reports.ground.words import p_text
 from reports.statistics.paired import holm, pair_ps
 from reports.statistics.scores import CaseScores
 from reports.statistics.standing import Grouping, Lesions, standings
-from reports.statistics.tables import standing_notes
+from reports.statistics.tables import standing_notes, statistics_table
 from reports.tables.comparison.frames import TABLE3
 from reports.tables.comparison.report import report as comparison_report
 from reports.tables.table2.report import report as table2_report
@@ -185,6 +185,20 @@ def test_with_five_patients_nothing_is_marked_and_the_notes_say_why() -> None:
     assert frames["dice"]["low"].isna().all()
     notes = " ".join(standing_notes(frames, ALL, measures={"dice": DICE}, where="there"))
     assert "are not marked: with so few patients" in notes
+    assert frames["dice"]["all_effect"].isna().all()
+    heads = {
+        n: statistics_table(
+            standings({"dice": scores_of([60.0] * n, [10.0] * n)}, ALL, lesions={}),
+            ALL,
+            measures={"dice": DICE},
+            number="1",
+            title="",
+            stub=("Method",),
+            label=lambda record: ("", record["method"]),
+        ).columns[0]
+        for n in (5, N)
+    }
+    assert heads == {5: "Mean", N: "Mean [95 %]"}, "without intervals none are announced"
     assert "n used 5, n undefined 0" in notes
 
 

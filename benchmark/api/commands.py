@@ -22,6 +22,8 @@ from benchmark.datasets.registry import phantoms_for
 from benchmark.execution.monitor import Monitor, PlainMonitor, console
 from benchmark.execution.pool import Pool, check_writable
 from benchmark.execution.worker import PRELOAD
+from benchmark.files.places import check_layout
+from benchmark.files.writing import guard
 from benchmark.planning import grid_launch, search_start, setup
 from benchmark.planning.grid import Profile, load_profile
 from benchmark.planning.grid_launch import GridOutcome, GridRequest
@@ -68,7 +70,7 @@ def plan_grid(
     """
     request = _request(grid, data, profile, method_files, only, folds, seeds, devices)
     with Pool() as pool:
-        return pd.DataFrame(grid_launch.plan_grid(pool, request).rows(Path(results)))
+        return pd.DataFrame(grid_launch.plan_grid(pool, request).rows(_results_in(results)))
 
 
 def run_grid(
@@ -232,7 +234,7 @@ def write_report(
     from benchmark.planning.grid import grid_name
     from reports.tables.report import write_report as write
 
-    name, folder = grid_name(grid), Path(results)
+    name, folder = grid_name(grid), _results_in(results)
     return write(
         None if source == "paper" else folder,
         grid=name,
@@ -291,11 +293,18 @@ def _request(
 def _settings(
     results: StrPath, request: GridRequest, skip_bad_cases: bool, progress: bool, resources: Resources
 ) -> LaunchSettings:
-    check_writable(Path(results))
+    folder = _results_in(results)
+    check_writable(folder)
     screen = console() if progress else Console(file=io.StringIO())
-    return LaunchSettings(
-        Path(results), request.splits, skip_bad_cases, resources, screen, quiet=not progress
-    )
+    return LaunchSettings(folder, request.splits, skip_bad_cases, resources, screen, quiet=not progress)
+
+
+def _results_in(folder: StrPath) -> Path:
+    """A results folder in which no link is followed."""
+    results = Path(folder)
+    check_layout(results)
+    guard(results)
+    return results
 
 
 def _monitor(progress: bool, labels: dict[str, str], total: int, due: int) -> Monitor:

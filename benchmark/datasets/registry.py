@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data import readers
 from benchmark.data.findings import Finding
 from benchmark.data.phantoms import Phantoms
+from benchmark.data.phantoms.writing import FIRST_KIND, PARAMETERS_FILE
+from benchmark.data.user_files import read_user_json
 from benchmark.vocabulary import BenchError, Case, DatasetSpec, did_you_mean
 
 
@@ -62,3 +65,26 @@ def phantoms_for(name: str) -> str:
     raise BenchError(
         f"There are no phantoms for the data set {name!r}; name its folder with --data {name}=DIR."
     )
+
+
+def phantoms_in(name: str, root: Path | None) -> str:
+    """The data set of phantoms that a reader finds in a folder, be it one for patients or of a converted copy; empty
+    for other data. Copies that lost both the file of parameters and the name are not known again."""
+    known = phantom_readers()
+    if name in known:
+        return name
+    if root is None:
+        return ""
+    # Archives unpack to a folder of their own.
+    for file in (root / PARAMETERS_FILE, *sorted(root.glob(f"*/{PARAMETERS_FILE}"))):
+        content = (
+            read_user_json(file, needs="it holds the parameters of phantoms") if file.is_file() else None
+        )
+        if isinstance(content, dict) and {"generation", "seed", "spacing_mm"} <= set(content):
+            kind = content.get("kind", FIRST_KIND)
+            return next((one for one, phantoms in known.items() if phantoms.kind == kind), "")
+    with suppress(BenchError):
+        # A folder that cannot be read is refused where it is.
+        if (own := dataset(name).spec_of(root).name) in known:
+            return own
+    return ""

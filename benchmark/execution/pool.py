@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmark.config import Resources
 from benchmark.execution.worker import PRELOAD, run_order
-from benchmark.files.writing import NO_ROOM, STORAGE_TROUBLE, written_whole
+from benchmark.files.writing import NO_ROOM, STORAGE_TROUBLE, refuse_detour, written_whole
 from benchmark.processes.devices import Slot, oom_kills
 from benchmark.processes.server import Ended, ForkServer, ServerDiedError, WorkerKilledError
 from benchmark.processes.signals import ended_by
@@ -420,6 +420,8 @@ def _folder(order: RunOrder) -> RunFolder:
 
 
 def _make_folder(folder: RunFolder) -> None:
+    # The fork server, which opens the log for the worker, guards no folder.
+    refuse_detour(folder.log_file)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -104,6 +104,18 @@ def refuse_links(path: Path, *, below: Path) -> None:
         raise DamagedFileError(f"{place} cannot be read ({_words(error)})") from error
 
 
+def refuse_links_in(folder: Path) -> None:
+    """DamagedFileError where anything in a folder is a link: for folders that other programs write into.
+
+    What lies in hidden folders is passed over: they are emptied before they are used.
+    """
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise DamagedFileError(f"{path} is a link, and no link below {folder} is followed. Remove it")
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
 def inside(folder: Path, name: str) -> Path:
     """The file that a foreign text names in a folder; DamagedFileError where it leads out of it."""
     path = folder / name

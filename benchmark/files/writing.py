@@ -33,7 +33,12 @@ def guard(results: Path) -> None:
         _guarded.update((results, results.absolute(), results.resolve()))
 
 
-def _refuse_detour(path: Path) -> None:
+def guarded() -> frozenset[Path]:
+    """The folders of `guard`, for processes that work for this one."""
+    return frozenset(_guarded)
+
+
+def refuse_detour(path: Path) -> None:
     """StorageError where a link below a guarded folder would lead the writer elsewhere."""
     place = path.absolute()
     for root in place.parents:
@@ -54,7 +59,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     A link at `path` is replaced, not followed.
     """
-    _refuse_detour(path)
+    refuse_detour(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
@@ -104,7 +109,9 @@ _NO_DETOUR = os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def open_log(path: Path) -> int:
-    """A descriptor that adds to a file; an OSError where it is a link, or a pipe that nobody reads."""
+    """A descriptor that adds to a file; an OSError where it is a link, or a pipe that nobody reads, a StorageError
+    where a guarded folder's link leads to it."""
+    refuse_detour(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | _NO_DETOUR, 0o666)
 
 
@@ -153,7 +160,7 @@ def exclusive(path: Path, *, wait: bool = False, shared: bool = False) -> Iterat
     `shared` locks exclude exclusive ones, but not one another; of a file that exists they can be had without the right
     to write.
     """
-    _refuse_detour(path)
+    refuse_detour(path)
     try:
         file: IO[bytes]
         if shared and path.exists():

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from benchmark.files.places import refuse_links_in
 from benchmark.files.writing import open_log
 from benchmark.nnunet.lifeline import STOP
 from benchmark.nnunet.task import STOPPED, Prediction, Training, write_task
@@ -37,6 +38,8 @@ def run_process(
     InterruptedError when the job was asked to stop, MemoryError when memory ran out, DivergedError when the loss did,
     DataError or BenchError with its last words and the place of its log for everything else that goes wrong.
     """
+    # nnU-Net itself would follow them.
+    refuse_links_in(job.work)
     task_file, log_file = job.work / f"{name}.json", job.work / f"{name}.log"
     write_task(task_file, task)
     environment = {**os.environ, **settings, **_visible_device(job.device)}

@@ -11,11 +11,11 @@ from statistics import mean
 from typing import Any
 
 from benchmark.data.numbering import consecutive, is_consecutive
-from benchmark.files.places import inside
+from benchmark.files.places import inside, refuse_links, refuse_links_in
 from benchmark.files.schemas import STRICT, UNDEFINED, Amount, Positive, Text, Whole, read_as
 from benchmark.nnunet.launch import run_process
 from benchmark.nnunet.plan import Plan, Schedule
-from benchmark.nnunet.raw import FILE_ENDING, case_images, raw_dataset
+from benchmark.nnunet.raw import FILE_ENDING, SPLIT_IMAGES, case_images, raw_dataset
 from benchmark.nnunet.task import Prediction, Training, weights_file
 from benchmark.protocols import (
     BenchError,
@@ -152,11 +152,14 @@ class NnUNetMethod(ExternalMethod):
     def training_task(self, job: ExternalJob) -> Training:
         """What the process is told. In `job.shared`, a folder is named after all that preprocessed data depend on."""
         dataset = raw_dataset(self.dataset, self.channels, train=job.train, validation=job.validation)
+        shared = job.shared / f"nnunet-{dataset.identity(self.plan, version('nnunetv2'))}"
+        refuse_links(shared, below=job.shared)
+        refuse_links_in(job.shared / SPLIT_IMAGES)
         return Training(
             dataset=dataset,
             plan=self.plan,
             schedule=Schedule.of(job.steps, self.iterations_per_epoch),
-            shared=str((job.shared / f"nnunet-{dataset.identity(self.plan, version('nnunetv2'))}").resolve()),
+            shared=str(shared.resolve()),
             work=str(job.work.resolve()),
             initial_lr=self.initial_lr,
             seed=job.seed,

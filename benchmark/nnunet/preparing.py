@@ -29,7 +29,7 @@ from benchmark.files.schemas import read_mapping
 from benchmark.files.writing import exclusive, write_json
 from benchmark.nnunet.loading import read_plans
 from benchmark.nnunet.plan import Plan, shrunk_patch
-from benchmark.nnunet.raw import RawDataset, write_raw, write_splits
+from benchmark.nnunet.raw import SPLIT_IMAGES, RawDataset, write_raw, write_splits
 from benchmark.nnunet.task import Training
 from benchmark.vocabulary import BenchError, DataError
 
@@ -56,7 +56,7 @@ def prepare(task: Training, tell: Callable[[int, int], None]) -> Path:
         _check_stages(task.plan, dataset)
         shutil.rmtree(shared, ignore_errors=True)
         tell(0, len(dataset.cases))
-        write_raw(dataset, shared / "raw" / dataset.name, split=shared.with_name("nnunet-images"))
+        write_raw(dataset, shared / "raw" / dataset.name, split=shared.with_name(SPLIT_IMAGES))
         preprocessed.mkdir(parents=True)
         write_splits(dataset, preprocessed)
         with _pools(threads=task.threads):

@@ -28,6 +28,8 @@ from benchmark.nnunet.plan import Plan
 from benchmark.vocabulary import BenchError, Case, DataError, DatasetSpec
 
 FILE_ENDING = ".nii.gz"
+SPLIT_IMAGES = "nnunet-images"
+"""The folder of the channels of files with four axes, which all preprocessed data share."""
 
 
 @dataclass(frozen=True)

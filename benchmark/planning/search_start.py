@@ -13,6 +13,7 @@ import optuna
 from benchmark.credentials import has_secret, is_address, without_secrets
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.pool import Pool
+from benchmark.files.places import refuse_links
 from benchmark.files.writing import write_json
 from benchmark.planning import setup
 from benchmark.planning.grid import Profile
@@ -140,7 +141,11 @@ def start(
     began = time.monotonic()
     trainings, search = planned.trainings, planned.trainings.search
     suggesting = sampler_of(sampler, seed=seed, n_objectives=len(search.objectives))
-    address = storage or str(journal_file(settings.results.resolve(), search.name))
+    journal = journal_file(settings.results.resolve(), search.name)
+    if not storage:
+        # What the user names may be a link; what lies in the results may have come with them.
+        refuse_links(journal, below=journal.parent)
+    address = storage or str(journal)
     if not is_address(address):
         address = str(Path(address).resolve())
     opened = open_storage(address)

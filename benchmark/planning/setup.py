@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.config import Resources, RunConfig
 from benchmark.datasets.pipeline import ReadyData, foreseen_data, ready_data, warning_lines
 from benchmark.datasets.registry import dataset as reader_of
-from benchmark.datasets.registry import dataset_names, phantom_readers
+from benchmark.datasets.registry import dataset_names, phantom_readers, phantoms_in
 from benchmark.execution.monitor import Preparation as ShownPreparation
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import Inspected, default_cells, inspect_runs
@@ -119,20 +119,24 @@ def data_names(given: Sequence[str], roots: Mapping[str, Path | None]) -> dict[s
         if reader not in roots or not name.strip():
             known = " or ".join(f"{one}=NAME" for one in roots)
             raise BenchError(f"--data-name {text}: write --data-name {known}.")
+        if (phantoms := phantoms_in(reader, roots[reader])) and name.strip() != phantoms:
+            raise BenchError(
+                f"--data-name {text}: these are phantoms, and called {phantoms} in every report, so that nobody takes "
+                "their scores for results. Leave the option out."
+            )
         names[reader] = name.strip()
     return names
 
 
 def data_name(reader: str, root: Path | None, given: Mapping[str, str]) -> str:
-    """What the data in a folder are called: as the command line says, as they call themselves, or as their folder; a
-    reader's name is not theirs, unless it writes them itself."""
+    """What the data in a folder are called: as the command line says, as they call themselves, or as their folder. A
+    reader's name is not theirs; phantoms are called so whatever reads them."""
+    if phantoms := phantoms_in(reader, root):
+        return phantoms
     if reader in given:
         return given[reader]
-    found = reader_of(reader)
-    own = found.spec_of(root).name
-    if own != reader or root is None or found.phantoms is not None:
-        return own
-    return root.resolve().name or own
+    own = reader_of(reader).spec_of(root).name
+    return own if own != reader or root is None else root.resolve().name or own
 
 
 def check_names(profile: Profile) -> None:

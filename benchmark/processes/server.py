@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmark.files.writing import open_log
+from benchmark.files.writing import guard, guarded, open_log
 from benchmark.processes import signals
 from benchmark.vocabulary import BenchError
 
@@ -80,9 +80,12 @@ class ForkServer:
         return self._process.pid
 
     def start(self, target: Callable[[Any], object], payload: object, *, log: Path) -> int:
-        """Fork a worker that calls `target(payload)`, with its output in `log`; returns the job's number."""
+        """Fork a worker that calls `target(payload)`, with its output in `log`; returns the job's number.
+
+        It writes through no link that this process would not write through.
+        """
         self._jobs += 1
-        self._send(("start", self._jobs, pickle.dumps((target, payload)), str(log)))
+        self._send(("start", self._jobs, pickle.dumps((target, payload, guarded())), str(log)))
         return self._jobs
 
     def signal(self, job: int, number: signal.Signals) -> None:
@@ -269,7 +272,9 @@ def _work(call: bytes, log: str, *, parent: int, libc: ctypes.CDLL) -> NoReturn:
         sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
         faulthandler.enable(sys.stderr)
-        target, payload = pickle.loads(call)  # noqa: S301 (from our own launcher, over a private socket)
+        target, payload, folders = pickle.loads(call)  # noqa: S301 (from our own launcher, over a private socket)
+        for folder in folders:
+            guard(folder)
         target(payload)
         status = 0
     except SystemExit as end:

@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from benchmark.credentials import is_address, without_secrets
-from benchmark.files.writing import written_whole
+from benchmark.files.writing import open_log, written_whole
 from benchmark.vocabulary import BenchError, MissingPackageError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -250,7 +250,12 @@ class _ProcessLock(JournalFileOpenLock):
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        file = self._path.open("a+b")
+        try:
+            file = os.fdopen(open_log(self._path), "ab")
+        except OSError as error:
+            raise BenchError(
+                f"Cannot write {self._path}: {error.strerror}. Remove it, or choose another --storage."
+            ) from error
         fcntl.flock(file, fcntl.LOCK_EX)
         self._file = file
         return True
