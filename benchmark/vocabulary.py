@@ -70,6 +70,11 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Unclipped(Window):
+    """As `Window`, but values beyond stay beyond [0, 1]; a trained network is shown them clipped."""
+
+
+@dataclass(frozen=True)
 class Percentiles:
     """Clip to these percentiles of the image's own voxels (the cropped volume), then scale linearly to [0, 1]."""
 
@@ -104,6 +109,14 @@ class Preparation:
     intensities: Mapping[str, Intensity | None]
     crop_modality: str | None = None
     crop_above: float = 0.0
+
+    def unclipped(self) -> Preparation:
+        """The same without clipping to windows."""
+        rules = {
+            name: Unclipped(rule.low, rule.high) if isinstance(rule, Window) else rule
+            for name, rule in self.intensities.items()
+        }
+        return replace(self, intensities=rules)
 
 
 @dataclass(frozen=True)

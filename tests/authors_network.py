@@ -6,6 +6,8 @@ begins, as in the authors' code; both update the running statistics of shared la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,7 +85,7 @@ def run(net: nn.ModuleDict, image: Tensor) -> tuple[Tensor, Tensor]:
 class AuthorsNetwork(nn.Module):
     """v1 to v4; the classifier sees the PET bottleneck alone, over a grid of 6^3."""
 
-    def __init__(self, version: str, shared: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    def __init__(self, version: str, shared: Sequence[int], widths: tuple[int, ...]) -> None:
         super().__init__()
         self.version = version
         self.ct, self.pet = u_net(2 if version == "v4" else 1, widths), u_net(2, widths)

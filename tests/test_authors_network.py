@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from authors_network import AuthorsNetwork, loss
+from slow_tests import slow_after
 from torch import Tensor, nn
 
 from baselines.mirror_unet import MirrorUNet
@@ -45,7 +48,7 @@ def copied(ours: nn.Module, theirs: nn.Module) -> None:
         place.copy_(value)
 
 
-def pair(version: str, shared: tuple[int, ...]) -> tuple[MirrorUNet, AuthorsNetwork]:
+def pair(version: str, shared: Sequence[int]) -> tuple[MirrorUNet, AuthorsNetwork]:
     torch.manual_seed(0)
     ours = MirrorUNet(
         SPEC, PATCH, version=version, shared_layers=shared, channels=WIDTHS, **CODE[version]
@@ -99,13 +102,13 @@ def evaluated(ours: MirrorUNet, theirs: AuthorsNetwork) -> list[tuple[Tensor, Te
     return [(own[name], other[name]) for name in other]
 
 
-@pytest.mark.parametrize("shared", [(5,), (1, 8), (3, 4, 5, 6, 7)])
+@pytest.mark.parametrize("shared", slow_after(1, [[3, 4, 5, 6, 7], [1, 8], [5]]))
 @pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
-def test_a_trained_network_predicts_what_the_authors_does(version: str, shared: tuple[int, ...]) -> None:
-    """Losses are computed in float32 here and in float64 there, which makes 4e-9; the other order of v4's branches, which
-    once was here, makes 2e-5 to 3e-3."""
+def test_a_trained_network_predicts_what_the_authors_does(version: str, shared: list[int]) -> None:
+    """Losses are computed in float32 here and in float64 there, which makes some 1e-8; with v4's branches in the other
+    order, outputs are 1e-5 to 2e-3 apart."""
     ours, theirs = pair(version, shared)
     for own, other in trained(ours, theirs):
         assert own == pytest.approx(other, rel=1e-6)
     for own, other in evaluated(ours, theirs):
-        assert float((own - other).abs().max()) < 1e-7 * float(other.abs().max())
+        assert float((own - other).abs().max()) < 1e-7 * max(1.0, float(other.abs().max()))

@@ -48,6 +48,7 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
     from benchmark.datasets.registry import dataset
     from benchmark.execution.run import planned_method
     from benchmark.protocols import ExternalMethod
+    from benchmark.training.fold import run_preparation
 
     inspected = []
     for settings, root in questions:
@@ -55,7 +56,7 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
         spec = dataset(config.dataset).spec_of(root)
         try:
             method = planned_method(config, spec)
-            wanted = method.preparation(spec.preparation_at(config.spacing_mm))
+            wanted = run_preparation(method, config, spec)
             check_preparation(wanted, spec)
             own = isinstance(method, ExternalMethod)
             inspected.append(Inspected(None, wanted, tuple(method.readings), own))
