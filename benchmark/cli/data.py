@@ -193,7 +193,7 @@ def data_convert(
         )
     if mended := mended_labels(folder):
         say(
-            f"{counted(len(mended), 'label')} rewritten as whole numbers of one byte, which they are up to rounding but "
-            f"were stored {' or '.join(sorted(set(mended.values())))}; {folder / 'conversion.json'} lists them"
+            f"{counted(len(mended), 'label')} rewritten as whole numbers of one byte, which they are up to rounding, "
+            f"but were stored {' or '.join(sorted(set(mended.values())))}; {folder / 'conversion.json'} lists them"
         )
     say(f"{folder}; use it with --data nnunet={folder}")

@@ -376,8 +376,9 @@ def _scaled(volume: Float[np.ndarray, "x y z"], rule: Intensity | None) -> Float
     if isinstance(rule, Window):
         # A constant image has no width to be scaled to.
         width = max(rule.high - rule.low, np.finfo(np.float32).eps)
-        inside = volume if isinstance(rule, Unclipped) else np.clip(volume, rule.low, rule.high)
-        volume = (inside - rule.low) / width
+        if not isinstance(rule, Unclipped):
+            volume = np.clip(volume, rule.low, rule.high)
+        volume = (volume - rule.low) / width
     elif isinstance(rule, ZScore):
         volume = _standardised(volume, inside=volume != 0 if rule.nonzero else np.ones(volume.shape, bool))
     # What is too large becomes infinite, and is refused by who knows its file.

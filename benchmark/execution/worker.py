@@ -31,13 +31,14 @@ def run_order(order: RunOrder) -> None:
 class Inspected:
     """What is known of a planned run once its method was built: a fault, or how it wants its data prepared.
 
-    A method that cannot serve a data set is no fault, and has neither: its run will say why.
+    A method that cannot serve a data set is no fault, and has neither: `unsupported` says why.
     """
 
     fault: str | None = None
     preparation: Preparation | None = None
     readings: tuple[str, ...] | None = None
     trains_itself: bool = False
+    unsupported: str = ""
 
 
 def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[Inspected]:
@@ -60,8 +61,8 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
             check_preparation(wanted, spec)
             own = isinstance(method, ExternalMethod)
             inspected.append(Inspected(None, wanted, tuple(method.readings), own))
-        except UnsupportedDatasetError:
-            inspected.append(Inspected())
+        except UnsupportedDatasetError as error:
+            inspected.append(Inspected(unsupported=str(error)))
         except BenchError as error:
             inspected.append(Inspected(str(error)))
         except Exception as error:
