@@ -375,7 +375,7 @@ def _scaled(volume: Float[np.ndarray, "x y z"], rule: Intensity | None) -> Float
         rule = Window(float(low), float(high))
     if isinstance(rule, Window):
         # A constant image has no width to be scaled to.
-        width = max(rule.high - rule.low, np.finfo(np.float32).eps)
+        width = max(rule.high - rule.low, float(np.finfo(np.float32).eps))
         if not isinstance(rule, Unclipped):
             volume = np.clip(volume, rule.low, rule.high)
         volume = (volume - rule.low) / width
