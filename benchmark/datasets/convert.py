@@ -136,7 +136,7 @@ def _refuse(cases: Sequence[Case], spec: DatasetSpec, number: int, splits: Split
     for case in cases:
         for path in case.files.values():
             if not path.is_file():
-                raise DataError(f"{case.case_id}: {path} is missing. `bench data check` lists all faults.")
+                raise DataError(f"{case.case_id}: {path} is missing. Bring it back, or remove the case.")
             if not ending_of(path.name):
                 raise DataError(f"{case.case_id}: {path.name} is no image. Convert it to {ENDING}.")
     named = (
