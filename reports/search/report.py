@@ -31,11 +31,12 @@ from reports.evidence.run_rows import TEST, VALIDATION
 from reports.ground import banner
 from reports.ground.addresses import run_address, together
 from reports.ground.drawing import save, style
-from reports.ground.files import ReportFiles, WrittenFigure, write_index, write_table
+from reports.ground.files import ReportFiles, WrittenFigure
 from reports.ground.measures import measure_of
-from reports.ground.printing import PrintedTable, markdown, markdown_text
+from reports.ground.printing import PrintedTable, markdown_text
 from reports.ground.threads import on_one_thread
 from reports.ground.words import counted
+from reports.ground.writer import ReadyTable, ReportWriter
 from reports.search import figures
 from reports.search.frames import (
     Definition,
@@ -122,37 +123,31 @@ def _write_search_report(results: Path, study: Study, definition: Definition, *,
     number = None if best is None else int(best["trial"])
     table = trials_table(trials, definition, best=number, front=on_front)
     layout = trials.drop(columns="feasible")
-    tables = [write_table(out / "trials", [table], layout=layout, cells=trials, digits=None)]
-    files = [*tables[0].files]
-    texts = [markdown(table)]
-    shown: list[WrittenFigure] = []
+    writer = ReportWriter(out)
+    writer.table(ReadyTable((table,), layout, trials, "trials"))
     written_grids = [
         written
         for trial in ([number] if number is not None else on_front)
         if (written := _write_best(results, study, trials, trial, out, alone=number is not None))
     ]
-    files += [path for path, _ in written_grids]
+    writer.files += [path for path, _ in written_grids]
     compared = _compared(results, study, trials, best)
     pairs = {part: one.pair for part, one in compared.items()}
     if pairs:
         table = _comparison(compared, definition, best)
         frame = _pairs_frame(pairs)
-        tables.append(write_table(out / "comparison", [table], layout=frame, cells=frame, digits="%.4f"))
-        files += tables[-1].files
-        texts.append(markdown(table))
+        writer.table(ReadyTable((table,), frame, frame, "comparison", "%.4f"))
     with style():
         # Until they are saved: resolution and the names in SVG files are part of the style.
         for name, text, figure in _figures(study, trials, definition, number, pareto):
             paths = save(figure, out / name)
-            files += paths
-            shown.append(WrittenFigure(text, "", tuple(paths)))
-            texts.append(f"![{markdown_text(text)}]({paths[0].name})\n")
+            shown = f"![{markdown_text(text)}]({paths[0].name})\n"
+            writer.pictures([WrittenFigure(text, "", tuple(paths))], [shown])
     lines = summary(trials, definition, best, on_front, pairs, study=study.study_name)
     lines += [f"Score it on the test part, without training again: {c}" for _, c in written_grids[:1]]
     title = f"Search {study.study_name}"
-    index = write_index(out, title, lines=lines, texts=texts, files=files, tables=tables, figures=shown)
     # Among the grids, where MLflow has its parent run.
-    index = replace(index, manifest=f"search_{study.study_name}")
+    index = replace(writer.index(title, lines=lines), manifest=f"search_{study.study_name}")
     facts = {
         "best": number,
         "front": on_front,

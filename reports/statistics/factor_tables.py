@@ -17,9 +17,9 @@ from reports.ground.measures import Measure
 from reports.ground.notes import MISSING
 from reports.ground.printing import PrintedTable, Row, Span
 from reports.ground.words import counted, enumerated, listed, p_text, signed
+from reports.ground.writer import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.mixed import TIMES, MixedModel, mixed_model
 from reports.statistics.mixed_figure import CAPTION, draw_models
-from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.scores import CaseScores
 
 NO_WEIGHT = 1e-9

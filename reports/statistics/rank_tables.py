@@ -13,7 +13,7 @@ from reports.ground.frames import DECIMALS
 from reports.ground.measures import Measure
 from reports.ground.printing import PrintedTable, Row, Span
 from reports.ground.words import counted
-from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
+from reports.ground.writer import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.ranks import Ranking, rankings
 from reports.statistics.scores import CaseScores

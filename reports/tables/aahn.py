@@ -12,15 +12,16 @@ import pandas as pd
 
 from benchmark.results.manifests import GridManifest
 from reports.ground.cells import Source
-from reports.ground.files import SHOWN, ReportFiles, write_index, write_table
+from reports.ground.files import SHOWN, TWO_DECIMALS, ReportFiles
 from reports.ground.frames import DECIMALS
 from reports.ground.layout import TableLayout
 from reports.ground.measures import DICE, HD95, Measure, region_key
 from reports.ground.notes import MISSING
-from reports.ground.printing import Cell, PrintedTable, Row, Span, markdown
+from reports.ground.printing import Cell, PrintedTable, Row, Span
 from reports.ground.publications import PUBLISHED, Publication
 from reports.ground.published_numbers import PublishedNumber, number_in
 from reports.ground.words import enumerated
+from reports.ground.writer import ReadyTable, ReportWriter
 from reports.tables.comparison.frames import FACTS, Comparison
 from reports.tables.comparison.layout import of_methods
 from reports.tables.comparison.report import report as comparison_report
@@ -121,16 +122,10 @@ def report(
         return comparison_report(comparison, results, manifest, source=source, out=out, summary=summary)
     frame = numbers()
     printed = published_table(frame)
-    written = write_table(out / "aahn", [printed], layout=frame, cells=frame)
+    writer = ReportWriter(out)
+    writer.table(ReadyTable((printed,), frame, frame, "aahn", TWO_DECIMALS))
     lines = [*summary, *_lines(frame)]
-    return write_index(
-        out,
-        f"Table aahn: {SHOWN['paper']}",
-        lines=lines,
-        texts=[markdown(printed)],
-        files=written.files,
-        tables=[written],
-    )
+    return writer.index(f"Table aahn: {SHOWN['paper']}", lines=lines)
 
 
 def published_table(frame: pd.DataFrame) -> PrintedTable:

@@ -15,8 +15,8 @@ from reports.ground.measures import Measure
 from reports.ground.notes import MISSING, Frames
 from reports.ground.printing import PrintedTable, Row, Span
 from reports.ground.words import enumerated
+from reports.ground.writer import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.factor_tables import Part, factor_tables
-from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.scores import CaseScores
 from reports.tables.comparison.factor_figure import CAPTION, draw_factors
 from reports.tables.comparison.frames import Comparison, addresses

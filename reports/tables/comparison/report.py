@@ -4,7 +4,8 @@ worth."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,27 +13,16 @@ import pandas as pd
 from benchmark.results.manifests import GridManifest
 from reports.evidence.comparable import apart_note, why_not
 from reports.evidence.mixing import checked
-from reports.ground import banner, drawing
+from reports.ground import banner
 from reports.ground.cells import STANDING, Source, titled, unfinished
-from reports.ground.files import (
-    APART,
-    SHOWN,
-    TWO_DECIMALS,
-    ReportFiles,
-    WrittenFigure,
-    WrittenTable,
-    write_csv,
-    write_index,
-    write_table,
-)
+from reports.ground.files import APART, SHOWN, TWO_DECIMALS, ReportFiles
 from reports.ground.frames import DECIMALS, TableFacts, behind, best_mask, no_best, require_finished
 from reports.ground.measures import usual_measures
 from reports.ground.notes import MISSING, Frames, progress_note, uniform_counts
-from reports.ground.printing import PrintedTable, markdown, markdown_text
 from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.ground.words import enumerated
+from reports.ground.writer import ReadyFigure, ReadyTable, ReportWriter
 from reports.panels.included import include_panels
-from reports.statistics.outputs import Outputs, write_shown
 from reports.statistics.rank_tables import rank_tables
 from reports.statistics.scores import case_scores
 from reports.statistics.tables import count_notes
@@ -70,45 +60,6 @@ class Own:
     behind: TableFacts
 
 
-@dataclass
-class WrittenParts:
-    """What was written so far of a launch: files, the Markdown that shows them in the index, and its remarks."""
-
-    out: Path
-    launch: str
-    files: list[Path] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    tables: list[WrittenTable] = field(default_factory=list)
-    figures: list[WrittenFigure] = field(default_factory=list)
-
-    def table(
-        self,
-        stem: str,
-        printed: Sequence[PrintedTable],
-        *,
-        layout: pd.DataFrame,
-        cells: pd.DataFrame,
-        digits: str | None = TWO_DECIMALS,
-    ) -> None:
-        """A `write_table` of the report's."""
-        table = write_table(
-            self.out / stem, printed, layout=layout, cells=cells, digits=digits, launch=self.launch
-        )
-        self.files += table.files
-        self.tables.append(table)
-        self.texts += map(markdown, table.printed)
-
-    def outputs(self, shown: Outputs) -> None:
-        """What a statistic has to show."""
-        more = write_shown([shown], self.out, launch=self.launch)
-        self.files += more.files
-        self.texts += more.texts
-        self.remarks += more.remarks
-        self.tables += more.tables
-        self.figures += more.figures
-
-
 def report(
     comparison: Comparison,
     results: Path | None,
@@ -132,12 +83,12 @@ def report(
     dice = next(iter(own.frames.values())) if own is not None else None
     lacking = unfinished(dice, noun=comparison.noun)
 
-    written = WrittenParts(out, manifest.name if manifest is not None else "")
-    _write_scores(comparison, own, {} if apart else paper, written, apart=apart)
+    writer = ReportWriter(out, manifest.name if manifest is not None else "")
+    _write_scores(comparison, own, {} if apart else paper, writer, apart=apart)
     if apart:
         # What stands above own numbers is not of the published ones.
         with banner.under(""):
-            _write_scores(comparison, None, paper, written, apart=apart)
+            _write_scores(comparison, None, paper, writer, apart=apart)
     if own is not None and own.behind.n_runs:
         parts = (
             _write_factorial,
@@ -150,13 +101,10 @@ def report(
             _write_boxes,
         )
         for write in parts:
-            write(comparison, own, lacking, written)
+            write(comparison, own, lacking, writer)
         if manifest is not None and results is not None:
             pictures = include_panels(results, manifest, out, note=lacking)
-            written.files += pictures.files
-            written.figures += pictures.figures
-            written.texts += pictures.texts
-            written.remarks += pictures.remarks
+            writer.pictures(pictures.figures, pictures.texts, pictures.remarks)
 
     shown = APART if apart else SHOWN[source]
     title = titled(f"Table {comparison.name}: {shown}", lacking)
@@ -171,17 +119,7 @@ def report(
             f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
             "--source paper prints them."
         )
-    return write_index(
-        out,
-        title,
-        lines=lines,
-        texts=written.texts,
-        files=written.files,
-        tables=written.tables,
-        figures=written.figures,
-        remarks=written.remarks,
-        apart=apart,
-    )
+    return writer.index(title, lines=lines, apart=apart)
 
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:
@@ -200,7 +138,7 @@ def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple
 
 
 def _write_scores(
-    comparison: Comparison, own: Own | None, paper: Frames, written: WrittenParts, *, apart: str = ""
+    comparison: Comparison, own: Own | None, paper: Frames, writer: ReportWriter, *, apart: str = ""
 ) -> None:
     """The table of scores; `apart`: why the published ones have a table of their own, which is that without `own`."""
     facts, frames = published_facts(comparison), own.frames if own is not None else None
@@ -223,41 +161,44 @@ def _write_scores(
     published_alone = bool(apart) and own is None
     if published_alone:
         printed = [replace(table, number=f"{comparison.name} (published)") for table in printed]
-    written.table(
-        f"{comparison.grid}_published" if published_alone else comparison.grid,
-        printed,
-        layout=tables.comparison_layout(comparison, frames, paper or None, facts=facts),
-        cells=tables.comparison_cells(comparison, frames, paper or None),
+    writer.table(
+        ReadyTable(
+            tuple(printed),
+            tables.comparison_layout(comparison, frames, paper or None, facts=facts),
+            tables.comparison_cells(comparison, frames, paper or None),
+            f"{comparison.grid}_published" if published_alone else comparison.grid,
+            digits=TWO_DECIMALS,
+        )
     )
 
 
-def _write_statistics(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_statistics(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     frames = own.standings
     layout = pd.concat([frame.assign(metric=key) for key, frame in frames.items()], ignore_index=True)
     printed = statistics(comparison, frames, note=lacking)
-    written.table(f"{comparison.grid}_statistics", [printed], layout=layout, cells=layout)
+    writer.table(ReadyTable((printed,), layout, layout, f"{comparison.grid}_statistics", TWO_DECIMALS))
 
 
-def _write_surfaces(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_surfaces(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     if surfaces.has_surfaces(own.scored):
         frame = surfaces.surfaces_frame(comparison, own.planned, own.scores, regions=own.scored.named_regions)
         counts = tuple(count_notes(own.standings, comparison.measures))
         printed = surfaces.surfaces_table(comparison, frame, note=lacking)
         printed = replace(printed, notes=(*printed.notes, *counts))
         layout = surfaces.surfaces_csv(frame)
-        written.table(f"{comparison.grid}_surfaces", [printed], layout=layout, cells=frame)
+        writer.table(ReadyTable((printed,), layout, frame, f"{comparison.grid}_surfaces", TWO_DECIMALS))
 
 
-def _write_costs(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_costs(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     costs = run_costs(own.results, own.runs)
     means = costs_frame(costs, methods(comparison, own.runs))
     joint = [name for group in joint_trainings(own.runs) for name in group]
     notes = tuple(costs_notes(costs, own.runs))
     printed = tables.costs_table(comparison, means, joint=joint, notes=notes, note=lacking)
-    written.table(f"{comparison.grid}_costs", [printed], layout=means, cells=costs, digits=None)
+    writer.table(ReadyTable((printed,), means, costs, f"{comparison.grid}_costs"))
 
 
-def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_modalities(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     whole = comparison
     comparison = replace(comparison, measures=usual_measures(own.scored.regions, own.scored.metrics))
     frame = modalities.modalities_frame(comparison, own.results, own.planned, own.scores)
@@ -266,26 +207,19 @@ def _write_modalities(comparison: Comparison, own: Own, lacking: str, written: W
         printed = modalities.modalities_table(comparison, frame, note=lacking)
         printed = replace(printed, notes=(*printed.notes, *counts))
         layout = modalities.modalities_csv(comparison, frame)
-        written.table(f"{comparison.grid}_without", [printed], layout=layout, cells=frame)
+        writer.table(ReadyTable((printed,), layout, frame, f"{comparison.grid}_without", TWO_DECIMALS))
 
 
-def _write_boxes(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_boxes(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     cases = box_cases(comparison, own.planned, own.scores)
     if cases.empty:
         return
-    stem = written.out / f"{comparison.grid}_boxes"
     title = titled(f"Table {comparison.name}: scores of single cases", lacking)
-    with drawing.style():
-        paths = drawing.save(box_figure.draw_boxes(cases, title), stem, formats=box_figure.FORMATS)
-    paths.append(write_csv(stem.with_suffix(".csv"), cases))
-    written.files += paths
-    written.figures.append(WrittenFigure(title, box_figure.CAPTION, tuple(paths)))
-    links = ", ".join(f"[{kind.upper()}]({stem.name}.{kind})" for kind in (*box_figure.FORMATS, "csv"))
-    title = markdown_text(title)
-    written.texts.append(f"### {title}\n\n![{title}]({stem.name}.png)\n\n{box_figure.CAPTION} ({links})\n")
+    draw, stem = partial(box_figure.draw_boxes, cases, title), f"{comparison.grid}_boxes"
+    writer.figure(ReadyFigure(draw, title, box_figure.CAPTION, cases, stem, box_figure.FORMATS))
 
 
-def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_ranks(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     rows = methods(comparison, own.planned)
     rows = rows[rows["method"].isin(own.planned["method"])].reset_index(drop=True)
     scores = [case_scores(own.planned, own.scores, rows, measure) for measure in comparison.measures.values()]
@@ -297,18 +231,18 @@ def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Writte
         stem=comparison.grid,
         note=lacking,
     )
-    written.outputs(ranked)
+    writer.outputs(ranked)
 
 
-def _write_factorial(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
-    written.outputs(factorial(comparison, own.frames))
+def _write_factorial(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
+    writer.outputs(factorial(comparison, own.frames))
 
 
-def _write_contributions(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+def _write_contributions(comparison: Comparison, own: Own, lacking: str, writer: ReportWriter) -> None:
     if comparison.factors:
         rows = methods(comparison, own.planned)
         scores = case_scores(own.planned, own.scores, rows, next(iter(comparison.measures.values())))
-        written.outputs(contributions(comparison, scores, list(rows["method"]), note=lacking))
+        writer.outputs(contributions(comparison, scores, list(rows["method"]), note=lacking))
 
 
 def _best_lines(whose: str, frames: Frames, comparison: Comparison) -> Iterator[str]:

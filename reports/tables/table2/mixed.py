@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.ground.words import layers_label, level_label
+from reports.ground.writer import Outputs
 from reports.statistics.factor_tables import Part, factor_tables
-from reports.statistics.outputs import Outputs
 from reports.statistics.scores import CaseScores
 from reports.tables.table2.frames import address_of
 from reports.tables.table2.ranks import cell_name

@@ -13,7 +13,7 @@ from reports.ground.cells import titled
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span
 from reports.ground.words import layers_label, level_label
-from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
+from reports.ground.writer import Outputs, ReadyFigure, ReadyTable
 from reports.statistics.rank_figure import CAPTION, draw_ranks
 from reports.statistics.rank_tables import rank_notes, ranks_frame, shares_frame
 from reports.statistics.ranks import Groups, Ranking, rankings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,24 +14,15 @@ from reports.evidence.comparable import apart_note, why_not
 from reports.evidence.mixing import checked
 from reports.ground import banner, drawing
 from reports.ground.cells import STANDING, Source, titled, unfinished
-from reports.ground.files import (
-    APART,
-    SHOWN,
-    ReportFiles,
-    WrittenFigure,
-    WrittenTable,
-    write_index,
-    write_table,
-)
+from reports.ground.files import APART, SHOWN, TWO_DECIMALS, ReportFiles
 from reports.ground.frames import DECIMALS, TableFacts, behind, best_mask, no_best, require_finished
 from reports.ground.measures import MEASURES
 from reports.ground.notes import progress_note, uniform_counts
-from reports.ground.printing import markdown, markdown_text
 from reports.ground.publications import MIRROR_UNET
 from reports.ground.runs import planned_and_scored, with_means
 from reports.ground.words import layers_label, level_label
+from reports.ground.writer import Outputs, ReadyFigure, ReadyTable, ReportWriter
 from reports.panels.included import include_panels
-from reports.statistics.outputs import Outputs, write_shown
 from reports.statistics.scores import case_scores
 from reports.tables.table2 import figures, standing, tables
 from reports.tables.table2.frames import (
@@ -79,7 +71,7 @@ def report(
     blocks += [
         _Block(f"table2_{metric}", metric, frame, None) for metric, frame in own.items() if metric != "dice"
     ]
-    written: list[WrittenTable] = []
+    writer = ReportWriter(out, launch)
     for block in blocks:
         said = (
             standing.table2_standing_notes(stand, block.metric, block.paper) if block.own is not None else ()
@@ -99,28 +91,19 @@ def report(
         layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
         cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
         with banner.under(banner.shown() if block.own is not None else ""):
-            written.append(write_table(out / block.stem, printed, layout=layout, cells=cells, launch=launch))
+            writer.table(ReadyTable(tuple(printed), layout, cells, block.stem, TWO_DECIMALS))
     for metric, frame in stand.items():
-        printed = [standing.table2_statistics(frame, metric=metric, note=unfinished(dice))]
-        stem = out / standing.stem(metric)
-        written.append(write_table(stem, printed, layout=frame, cells=frame, launch=launch))
-    files = [path for table in written for path in table.files]
-    texts = [markdown(one) for table in written for one in table.printed]
-    shown = _write_figures(out, dice, None if apart else paper)
+        statistics_table = standing.table2_statistics(frame, metric=metric, note=unfinished(dice))
+        writer.table(ReadyTable((statistics_table,), frame, frame, standing.stem(metric), TWO_DECIMALS))
+    _write_figures(writer, dice, None if apart else paper)
     if apart:
         with banner.under(""):
-            shown += _write_figures(out, None, paper, suffix="_published")
-    files += [path for figure in shown for path in figure.files]
-    texts += map(_figure_text, shown)
-    more = write_shown(statistics, out, launch=launch)
-    files, texts, remarks = [*files, *more.files], [*texts, *more.texts], [*more.remarks]
-    written, shown = [*written, *more.tables], [*shown, *more.figures]
+            _write_figures(writer, None, paper, suffix="_published")
+    for shown in statistics:
+        writer.outputs(shown)
     if results is not None and manifest is not None and known is not None and known.n_runs:
         pictures = include_panels(results, manifest, out, note=unfinished(dice))
-        files += pictures.files
-        texts += pictures.texts
-        remarks += pictures.remarks
-        shown += pictures.figures
+        writer.pictures(pictures.figures, pictures.texts, pictures.remarks)
 
     title = titled(f"Table 2 and Figures 4 to 6: {APART if apart else SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
@@ -130,17 +113,7 @@ def report(
         *progress,
         *_best_lines(dice, None if apart else paper),
     ]
-    return write_index(
-        out,
-        title,
-        lines=lines,
-        texts=texts,
-        files=files,
-        tables=written,
-        figures=shown,
-        remarks=remarks,
-        apart=apart,
-    )
+    return writer.index(title, lines=lines, apart=apart)
 
 
 def _statistics(planned: pd.DataFrame, scores: pd.DataFrame, note: str) -> tuple[Outputs, ...]:
@@ -161,28 +134,20 @@ class _Block:
 
 
 def _write_figures(
-    out: Path, own: pd.DataFrame | None, paper: pd.DataFrame | None, *, suffix: str = ""
-) -> list[WrittenFigure]:
-    """Draw Figures 4 to 6; `suffix` ends the names of their files."""
+    writer: ReportWriter, own: pd.DataFrame | None, paper: pd.DataFrame | None, *, suffix: str = ""
+) -> None:
+    """Figures 4 to 6; `suffix` ends the names of their files."""
     sources = {"Own runs": own, "Published": paper}
     panels = {title: frame for title, frame in sources.items() if frame is not None}
-    written = []
     for number, text in figures.FIGURES.items():
         note = "" if own is None else unfinished(figure_cells(own, number))
         if len(panels) == 1 and own is None:
             note = "as published"
-        with drawing.style():
-            paths = drawing.save(figures.draw(number, panels, note=note), out / f"figure{number}{suffix}")
+        draw = partial(figures.draw, number, panels, note=note)
         title = tables.titled(f"Figure {number}. {text.title}", note)
-        written.append(WrittenFigure(title, text.caption, tuple(paths)))
-    return written
-
-
-def _figure_text(figure: WrittenFigure) -> str:
-    """The Markdown that shows a figure."""
-    links = ", ".join(f"[{path.suffix[1:].upper()}]({path.name})" for path in figure.files)
-    caption = f"{markdown_text(figure.caption)} ({links})"
-    return f"### {figure.title}\n\n![{figure.title}]({figure.files[0].name})\n\n{caption}\n"
+        writer.figure(
+            ReadyFigure(draw, title, text.caption, None, f"figure{number}{suffix}", drawing.FORMATS)
+        )
 
 
 def _best_lines(own: pd.DataFrame | None, paper: pd.DataFrame | None) -> list[str]:
