@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3, UnsupportedDatasetError
-from benchmark.vocabulary import BenchError, did_you_mean
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
+from benchmark.vocabulary import BenchError, did_you_mean, lacks_modalities
 
 JOINS = ("logit", "union", "intersection")
 
@@ -52,6 +52,7 @@ class LateFusion(Method):
         "PET only": {"members": ["PET"]},
         "T1Gd and FLAIR": {"members": ["T1Gd", "FLAIR"]},
     }
+    losses_by_modality = True
     small: ClassVar[Mapping[str, Any]] = {"channels": [4, 8, 8, 8, 8]}
     decodes_voxelwise = True
 
@@ -67,9 +68,7 @@ class LateFusion(Method):
         names = dataset.modalities if members is None else tuple(members)
         missing = [name for name in names if name not in dataset.modalities]
         if missing:
-            raise UnsupportedDatasetError(
-                f"members names {', '.join(missing)}, but {dataset.name} has {', '.join(dataset.modalities)}."
-            )
+            raise lacks_modalities("members", missing, dataset)
         if not names or len(set(names)) < len(names):
             raise BenchError(f"members is {list(names)}; it must name at least one modality, and each once.")
         check_patch_size(patch_size, channels)

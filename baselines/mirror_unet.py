@@ -19,10 +19,16 @@ from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
 from benchmark.vocabulary import BenchError
 
 VERSIONS = ("v1", "v2", "v3", "v4")
+REC_NORMS = ("l2", "mse", "joint_mse")
+CLASS_LABELS = ("volume", "patch")
+CLASS_INPUTS = ("both", "second")
+THETA_BOUNDS = ("sigmoid", "clamp")
+CUBE_PLACES = ("own", "common")
+NOISE_LEVELS = ("fixed", "drawn")
 
 
 class LesionClassifier(nn.Module):
-    """T: from both bottlenecks, concatenated, to one logit.
+    """T: from the bottlenecks, concatenated, to one logit.
 
     A 1x1x1 convolution to one channel and two dense layers over a 6^3 grid, the grid of a 96^3 patch; other
     bottlenecks are averaged onto it.
@@ -62,16 +68,28 @@ class MirrorUNet(Method):
     runs nothing else, and a missing CT changes nothing. v4 does without a modality that is all its branch takes: the
     other branch decides.
 
-    Decisions (what the paper leaves open or its code does otherwise):
+    Decisions (what the paper leaves open or its code does otherwise; `docs/differences.md` has the whole list, also of
+    what belongs to training, data and inference; the profile `authors` sets all of it as the code):
 
-    * The reconstruction loss is the paper's norm (`rec_norm="l2"`); the code's is `"mse"`.
-    * `n_cubes`: 27 cubes of 16^3 voxels in a 96^3 patch and in proportion for others; cubes do not overlap.
-    * `noise_std`: 0.3 on the [0, 1] scale, always; the code draws it from [0, 0.3] in every step.
+    * The reconstruction loss is the paper's norm, of each image in full (`rec_norm="l2"`). The code takes one mean
+      squared error over both reconstructions (`"joint_mse"`), which in v2 and v3 is half of either's own (`"mse"`).
+    * The weights are the paper's: lambda_rec 1e-4, lambda_class 1e-3. The code's default of lambda_rec is 1e-3; its
+      lambda_class reaches no loss, and what counts is 0.5. `loss_weights` sets them.
+    * `n_cubes`: 27 cubes of 16^3 voxels in a 96^3 patch and in proportion for others; cubes do not overlap, and every
+      patch has its own places. The code shuffles one cube unless told otherwise, at the same place in all patches of a
+      step (`n_cubes=1, cube_places="common"`).
+    * `noise_std`: 0.3 on the [0, 1] scale, always; the code draws the deviation of a step from [0, 0.3]
+      (`noise_level="drawn"`).
     * D_BTL's last layer ends in normalisation and PReLU like the others, as in the code; the text has a plain decoder.
-    * The classifier sees both bottlenecks (Equation 3), works at any patch size, and learns whether the volume has
-      a lesion; `class_label="patch"` asks the patch instead.
-    * A learnable theta starts at 0.5 and passes a sigmoid, which keeps it in (0, 1).
-    * Inference sees the clean image.
+    * The classifier sees both bottlenecks (Equation 3) at any patch size; the code's sees that of the PET branch alone
+      (`class_input="second"`), at one size. It learns whether the volume has a lesion; `class_label="patch"` asks the
+      patch instead.
+    * A learnable theta starts at 0.5 and passes a sigmoid, which keeps it in (0, 1); the code clamps it to [0, 1]
+      (`theta_bounds="clamp"`), and its gradient at the start is four times as large.
+    * A fixed theta is 0.2 unless a study says otherwise, the paper's best; the code's default is 0.1.
+    * CT comes before PET wherever both pass a shared layer, as in the code: the running statistics of its batch
+      normalisation weigh what came last the most.
+    * Inference sees the clean image; the code adds the noise there, too, which only reconstructions show.
     * A group is corrupted as one image, whose voxels keep their modalities together, and reconstructed as one; the loss
       is the sum over its modalities. Branches that take different numbers of modalities cannot share layer 1.
     * The code trains its CT-only ablation on the CT in both branches, but shows the segmenting one the real PET when it
@@ -79,7 +97,8 @@ class MirrorUNet(Method):
       on; `shown_at_inference="PET"` repeats the code's evaluation, also where a study chooses a checkpoint by it.
 
     Defaults, where the version uses the argument: corruption "shuffle", theta 0.2, rec_norm "l2", noise_std 0.3,
-    class_label "volume". An argument that the version does not use is refused.
+    noise_level "fixed", cube_places "own", class_label "volume", class_input "both", theta_bounds "sigmoid". An
+    argument that the version does not use is refused.
     """
 
     paper: ClassVar[str] = "Marinov et al., Mirror U-Net, ICCV Workshops 2023"
@@ -94,6 +113,15 @@ class MirrorUNet(Method):
         "v3, no corruption": {"version": "v3", "corruption": "none"},
         "v4": {"version": "v4"},
         "v4, learnable theta": {"version": "v4", "theta": "learnable"},
+        "v4, clamped theta": {"version": "v4", "theta": "learnable", "theta_bounds": "clamp"},
+        "v3, as the code": {
+            "version": "v3",
+            "rec_norm": "joint_mse",
+            "class_input": "second",
+            "n_cubes": 1,
+            "cube_places": "common",
+        },
+        "v1, noise as the code": {"version": "v1", "corruption": "noise", "noise_level": "drawn"},
         "v3, CT only": {"version": "v3", "branches": ["CT", "CT"]},
         "v3, CT only, shown PET": {"version": "v3", "branches": ["CT", "CT"], "shown_at_inference": "PET"},
         "v3, PET only": {"version": "v3", "branches": ["PET", "PET"]},
@@ -119,28 +147,35 @@ class MirrorUNet(Method):
         channels: Sequence[int] = CHANNELS,
         rec_norm: str | None = None,
         n_cubes: int | None = None,
+        cube_places: str | None = None,
         noise_std: float | None = None,
+        noise_level: str | None = None,
         class_label: str | None = None,
+        class_input: str | None = None,
+        theta_bounds: str | None = None,
         shown_at_inference: str | Sequence[str] | None = None,
     ) -> None:
         """`shown_at_inference`: what the segmenting branch predicts from; None: what it was trained on."""
         super().__init__(dataset, patch_size)
-        _check_choice("version", version, VERSIONS)
+        _chosen("version", version, VERSIONS)
         given: dict[str, object] = {
             "corruption": corruption,
             "theta": theta,
+            "theta_bounds": theta_bounds,
             "rec_norm": rec_norm,
             "class_label": class_label,
+            "class_input": class_input,
+            "n_cubes": n_cubes,
+            "cube_places": cube_places,
+            "noise_std": noise_std,
+            "noise_level": noise_level,
+            "shown_at_inference": shown_at_inference,
         }
-        given |= {"n_cubes": n_cubes, "noise_std": noise_std, "shown_at_inference": shown_at_inference}
         corruption = "none" if version == "v4" else corruption or "shuffle"
-        _refuse_unused(given, version=version, corruption=corruption)
+        _refuse_unused(given, version=version, corruption=corruption, learnable=theta == "learnable")
         theta = 0.2 if theta is None else theta
         noise_std = 0.3 if noise_std is None else noise_std
-        rec_norm, class_label = rec_norm or "l2", class_label or "volume"
-        _check_choice("corruption", corruption, CORRUPTIONS)
-        check_rec_norm(rec_norm)
-        _check_choice("class_label", class_label, ("volume", "patch"))
+        _chosen("corruption", corruption, CORRUPTIONS)
         if noise_std <= 0:
             raise BenchError(f"noise_std is {noise_std}; it must be positive, or corruption 'none'.")
         if theta != "learnable" and not (isinstance(theta, int | float) and 0 <= theta <= 1):
@@ -164,10 +199,16 @@ class MirrorUNet(Method):
         self.first, self.second, self.shown = first, second, shown
         self.left_out = ""
         self.corruption, self.noise_std = corruption, noise_std
+        self.noise_level = _chosen("noise_level", noise_level, NOISE_LEVELS)
+        self.cube_places = _chosen("cube_places", cube_places, CUBE_PLACES)
         self.n_cubes = default_cubes(patch_size) if n_cubes is None else n_cubes
         if corruption == "shuffle":
             lattice(patch_size, self.n_cubes)
-        self.rec_norm, self.class_label = rec_norm, class_label if version == "v3" else ""
+        self.rec_norm = rec_norm or REC_NORMS[0]
+        check_rec_norm(self.rec_norm, REC_NORMS)
+        class_label = _chosen("class_label", class_label, CLASS_LABELS)
+        self.class_label = class_label if version == "v3" else ""
+        self.class_input = _chosen("class_input", class_input, CLASS_INPUTS)
 
         segments = dataset.n_classes
         self.channels, self.shared_layers = tuple(channels), tuple(shared_layers)
@@ -177,8 +218,11 @@ class MirrorUNet(Method):
         self.bottleneck_decoder = (
             BottleneckDecoder(channels, len(second)) if version in ("v2", "v3") else None
         )
-        self.classifier = LesionClassifier(2 * channels[-1]) if version == "v3" else None
-        self.theta_logit = nn.Parameter(torch.zeros(())) if version == "v4" and theta == "learnable" else None
+        seen = {"both": 2, "second": 1}[self.class_input] * channels[-1]
+        self.classifier = LesionClassifier(seen) if version == "v3" else None
+        bounds = _chosen("theta_bounds", theta_bounds, THETA_BOUNDS) if theta == "learnable" else ""
+        self.theta_logit = nn.Parameter(torch.zeros(())) if bounds == "sigmoid" else None
+        self.theta_clamped = nn.Parameter(torch.tensor(0.5)) if bounds == "clamp" else None
         self.fixed_theta = 0.0 if theta == "learnable" else float(theta)
 
         names = {"v1": ("rec_ct", "seg"), "v2": ("rec_ct", "rec_pet", "seg"), "v4": ("seg",)}
@@ -198,17 +242,23 @@ class MirrorUNet(Method):
     @property
     def theta(self) -> Tensor | float:
         """The weight of the CT branch's logits in v4."""
-        return self.fixed_theta if self.theta_logit is None else self.theta_logit.sigmoid()
+        if self.theta_logit is not None:
+            return self.theta_logit.sigmoid()
+        return self.fixed_theta if self.theta_clamped is None else self.theta_clamped.clamp(0, 1)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         outputs = self.named_outputs(batch.image, generator=batch.generator)
         if self.version == "v4":
             return {"seg": dice_ce(outputs["output"], batch.label)}
-        clean = self.modalities(batch.image, self.first)
-        losses = {"rec_ct": reconstructions(outputs["ct"], clean, norm=self.rec_norm)}
-        if "bottleneck" in outputs:
-            pet = self.modalities(batch.image, self.second)
-            losses["rec_pet"] = reconstructions(outputs["bottleneck"], pet, norm=self.rec_norm)
+        rebuilt = {"rec_ct": ("ct", self.first), "rec_pet": ("bottleneck", self.second)}
+        targets = {name: group for name, group in rebuilt.items() if group[0] in outputs}
+        norm, part = self.rec_norm, 1.0
+        if norm == "joint_mse":
+            norm, part = "mse", 1 / sum(len(group) for _, group in targets.values())
+        losses = {
+            name: part * reconstructions(outputs[output], self.modalities(batch.image, group), norm=norm)
+            for name, (output, group) in targets.items()
+        }
         losses["seg"] = dice_ce(outputs["pet"], batch.label)
         if "class" in outputs:
             losses["class"] = lesion_presence(outputs["class"], lesion_target(self.class_label)(batch))
@@ -236,16 +286,17 @@ class MirrorUNet(Method):
         if self.bottleneck_decoder is not None:
             outputs["bottleneck"] = self.bottleneck_decoder(both)
         if self.classifier is not None:
-            outputs["class"] = self.classifier(both)
+            outputs["class"] = self.classifier(both if self.class_input == "both" else pet_bottleneck)
         return outputs
 
     def _fused(self, image: Float[Tensor, "b m x y z"]) -> dict[str, Tensor]:
         """v4's logits, of the branches that are not left out and of both together."""
         logits: dict[str, Tensor] = {}
-        if self.left_out != "pet":
-            logits["pet"] = self.pet(self.modalities(image, self.second))
+        # In the authors' order: running statistics of shared layers remember the branch that came last.
         if self.left_out != "ct":
             logits["ct"] = self.ct(self.modalities(image, self.first))
+        if self.left_out != "pet":
+            logits["pet"] = self.pet(self.modalities(image, self.second))
         if self.left_out:
             (alone,) = logits.values()
             return logits | {"output": alone}
@@ -304,35 +355,45 @@ class MirrorUNet(Method):
         return f"the segmenting branch is trained on {title(self.second)} and shown {shown} when it predicts"
 
     def watched(self) -> dict[str, Tensor]:
-        return {} if self.theta_logit is None else {"theta": self.theta_logit.sigmoid()}
+        return {"theta": self.theta} if isinstance(self.theta, Tensor) else {}
 
     # The cubes' places and orders come from a generator, which a compiled graph cannot hold.
     @torch.compiler.disable
     def _corrupt(self, ct: Float[Tensor, "b m x y z"], generator: torch.Generator) -> Tensor:
         if self.corruption == "noise":
-            return add_noise(ct, std=self.noise_std, generator=generator)
+            drawn = self.noise_level == "drawn"
+            return add_noise(ct, std=self.noise_std, generator=generator, drawn=drawn)
         if self.corruption == "shuffle":
-            return shuffle_cubes(ct, n_cubes=self.n_cubes, generator=generator)
+            common = self.cube_places == "common"
+            return shuffle_cubes(ct, n_cubes=self.n_cubes, generator=generator, common=common)
         return ct
 
 
-def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
+def _chosen(name: str, value: str | None, choices: Sequence[str]) -> str:
+    """The choice, by default the first; BenchError for any other."""
+    if value is not None and value not in choices:
         raise BenchError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+    return value or choices[0]
 
 
-def _refuse_unused(given: Mapping[str, object], *, version: str, corruption: str) -> None:
+def _refuse_unused(given: Mapping[str, object], *, version: str, corruption: str, learnable: bool) -> None:
     used = {
         "corruption": version != "v4",
         "rec_norm": version != "v4",
         "theta": version == "v4",
+        "theta_bounds": version == "v4" and learnable,
         "class_label": version == "v3",
+        "class_input": version == "v3",
         "n_cubes": corruption == "shuffle",
+        "cube_places": corruption == "shuffle",
         "noise_std": corruption == "noise",
+        "noise_level": corruption == "noise",
         "shown_at_inference": version != "v4",
     }
     idle = [name for name, value in given.items() if value is not None and not used[name]]
-    if idle:
-        raise BenchError(
-            f"{', '.join(idle)} has no effect in {version} with corruption {corruption!r}; leave it out."
-        )
+    if not idle:
+        return
+    theta = "" if version != "v4" or learnable else " and a theta that is not learnable"
+    raise BenchError(
+        f"{', '.join(idle)} has no effect in {version} with corruption {corruption!r}{theta}; leave it out."
+    )

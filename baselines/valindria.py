@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from benchmark.nn.branches import declared_modality
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
-from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3, UnsupportedDatasetError
-from benchmark.vocabulary import BenchError, did_you_mean
+from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
+from benchmark.vocabulary import BenchError, did_you_mean, lacks_modalities
 
 SHARINGS = ("bottleneck", "decoder", "all_but_first", "encoder")
 
@@ -82,9 +82,7 @@ class Valindria(Method):
             raise BenchError(f"modalities is {list(modalities)}; it must name two different ones.")
         missing = [name for name in modalities if name not in dataset.modalities]
         if missing:
-            raise UnsupportedDatasetError(
-                f"modalities names {', '.join(missing)}, but {dataset.name} has {', '.join(dataset.modalities)}."
-            )
+            raise lacks_modalities("modalities", missing, dataset)
         check_patch_size(patch_size, channels)
         self.first, self.second = modalities
         self.sharing, self.channels, self.zero_ct = sharing, tuple(channels), zero_ct

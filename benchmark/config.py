@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -33,17 +33,49 @@ USUAL_THREADS = 1
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    unsaid: ClassVar[frozenset[str]] = frozenset()
+    """Settings that are younger than some results: they are written only where they are not as they always were, so
+    that runs of before keep their names."""
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, content_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = content_of(self)
+        usual = {name: type(self).model_fields[name].default for name in self.unsaid}
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in usual or getattr(self, name) != usual[name]
+        }
+
 
 class TrainingConfig(_Strict):
-    """The recipe. Defaults are the paper's (Section 3.4), at 96^3 and float32."""
+    """The recipe. Defaults are the paper's (Section 3.4), at 96^3 and float32.
+
+    What the authors' code does otherwise is in `docs/differences.md`, and set by the profile `authors`.
+    """
+
+    unsaid = frozenset(
+        {"crops_per_case", "shuffle", "other_patches", "tumour_free", "clip", "validate_every"}
+    )
 
     patch_size: Size = (96, 96, 96)
     batch_size: int = Field(4, gt=0)
     epochs: int = Field(400, gt=0)
     steps: int | None = Field(None, gt=0)
-    """Optimiser steps in all; None: `epochs` passes over the training cases, one patch a case and pass."""
+    """Optimiser steps in all; None: `epochs` passes over the training cases."""
+    crops_per_case: int = Field(1, gt=0)
+    """Patches of a case in a batch, and in an epoch; the authors' code takes all four of a step from one volume."""
+    shuffle: bool = True
+    """Cases in a new random order every epoch; else in the order of the fold, always."""
+    tumour_free: Literal["kept", "dropped"] = "kept"
+    """Training and validation cases without a lesion. Test cases are the same for all methods."""
+    clip: Literal["always", "inference"] = "always"
+    """Where values beyond a modality's window (HU, SUV) are clipped: also in training, or in inference alone."""
     lesion_fraction: float = Field(2 / 3, ge=0, le=1)
     """Probability that a patch of a case with lesions is centred on a lesion voxel."""
+    other_patches: Literal["anywhere", "background"] = "anywhere"
+    """Where the others lie: at any place, all equally likely, or centred on any voxel without lesion and moved back
+    into the volume, as by MONAI's `RandCropByPosNegLabel`, which takes more from the volume's border."""
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-6, ge=0)
@@ -61,13 +93,21 @@ class TrainingConfig(_Strict):
     """Deterministic algorithms only; on the CPU a resumed run is then equal bit for bit."""
     validations: int = Field(10, ge=0)
     """How often the validation part is scored in a training, at equal distances."""
+    validate_every: int | None = Field(None, gt=0)
+    """After so many steps again and again, instead of `validations` times."""
     checkpoint: Literal["last", "best"] = "last"
     """Which weights are evaluated; `best` is chosen by mean Dice on the validation part."""
 
     @model_validator(mode="after")
     def _best_needs_validations(self) -> TrainingConfig:
-        if self.checkpoint == "best" and self.validations == 0:
+        if self.checkpoint == "best" and self.validations == 0 and self.validate_every is None:
             raise ValueError("checkpoint: best needs validations > 0")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_hold_whole_cases(self) -> TrainingConfig:
+        if self.batch_size % self.crops_per_case:
+            raise ValueError(f"batch_size must be a multiple of crops_per_case ({self.crops_per_case})")
         return self
 
     @model_validator(mode="after")
@@ -88,6 +128,8 @@ class InferenceConfig(_Strict):
 
 class RunConfig(_Strict):
     """One training and its evaluation."""
+
+    unsaid = frozenset({"threads"})
 
     dataset: str
     spacing_mm: Millimetres | None = None
@@ -112,14 +154,6 @@ class RunConfig(_Strict):
         if bad:
             raise ValueError(f"loss weights must be finite and not negative: {bad}")
         return weights
-
-    @model_serializer(mode="wrap")
-    def _usual_threads_unsaid(self, content_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of before threads were named keep their names."""
-        content: dict[str, Any] = content_of(self)
-        if self.threads == USUAL_THREADS:
-            content.pop("threads", None)
-        return content
 
     def canonical_json(self) -> str:
         """Equal configurations give equal strings."""

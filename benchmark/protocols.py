@@ -113,6 +113,9 @@ class BaseMethod(ABC):
     takes_modalities: ClassVar[Literal["any", "branches"]] = "any"
     """`any`: however many a data set has, without being told which; `branches`: two roles, for modalities that the data
     set's `branches` or an argument names."""
+    losses_by_modality: ClassVar[bool] = False
+    """Whether the losses, and readings, are named after the data set's modalities: weights written for one data set
+    are none for another."""
     takes_labels: ClassVar[Literal["one", "several"]] = "several"
     """Whether it tells several labels apart, or serves data sets of one label alone."""
 

@@ -16,12 +16,12 @@ import json
 import os
 import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from benchmark.vocabulary import BenchError, DatasetSpec, did_you_mean
+from benchmark.vocabulary import BenchError, DatasetSpec, UnsupportedDatasetError, did_you_mean
 
 if TYPE_CHECKING:
     from benchmark.protocols import BaseMethod, ExternalMethod, Method
@@ -215,12 +215,22 @@ def build_method(
             raise BenchError(f"{name} has no argument {argument!r}. {did_you_mean(argument, known)}")
     method: Any = kind(spec, patch_size, **arguments)  # type: ignore[call-arg]
     if loss_weights is not None and set(method.loss_names) != set(loss_weights):
+        if kind.losses_by_modality:
+            raise UnsupportedDatasetError(
+                f"{name} has a loss for each modality, on {spec.name} {_listed(method.loss_names)}, but the study "
+                f"weighs {_listed(loss_weights)}: it is for data with other modalities than "
+                f"{_listed(spec.modalities)}. Write a study with loss_weights of these names, or leave these cells out."
+            )
         raise BenchError(
             f"{name} with {dict(method_args)} has the losses {sorted(method.loss_names)}, "
             f"but loss_weights names {sorted(loss_weights)}; they must be the same."
         )
     built: Method | ExternalMethod = method
     return built
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def build_without_memory(

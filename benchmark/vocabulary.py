@@ -42,6 +42,37 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
 
 
+_CALLED = (
+    ("T1Gd", "T1c", "T1ce", "T1gd", "T1-Gd", "T1CE", "T1C", "T1 contrast"),
+    ("T1w", "T1", "T1n"),
+    ("T2w", "T2"),
+    ("FLAIR", "T2f", "T2-FLAIR", "T2FLAIR"),
+    ("PET", "PT", "SUV", "FDG"),
+    ("CT", "CTres"),
+)
+"""Names under which one modality is known in data sets: BraTS of several years, the Decathlon, AutoPET, HECKTOR."""
+
+
+def same_modality(name: str, known: Iterable[str]) -> str:
+    """The known name of a modality that is also called `name`; empty where there is none."""
+    alike = next((names for names in _CALLED if name.casefold() in map(str.casefold, names)), ())
+    folded = {other.casefold() for other in alike}
+    return next((other for other in known if other.casefold() in folded), "")
+
+
+def lacks_modalities(argument: str, missing: Iterable[str], dataset: DatasetSpec) -> UnsupportedDatasetError:
+    """The error of an argument that names modalities which a data set does not have, with what to do."""
+    names = list(missing)
+    others = {name: other for name in names if (other := same_modality(name, dataset.modalities))}
+    remedy = "".join(
+        f" {other} is another name of {name}: call the channel {name} in dataset.json, or write {other} in the study."
+        for name, other in others.items()
+    )
+    return UnsupportedDatasetError(
+        f"{argument} names {', '.join(names)}, but {dataset.name} has {', '.join(dataset.modalities)}.{remedy}"
+    )
+
+
 _KINDS = {"ct": "CT", "ctres": "CT", "pet": "PET", "pt": "PET", "suv": "PET"}
 
 
@@ -67,6 +98,11 @@ class Window:
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Unclipped(Window):
+    """As `Window`, but values beyond stay beyond [0, 1]; a trained network is shown them clipped."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +140,14 @@ class Preparation:
     intensities: Mapping[str, Intensity | None]
     crop_modality: str | None = None
     crop_above: float = 0.0
+
+    def unclipped(self) -> Preparation:
+        """The same without clipping to windows."""
+        rules = {
+            name: Unclipped(rule.low, rule.high) if isinstance(rule, Window) else rule
+            for name, rule in self.intensities.items()
+        }
+        return replace(self, intensities=rules)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from reports.page.sharing import without_folders
 from reports.page.write import MOST_THUMBNAILS, Thumbnail, write_page
 from reports.panels.thumbnails import thumbnail_png
 from reports.provenance.trace import Links
-from reports.tables.report import REPORTS, write_launch
+from reports.tables.registry import TABLES
+from reports.tables.report import write_launch
 
 CLAIMS = "claims"
 
@@ -215,7 +216,7 @@ def _waiting(results: Path, launches: Launches) -> list[Part]:
 def _part(
     results: Path, manifest: GridManifest, others: int, *, source: Source, name: str, out: Path
 ) -> Part:
-    asked: Source = source if manifest.grid in REPORTS else "runs"
+    asked: Source = source if manifest.grid in TABLES else "runs"
     try:
         report = write_launch(results, manifest, source=asked, out=out, others=others)
     except BenchError as error:

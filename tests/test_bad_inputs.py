@@ -317,7 +317,7 @@ KINDS = {
         changed("CTres", lambda v: np.where(v > 80, np.nan, v)), "CT is NaN or infinite in|CT.*NaN"
     ),
     "beyond float32": fault(changed("SUV", lambda v: v.astype(float) * 1e300), "beyond what 32 bits hold"),
-    "CT beside its PET": warning(displaced, "of the lesion's voxels lie in air"),
+    "CT beside its PET": warning(displaced, "of the lesion's voxels lie outside of the body"),
     # One image in two cases.
     "copy under another patient": fault(
         copied(turned), r"CT image is the same as that of PETCT_1_study \(patient PETCT_1\)"

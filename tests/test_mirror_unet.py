@@ -139,6 +139,90 @@ def test_the_class_label_speaks_of_the_volume_or_of_the_patch() -> None:
     torch.testing.assert_close(method.losses(empty)["class"], -(1 - logit.sigmoid()).log().mean())
 
 
+@pytest.mark.parametrize(("version", "parts"), [("v1", 1), ("v2", 2), ("v3", 2)])
+def test_the_codes_mean_over_both_reconstructions_is_the_mean_over_all_their_voxels(
+    version: str, parts: int
+) -> None:
+    asked = batch()
+    losses = {}
+    for norm in ("mse", "joint_mse"):
+        torch.manual_seed(0)
+        losses[norm] = small(version=version, corruption="none", rec_norm=norm).losses(asked)
+    outputs = small(version=version, corruption="none").named_outputs(asked.image)
+    rebuilt = torch.cat([outputs[name] for name in ("ct", "bottleneck") if name in outputs], dim=1)
+    mean = (rebuilt - asked.image[:, :parts]).square().mean()
+    names = [name for name in ("rec_ct", "rec_pet") if name in losses["mse"]]
+    torch.testing.assert_close(torch.stack([losses["joint_mse"][name] for name in names]).sum(), mean)
+    for name in names:
+        torch.testing.assert_close(parts * losses["joint_mse"][name], losses["mse"][name])
+
+
+def test_the_joint_mean_of_groups_is_over_all_their_modalities() -> None:
+    method, asked = small(spec=BRAIN_MRI, branches=GROUPS, version="v2", corruption="none"), brains()
+    outputs = method.named_outputs(asked.image)
+    clean = torch.cat([asked.modality(name) for group in GROUPS for name in group], dim=1)
+    mean = (torch.cat([outputs["ct"], outputs["bottleneck"]], dim=1) - clean).square().mean()
+    method.rec_norm = "joint_mse"
+    losses = method.losses(asked)
+    torch.testing.assert_close(losses["rec_ct"] + losses["rec_pet"], mean)
+
+
+@pytest.mark.parametrize(
+    ("seen", "moves"), [(None, {"CT", "PET"}), ("both", {"CT", "PET"}), ("second", {"PET"})]
+)
+def test_the_classifier_sees_both_bottlenecks_or_that_of_the_segmenting_branch(
+    seen: str | None, moves: set[str]
+) -> None:
+    method, image = small(version="v3", class_input=seen).eval(), batch().image
+    moved = set()
+    for channel, name in enumerate(("CT", "PET")):
+        other = image.clone()
+        other[:, channel] = torch.rand_like(other[:, channel])
+        with torch.no_grad():
+            before, after = method.named_outputs(image)["class"], method.named_outputs(other)["class"]
+        moved |= set() if torch.equal(before, after) else {name}
+    assert moved == moves
+
+
+def test_a_clamped_theta_starts_in_the_middle_with_four_times_the_gradient_of_a_sigmoid_s() -> None:
+    gradients = {}
+    for bounds in ("sigmoid", "clamp"):
+        method = small(version="v4", theta="learnable", theta_bounds=bounds)
+        assert torch.as_tensor(method.theta).item() == method.watched()["theta"].item() == 0.5
+        method.losses(batch())["seg"].backward()
+        (learned,) = (p for name, p in method.named_parameters() if name.startswith("theta"))
+        assert learned.grad is not None
+        gradients[bounds] = learned.grad.item()
+    assert gradients["clamp"] == pytest.approx(4 * gradients["sigmoid"], rel=1e-4)
+    for value, kept in ((1.7, 1.0), (-0.2, 0.0), (0.3, 0.3)):
+        torch.nn.init.constant_(learned, value)
+        assert torch.as_tensor(method.theta).item() == pytest.approx(kept)
+
+
+def test_the_codes_corruptions_share_places_and_draw_how_strong_the_noise_is() -> None:
+    """Two equal patches: whose voxels move, and how far they are moved, tells what they have in common."""
+    image = batch(size=(32, 32, 32)).image[:1].repeat(2, 1, 1, 1, 1)
+
+    def moved(seed: int, **settings: object) -> Tensor:
+        method = small((32, 32, 32), version="v1", **settings)
+        corrupted = method.named_outputs(image, generator=torch.Generator().manual_seed(seed))["ct input"]
+        return corrupted - image[:, :1]
+
+    def box(changed: Tensor) -> list[tuple[int, int]]:
+        places = changed.nonzero()[:, 1:]
+        return list(zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True))
+
+    common = [moved(seed, n_cubes=1, cube_places="common") != 0 for seed in range(5)]
+    own = [moved(seed, n_cubes=1) != 0 for seed in range(5)]
+    assert all(box(one[0]) == box(one[1]) and not torch.equal(one[0], one[1]) for one in common)
+    assert sum(box(one[0]) != box(one[1]) for one in own) >= 3
+    fixed = [float(moved(seed, corruption="noise").std()) for seed in range(8)]
+    drawn = [float(moved(seed, corruption="noise", noise_level="drawn").std()) for seed in range(8)]
+    assert all(deviation == pytest.approx(0.3, rel=0.02) for deviation in fixed)
+    assert max(drawn) < 0.3 * 1.02
+    assert max(drawn) - min(drawn) > 0.1
+
+
 def test_the_pet_only_ablation_never_looks_at_the_ct() -> None:
     with_ct, without_ct = batch(), batch()
     without_ct.image[:, 0] = 0
@@ -221,6 +305,12 @@ def test_a_learnable_theta_is_watched_and_a_fixed_one_is_not() -> None:
         ({"corruption": "noise", "version": "v4"}, "corruption has no effect in v4"),
         ({"corruption": "shuffle", "noise_std": 0.1}, "noise_std has no effect"),
         ({"rec_norm": "l1"}, "no reconstruction norm 'l1'"),
+        ({"class_input": "first"}, "both, second"),
+        ({"class_input": "second", "version": "v1"}, "class_input has no effect in v1"),
+        ({"cube_places": "common", "corruption": "noise"}, "cube_places has no effect"),
+        ({"noise_level": "drawn", "corruption": "shuffle"}, "noise_level has no effect"),
+        ({"theta_bounds": "clamp", "version": "v4"}, "theta_bounds has no effect in v4 .* not learnable"),
+        ({"theta_bounds": "tanh", "version": "v4", "theta": "learnable"}, "sigmoid, clamp"),
         ({"shown_at_inference": "CT", "version": "v4"}, "shown_at_inference has no effect in v4"),
         ({"shown_at_inference": "PET"}, "'PET' has no effect: the segmenting branch was trained on it"),
         ({"shown_at_inference": "CT", "branches": ("CT", "CT")}, "'CT' has no effect"),

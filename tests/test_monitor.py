@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 from written_runs import write_regions, write_run
@@ -14,7 +16,7 @@ from written_runs import write_regions, write_run
 from benchmark.execution import monitor, overview
 from benchmark.execution.monitor import PlainMonitor
 from benchmark.results.manifests import CellRun
-from benchmark.results.runs import RunRecord
+from benchmark.results.runs import Heartbeat, RunRecord
 from benchmark.words import counted
 
 
@@ -75,6 +77,65 @@ def test_the_first_run_is_announced_so_that_nobody_waits_before_a_silent_screen(
     assert "run 0  starting" in capsys.readouterr().out
     shown.started(order("r1"), attempt=1)
     assert "starting" not in capsys.readouterr().out
+
+
+def test_a_line_is_said_again_only_when_a_run_came_further(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten looks a minute apart: the run stands at step 3 in all but the last."""
+    clock, shown = Clock(monkeypatch), grid(2)
+    beats = {
+        "r0": Heartbeat("train", 3, 10, 0.5, time=1e12),
+        "r1": Heartbeat("evaluate", 1, 9, 0.5, time=1e12),
+    }
+    monkeypatch.setattr(monitor, "heartbeat_of", lambda results, run_id: beats[run_id])
+    for name in beats:
+        shown.started(order(name), attempt=1)
+    capsys.readouterr()
+    for look in range(10):
+        clock.now += 60
+        if look == 9:
+            beats["r0"] = replace(beats["r0"], done=4)
+        shown.tick()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "run 0  train 3/10  loss 0.5",
+        "run 1  evaluate 1/9  loss 0.5",
+        "run 0  train 4/10  loss 0.5",
+    ]
+
+
+def test_progress_has_the_unit_of_the_tables() -> None:
+    assert (
+        monitor.where(Heartbeat("train", 3, 10, 0.25, val_dice=0.5512))
+        == "train 3/10  loss 0.25  val Dice 55.1 %"
+    )
+
+
+def test_the_last_table_says_over_which_regions_it_averages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dice 0.2 of the oedema and 0.6 of the whole tumour, of which it is a part, are 40.0 in the mean of both."""
+    cell = CellRun({"method": "a"}, 0, 0, "r0", "", "data")
+    for regions, title in (
+        (
+            ["edema", "whole tumor"],
+            "the regions edema, whole tumor; one that is made of others counts as they do",
+        ),
+        (["edema"], "Dice [%] on the test part"),
+    ):
+        rows = [
+            ("r0", "", region, "dice", "test", value)
+            for region, value in zip(regions, (0.2, 0.6), strict=False)
+        ]
+        scores = pd.DataFrame(rows, columns=["run_id", "reading", "region", "metric", "split", "value"])
+        monkeypatch.setattr(overview, "load_scores", lambda results, run_ids, scores=scores: scores)
+        (table,) = overview.summary_tables(tmp_path, [cell], {"r0": "done"})
+        assert title in str(table.title)
+        assert ("mean over" in str(table.title)) == (len(regions) > 1)
+        out = Console(file=io.StringIO(), width=100)
+        out.print(table)
+        assert ("40.0" if len(regions) > 1 else "20.0") in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_numbers_are_printed_for_people() -> None:

@@ -25,7 +25,7 @@ from benchmark.data.images import UnreadableError, open_volume, read_voxels
 from benchmark.data.readers import msd, nnunet
 from benchmark.data.splits import make_splits, read_splits
 from benchmark.data.store import Store
-from benchmark.datasets.convert import convert_to_nnunet
+from benchmark.datasets.convert import convert_to_nnunet, mended_labels
 from benchmark.datasets.pipeline import ready_data
 from benchmark.datasets.registry import dataset
 from benchmark.vocabulary import (
@@ -636,3 +636,32 @@ def test_a_configuration_that_nnunet_does_not_plan_is_named_with_those_it_does(t
         DataError, match=r"nnU-Net plans no 3d_lowres for these images, but only: 2d, 3d_fullres\."
     ):
         _write_plans(Planner, SimpleNamespace(name="D"), plan, tmp_path)  # type: ignore[arg-type]
+
+
+def test_converting_says_which_labels_it_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of floats, one with a scale factor, one as it should be: the check finds none of it in what was written."""
+    root = write_nnunet(tmp_path / "data", ["a", "b", "c"], HECKTOR)
+    cases = nnunet.discover(root)
+    labels = [case.label for case in cases]
+    voxels = [np.asarray(nib.load(path).dataobj) for path in labels]
+    save(labels[0], voxels[0].astype(np.float32))
+    scaled = nib.Nifti1Image(voxels[1].astype(np.int16) * 2, AFFINE)
+    scaled.header.set_slope_inter(0.5, 0)
+    nib.save(scaled, labels[1])
+    before = check_cases(cases, nnunet.spec_of(root), thorough=True)
+    assert {finding.case_id for finding in before if "label is stored" in finding.problem} == {"a", "b"}
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "convert", f"nnunet={root}", "--out", str(tmp_path / "raw"), "--number", "3"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "2 labels rewritten as whole numbers of one byte" in said
+    assert "stored as float32 or with a scale factor" in said
+    (out,) = (tmp_path / "raw").glob("Dataset003_*")
+    assert mended_labels(out) == {
+        "labelsTr/a.nii.gz": "as float32",
+        "labelsTr/b.nii.gz": "with a scale factor",
+    }
+    after = check_cases(nnunet.discover(out), nnunet.spec_of(out), thorough=True)
+    assert not [finding for finding in after if "label" in finding.problem]
+    for case, expected in zip(nnunet.discover(out), voxels, strict=True):
+        np.testing.assert_array_equal(nib.load(case.label).get_fdata(), expected)

@@ -10,6 +10,7 @@ import pytest
 from written_partly import write_partly_annotated
 
 from benchmark.data.patches import PatchSampler
+from benchmark.data.prepare import Geometry
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.store import PreparedCase, Store
 from benchmark.datasets.pipeline import ready_data
@@ -88,6 +89,63 @@ def test_the_batch_of_a_step_is_the_same_alone_and_read_ahead(cases: list[Prepar
         alone = drawn.batch(batch.step)
         assert batch.image.tobytes() == alone.image.tobytes()
         assert batch.label.tobytes() == alone.label.tobytes()
+
+
+def test_all_crops_of_a_batch_are_of_one_case_where_as_many_are_asked_for(cases: list[PreparedCase]) -> None:
+    drawn = PatchSampler(cases, (8, 8, 8), 4, 2 / 3, seed=0, crops_per_case=4)
+    assert drawn.steps_per_epoch == len(cases) == 10
+    batches = [drawn.batch(step) for step in range(20)]
+    assert all(len(set(batch.case_ids)) == 1 for batch in batches)
+    assert len({batch.image[i].tobytes() for batch in batches for i in range(4)}) > 70
+    for epoch in (batches[:10], batches[10:]):
+        assert sorted(batch.case_ids[0] for batch in epoch) == sorted(case.case_id for case in cases)
+    halves = PatchSampler(cases, (8, 8, 8), 4, 2 / 3, seed=0, crops_per_case=2)
+    assert halves.steps_per_epoch == 5
+    assert [len(set(halves.batch(step).case_ids)) for step in range(5)] == [2] * 5
+
+
+def test_without_shuffling_cases_come_in_their_order_every_epoch(cases: list[PreparedCase]) -> None:
+    drawn = PatchSampler(cases, (8, 8, 8), 5, 2 / 3, seed=0, shuffle=False)
+    ids = [case.case_id for case in cases]
+    assert [case_id for step in range(4) for case_id in drawn.batch(step).case_ids] == ids * 2
+    # The patches themselves are still drawn.
+    assert drawn.batch(0).image.tobytes() != drawn.batch(2).image.tobytes()
+
+
+class Line(PreparedCase):
+    """A case of one row of voxels, of which one is a lesion; an image's value is its place."""
+
+    def image(self) -> np.ndarray:
+        return np.arange(20, dtype=np.float16).reshape(1, 20, 1, 1)
+
+    def label(self) -> np.ndarray:
+        return (np.arange(20) == 10).astype(np.uint8).reshape(20, 1, 1)
+
+    def lesion_voxels(self) -> np.ndarray:
+        return np.array([[10, 0, 0]], np.int16)
+
+
+LINE = Line(
+    Path(),
+    "line",
+    "line",
+    1.0,
+    Geometry((20, 1, 1), (), (20, 1, 1), (1.0, 1.0, 1.0), (0, 0, 0), (20, 1, 1)),
+    {},
+    {},
+    {},
+    {},
+)
+
+
+@pytest.mark.parametrize(("other", "at_the_start"), [("anywhere", 1 / 17), ("background", 3 / 19)])
+def test_where_patches_lie_that_are_not_centred_on_a_lesion(other: str, at_the_start: float) -> None:
+    """Of 20 voxels in a row, patches of 4 begin at one of 17 places. Centred on one of the 19 without lesion and moved
+    back into the volume, the first place stands for the voxels 0, 1 and 2; none is centred on voxel 10."""
+    drawn = PatchSampler([LINE], (4, 1, 1), 1, 0.0, seed=0, other_patches=other)
+    starts = [int(drawn.batch(step).image[0, 0, 0, 0, 0]) for step in range(1500)]
+    assert starts.count(0) / 1500 == pytest.approx(at_the_start, abs=0.03)
+    assert (starts.count(8) == 0) == (other == "background")
 
 
 def test_another_seed_draws_other_patches(cases: list[PreparedCase]) -> None:

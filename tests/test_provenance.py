@@ -33,11 +33,11 @@ from benchmark.results.manifests import write_manifest
 from benchmark.results.runs import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.ground.runs import run_cells
-from reports.provenance.tables import printed_table
 from reports.provenance.trace import Trace, published_trace, trace
 from reports.tables.comparison import tables as comparison_tables
 from reports.tables.comparison.frames import PLACE as METHODS
 from reports.tables.comparison.frames import TABLE3, comparison_frames
+from reports.tables.registry import printed_table
 from reports.tables.table2 import tables as table2_tables
 from reports.tables.table2.frames import PLACE, published_table2, table2_frame
 

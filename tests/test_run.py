@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,23 @@ from orders import order_of
 import benchmark.execution.run as run_module
 from baselines.mirror_unet import MirrorUNet
 from benchmark.config import RunConfig, run_config
+from benchmark.data.patches import PatchSampler
 from benchmark.data.readers.autopet import SPEC
 from benchmark.data.splits import Fold, Splits, stored_splits
-from benchmark.data.store import Store, data_fingerprint
+from benchmark.data.store import PreparedCase, Store, data_fingerprint
 from benchmark.datasets.pipeline import ReadyData, ready_data
 from benchmark.datasets.registry import dataset
 from benchmark.execution.run import execute_run, planned_method
 from benchmark.files.writing import StorageError, write_json
+from benchmark.protocols import Method
+from benchmark.registry import build_method
 from benchmark.results.attempts import attempts
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder
-from benchmark.vocabulary import BenchError
+from benchmark.training.fold import open_fold, run_preparation
+from benchmark.training.in_loop import Predictor
+from benchmark.training.inference import as_inferred
+from benchmark.vocabulary import BenchError, Window
 
 WEIGHTS = {"rec_ct": 1e-4, "rec_pet": 1e-4, "seg": 0.5, "class": 1e-3}
 
@@ -211,6 +217,65 @@ def test_a_classifier_that_sees_one_class_only_is_a_warning(data: ReadyData, tmp
     record = execute_run(replace(order(data, tmp_path), splits=splits, data_fingerprint=fingerprint))
     assert record.state == "done"
     assert record.warnings == ("All 5 training cases have a lesion: the classifier sees one class only.",)
+
+
+def test_tumour_free_cases_are_dropped_from_training_and_validation_but_are_tested(
+    data: ReadyData, tmp_path: Path
+) -> None:
+    """Every third of ten patients has no lesion."""
+    kept, dropped = (
+        open_fold(order(data, tmp_path, training=settings()["training"] | {"tumour_free": choice}))
+        for choice in ("kept", "dropped")
+    )
+    for part in ("train", "validation"):
+        expected = [case.case_id for case in getattr(kept, part) if case.has_lesion]
+        assert [case.case_id for case in getattr(dropped, part)] == expected
+    assert len(dropped.train) < len(kept.train)
+    assert [case.case_id for case in dropped.test] == [case.case_id for case in kept.test]
+    assert any(not case.has_lesion for fold in (0, 1, 2) for case in _tested(data, tmp_path, fold))
+
+
+def _tested(data: ReadyData, results: Path, fold: int) -> Sequence[PreparedCase]:
+    training = settings()["training"] | {"tumour_free": "dropped"}
+    return open_fold(order(data, results, fold=fold, training=training)).test
+
+
+def test_a_network_trained_on_unclipped_values_predicts_from_clipped_ones(
+    tcia_root: Path, tmp_path: Path
+) -> None:
+    """Training reads the store as it is; what the trained network is shown is what clipping in preparation gives."""
+    config = run_config(settings(training=settings()["training"] | {"clip": "inference"}), source="test")
+    method = build_method(
+        config.method,
+        config.method_args,
+        spec=SPEC,
+        patch_size=(16, 16, 16),
+        loss_weights=config.loss_weights,
+    )
+    usual = SPEC.preparation_at((4.0, 4.0, 5.0))
+    assert run_preparation(method, run_config(settings(), source="test"), SPEC) == usual
+    assert run_preparation(method, config, SPEC) == usual.unclipped()
+    # Windows that these images reach beyond.
+    narrow = replace(usual, intensities={"CT": Window(20, 60), "PET": Window(0.9, 1.1)})
+    stores = [
+        Store(ready_data("autopet", tcia_root, results=tmp_path, preparation=preparation).store)
+        for preparation in (narrow.unclipped(), narrow)
+    ]
+    assert stores[0].fingerprint != stores[1].fingerprint
+    assert isinstance(method, Method)
+    for case_id, clipped in stores[1].cases.items():
+        case = stores[0].cases[case_id]
+        values = np.asarray(case.image())
+        assert (case.unclipped, clipped.unclipped) == ((0, 1), ())
+        assert values.min() < 0 or values.max() > 1
+        np.testing.assert_allclose(np.clip(values, 0, 1), clipped.image(), atol=1e-3)
+        shown = []
+        for one in (case, clipped):
+            parts = iter(PatchSampler([one], (16, 16, 16), 1, 1.0, seed=0).batch(0).image)
+            shown.append(as_inferred(torch.from_numpy(next(parts)[None]).float(), one))
+        torch.testing.assert_close(shown[0], shown[1], atol=1e-3, rtol=0)
+    predictor = Predictor(method, config, torch.device("cpu"))
+    assert np.mean(predictor(case)[""] != predictor(clipped)[""]) < 0.01
 
 
 def test_a_run_whose_data_changed_since_it_was_planned_is_refused(data: ReadyData, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from slow_tests import Counts, slack
 
 from reports.ground.latex import latex_text
 from reports.ground.measures import DICE, FNV, FPV, Measure
+from reports.ground.notes import MISSING
 from reports.ground.words import p_text
-from reports.statistics.paired import holm, pair_ps
+from reports.statistics.paired import holm, pair_ps, signed_rank_ps
 from reports.statistics.scores import CaseScores
 from reports.statistics.standing import Grouping, Lesions, standings
 from reports.statistics.tables import standing_notes, statistics_table
@@ -55,6 +57,100 @@ def test_what_is_worse_in_every_patient_is_told_from_the_best_and_what_differs_b
     assert frame.loc["C", "all_effect"] == pytest.approx(1.0)
     assert frame.loc["C", "all_difference"] == pytest.approx(6.5)
     assert list(frame["marks"]) == ["", "∼", ""]
+
+
+def test_the_rules_for_zeros_by_hand() -> None:
+    """Differences 0, 0, 0, 1, 2, 3: the zeros have rank 2 each, the others 4, 5 and 6, which sum up to 15.
+
+    After Pratt two of the eight signs of these are as extreme. Split, all six ranks have signs: of 64 choices those
+    whose negative ranks sum up to 3 at most, none or one zero, and their mirror images, 8. Without zeros three
+    patients are too few.
+    """
+    row = np.array([[0.0, 0, 0, 1, 2, 3]])
+    assert [float(signed_rank_ps(row, zeros=rule)[0]) for rule in ("pratt", "zsplit")] == [0.25, 0.125]
+    assert np.isnan(signed_rank_ps(row, zeros="wilcox")[0])
+    assert signed_rank_ps(np.zeros((1, 8)), zeros="wilcox") == 1.0
+    none = np.arange(1.0, 9.0)[None]
+    assert len({float(signed_rank_ps(none, zeros=rule)[0]) for rule in ("pratt", "zsplit", "wilcox")}) == 1
+
+
+@pytest.mark.parametrize("rule", ["pratt", "zsplit", "wilcox"])
+def test_the_rules_for_zeros_are_those_of_scipy(rule: str) -> None:
+    drawn = np.random.default_rng(3)
+    rows = drawn.normal(0.2, 1, (5, 200)).round(2) * (drawn.random((5, 200)) < 0.4)
+    expected = [stats.wilcoxon(row, zero_method=rule, method="asymptotic").pvalue for row in rows]
+    np.testing.assert_allclose(signed_rank_ps(rows, zeros=rule), expected, rtol=1e-12)
+
+
+def most_are_zero(n: int = 300) -> CaseScores:
+    """Of 300 patients 38 have some 3 ml of B alone, 22 some 2 ml of A alone; the others have none of either."""
+    a, b = np.zeros(n), np.zeros(n)
+    b[:38] = 3.0 + np.arange(38) / 60
+    a[38:60] = 2.0 + np.arange(22) / 60
+    return scores_of(list(a), list(b), measure=FPV)
+
+
+def test_where_zeros_decide_about_a_mark_the_other_rules_are_told() -> None:
+    scores = most_are_zero()
+    differences = scores.values[0, :, 0] - scores.values[1, :, 0]
+    expected = {
+        rule: stats.wilcoxon(differences, zero_method=rule, method="asymptotic").pvalue
+        for rule in ("pratt", "zsplit", "wilcox")
+    }
+    frame = standings({"fpv_ml": scores}, ALL, lesions={})["fpv_ml"]
+    rival = frame.loc[1]
+    assert (rival["all_n_zero"], rival["all_n_patients"]) == (240, 300)
+    for column, rule in (("p_adjusted", "pratt"), ("p_zsplit", "zsplit"), ("p_wilcox", "wilcox")):
+        assert rival[f"all_{column}"] == pytest.approx(expected[rule])
+    assert expected["pratt"] < 0.05 < expected["zsplit"]
+    assert (rival["all_untold"], rival["all_disputed"], frame.loc[0, "all_disputed"]) == (False, True, False)
+    measures = {"fpv_ml": FPV}
+    table = statistics_table(
+        {"fpv_ml": frame},
+        ALL,
+        measures=measures,
+        label=lambda record: ("", str(record["method"])),
+        number="1",
+        title="t",
+        stub=("Method",),
+    )
+    (note,) = [note for note in table.notes if "no difference, and" in note]
+    assert "FPV of B against the best of the table: 240 of 300 patients have no difference" in note
+    shown = [p_text(expected[rule]) for rule in ("pratt", "zsplit", "wilcox")]
+    assert (
+        f"{shown[0]} after Pratt, {shown[1]} where zeros are split between the signs, {shown[2]} without"
+        in note
+    )
+    (under,) = [
+        n for n in standing_notes({"fpv_ml": frame}, ALL, measures=measures, where="there") if "depends" in n
+    ]
+    assert "in 1 in FPV: there says what other rules give" in under
+
+
+def test_where_the_rules_agree_nothing_is_said_of_zeros() -> None:
+    frames = standings({"dice": planted()}, ALL, lesions={})
+    assert not frames["dice"]["all_disputed"].any()
+    assert frames["dice"]["all_p_zsplit"].isna().all()
+    assert not any(
+        "depends" in n for n in standing_notes(frames, ALL, measures={"dice": DICE}, where="there")
+    )
+
+
+def test_the_spread_of_cases_stands_beside_their_mean() -> None:
+    """Of 1, 2, 3, 10 the mean is 4, the median 2.5, the standard deviation (9 + 4 + 1 + 36) / 3 under the root."""
+    frame = standings({"dice": scores_of([1.0, 2, 3, 10, NAN], [5.0, NAN, NAN, NAN, NAN])}, ALL, lesions={})[
+        "dice"
+    ]
+    assert frame["median"].tolist() == [2.5, 5.0]
+    assert frame["sd"][0] == pytest.approx((50 / 3) ** 0.5)
+    assert np.isnan(frame["sd"][1])
+    table = statistics_table(
+        {"dice": frame}, ALL, measures={"dice": DICE}, label=lambda r: ("", r["method"]), number="1", title="t",
+        stub=("Method",),
+    )  # fmt: skip
+    assert table.columns[1:3] == ("SD", "Median")
+    shown = [["".join(span.text for span in cell) for cell in row.cells[:3]] for row in table.rows]
+    assert shown == [["4.00", "4.08", "2.50"], ["5.00", MISSING, "5.00"]]
 
 
 def test_holm_runs_over_all_pairs_of_all_measures_of_a_table() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -17,9 +19,11 @@ import pandas as pd
 import pytest
 
 from benchmark import tracking
+from benchmark.cli import main
 from benchmark.files.writing import exclusive
 from benchmark.results.manifests import CellRun, GridManifest, manifest_file, write_manifest
 from benchmark.results.runs import SCORE_COLUMNS, RunFolder, RunRecord
+from benchmark.tracking.links import run_link, runs_link
 from benchmark.tracking.store import Store
 from benchmark.vocabulary import BenchError
 
@@ -268,7 +272,7 @@ def test_a_run_trained_anew_with_other_numbers_replaces_what_mlflow_had(results:
     tracking.sync(results)
     run = mlflow_runs(results)["r1"]
     assert curve(results, run, "train/seg") == [(1, 9.0)]
-    assert curve(results, run, "test/tumor/dice") == [(3, 0.9)]
+    assert curve(results, run, "test/tumor/dice") == [(0, 0.9)]
 
 
 def test_nothing_is_doubled_when_the_memory_is_lost(results: Path) -> None:
@@ -472,13 +476,76 @@ def test_two_syncs_at_once_are_one(results: Path) -> None:
 
 
 @pytest.mark.usefixtures("_own_store")
-def test_a_results_folder_that_was_moved_says_what_to_do(results: Path) -> None:
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_results_folder_at_another_place_keeps_its_artifacts(
+    results: Path, how: str, tmp_path: Path
+) -> None:
+    write_run(results, "r1")
+    write_grid(results, "r1")
+    tracking.sync(results)
+    (tmp_path / "figure.png").write_bytes(b"ink")
+    tracking.log_report(results, "table2", [tmp_path / "figure.png"])
+    before = {name: run.info.run_id for name, run in mlflow_runs(results).items()}
+    at = results.with_name("another place")
+    results.rename(at) if how == "moved" else shutil.copytree(results, at)
+    if how == "copied":
+        # Whoever finds a file now finds the copy's.
+        shutil.rmtree(results / "mlflow_artifacts")
+    report = tracking.sync(at)
+    assert (report.problem, dict(report.undelivered)) == (None, {})
+    runs = mlflow_runs(at)
+    assert {name: run.info.run_id for name, run in runs.items()} == before
+    place = (at / "mlflow_artifacts").as_uri()
+    assert all(run.info.artifact_uri.startswith(f"{place}/") for run in runs.values())
+    listed = {file.path for file in client(at).list_artifacts(before["r1"])}
+    assert listed == {"config.yaml", "log.txt", "run.json", "scores.parquet"}
+    assert [file.path for file in client(at).list_artifacts(before["table2-k1"], "report")] == [
+        "report/figure.png"
+    ]
+    write_run(at, "r2")
+    assert tracking.sync(at).delivered == 1
+    assert mlflow_runs(at)["r2"].info.artifact_uri.startswith(f"{place}/")
+    assert results.exists() == (how == "copied")
+    assert not (results / "mlflow_artifacts").exists()
+
+
+@pytest.mark.usefixtures("_own_store")
+def test_a_database_whose_artifacts_are_not_a_results_folder_s_is_refused(results: Path) -> None:
     write_run(results, "r1")
     tracking.sync(results)
-    moved = results.rename(results.with_name("moved"))
-    report = tracking.sync(moved)
+    with sqlite3.connect(results / "mlflow.db") as connection:
+        connection.execute("UPDATE experiments SET artifact_location = 's3://bucket/of/somebody'")
+    connection.close()
+    write_run(results, "r2")
+    report = tracking.sync(results)
+    assert "has its artifacts under s3://bucket/of/somebody" in str(report.problem)
     assert "Remove the file and run `bench sync`" in str(report.problem)
-    assert not results.exists()
+
+
+def test_final_numbers_stand_at_step_0_where_mlflow_draws_bars(results: Path) -> None:
+    write_run(results, "r1")
+    tracking.sync(results)
+    run = mlflow_runs(results)["r1"]
+    final = [name for name in run.data.metrics if name.startswith(("test/", "run/"))]
+    assert len(final) >= 4
+    assert {step for name in final for step, _ in curve(results, run, name)} == {0}
+    assert [step for step, _ in curve(results, run, "train/seg")] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("_own_store")
+def test_sync_tells_the_page_that_lists_the_runs(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of our own database it is the first experiment after MLflow's, as the README says."""
+    assert "no run is in sqlite:" in runs_link(results).text
+    write_run(results, "r1")
+    with pytest.raises(SystemExit):
+        main(["sync", "--results", str(results)])
+    page = "http://127.0.0.1:5000/#/experiments/1/runs"
+    assert f"The runs: {page} after `mlflow ui --backend-store-uri" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert runs_link(results).url == page
+    assert run_link(results, "r1").url == f"{page}/{mlflow_runs(results)['r1'].info.run_id}"
+    assert page in (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_a_report_is_added_to_the_grid(results: Path, tmp_path: Path) -> None:

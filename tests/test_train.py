@@ -161,6 +161,15 @@ def test_the_best_weights_are_those_of_the_best_validation(cases: list[PreparedC
     assert all(torch.equal(best[name], value) for name, value in seen[1].items())
 
 
+@pytest.mark.parametrize(("every", "steps"), [(5, [5, 10]), (4, [4, 8, 12]), (13, [12])])
+def test_validations_come_after_so_many_steps_or_once_at_the_end(
+    cases: list[PreparedCase], tmp_path: Path, every: int, steps: list[int]
+) -> None:
+    """Of 12 steps, where `validations` would ask for one after each."""
+    progress = run(cases, RunFolder(tmp_path, "r"), checkpoint="best", validations=12, validate_every=every)
+    assert [row["step"] for row in progress.history if "val_dice" in row] == steps
+
+
 def test_of_equal_validations_the_first_is_kept(cases: list[PreparedCase], tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "even")
     progress = run(cases, folder, validate=lambda: 0.5, checkpoint="best", steps=2, validations=2)

@@ -12,7 +12,7 @@ import typer
 from benchmark.cli.common import AsJson, DataNames, Jobs, Results, data_roots, spacing_of, stopped_by_ctrl_c
 from benchmark.terminal import say
 from benchmark.vocabulary import BenchError
-from benchmark.words import named_data
+from benchmark.words import counted, named_data
 
 app = typer.Typer(
     name="data", help="Phantoms, checks, preparation and conversion of data sets.", no_args_is_help=True
@@ -173,7 +173,7 @@ def data_convert(
 ) -> None:
     """Write a data set as nnU-Net's raw data; `--data nnunet=DIR` reads it back without a loss."""
     from benchmark.data.splits import read_stored_splits
-    from benchmark.datasets.convert import convert_to_nnunet
+    from benchmark.datasets.convert import convert_to_nnunet, mended_labels
     from benchmark.datasets.registry import dataset as reader_of
     from benchmark.execution.monitor import Preparation, console
     from benchmark.planning import setup
@@ -194,5 +194,10 @@ def data_convert(
             splits=read_stored_splits(splits) if splits else None,
             copy=copy,
             progress=shown.named("convert"),
+        )
+    if mended := mended_labels(folder):
+        say(
+            f"{counted(len(mended), 'label')} rewritten as whole numbers of one byte, which they are up to rounding, "
+            f"but were stored {' or '.join(sorted(set(mended.values())))}; {folder / 'conversion.json'} lists them"
         )
     say(f"{folder}; use it with --data {named_data('nnunet', folder)}")

@@ -260,8 +260,11 @@ def sync(
 
     from benchmark.planning.grid import grid_name
     from benchmark.tracking import sync as deliver
+    from benchmark.tracking.links import runs_link
 
     with stopped_by_ctrl_c():
         delivery = deliver(results, grids=None if grid is None else list(map(grid_name, grid)))
     say(json.dumps(dataclasses.asdict(delivery), default=str) if as_json else delivery.message)
+    if not as_json and (page := runs_link(results)).url:
+        say(f"The runs: {page.url} {page.text}".rstrip())
     raise typer.Exit(1 if delivery.undelivered or delivery.problem else 0)

@@ -214,6 +214,8 @@ def _print_plan(screen: Console, planned: GridPlan, results: Path, *, as_json: b
         f"{counted(len(trainings), 'training')}{share}, {done} of them done; data: {data}",
         soft_wrap=True,
     )
+    for line in planned.unsupported:
+        screen.print(line, soft_wrap=True, markup=False, highlight=False)
     where = ", ".join(f"{place.device} ({place.threads} threads)" for place in planned.places)
     screen.print(f"{planned.study.source} with profile {profile.name} would run on: {where}", soft_wrap=True)
 

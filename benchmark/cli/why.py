@@ -48,8 +48,8 @@ def why(
 
     from benchmark.execution.monitor import console
     from reports.ground.addresses import RUN, parse_address, parse_places
-    from reports.provenance.tables import printed_table
     from reports.provenance.trace import Traces, published_trace
+    from reports.tables.registry import printed_table
 
     if not results.is_dir() and is_given(context, "results"):
         raise BenchError(
@@ -83,15 +83,15 @@ def _launch(
 ) -> GridManifest | None:
     """The launch an address is about; None where there is none, but a published table."""
     from benchmark.results.manifests import manifests
-    from reports.provenance.tables import GRIDS
+    from reports.tables.registry import TABLES
     from reports.tables.report import choose_launch
 
     named = {launch.name: launch.grid for launch in manifests(results)}
     grid = named.get(wanted.grid, wanted.grid)
     if grid not in named.values() and not (manifest or profile or dataset):
-        if grid in GRIDS:
+        if grid in TABLES:
             return None
-        known = dict.fromkeys([*named.values(), *GRIDS])
+        known = dict.fromkeys([*named.values(), *TABLES])
         raise BenchError(f"There is no grid {grid!r} in {results}. {did_you_mean(grid, known)}")
     if manifest and wanted.grid in named and manifest != wanted.grid:
         raise BenchError(

@@ -28,13 +28,16 @@ from benchmark.vocabulary import (
     Percentiles,
     Region,
     Spacing,
+    Unclipped,
     Window,
     ZScore,
     did_you_mean,
 )
 
 KEY = "mirror_bench"
-_RULES: dict[str, type[Intensity]] = {rule.__name__: rule for rule in (Window, Percentiles, ZScore)}
+_RULES: dict[str, type[Intensity]] = {
+    rule.__name__: rule for rule in (Window, Unclipped, Percentiles, ZScore)
+}
 
 
 class Block(TypedDict, total=False):

@@ -25,8 +25,15 @@ def is_plain_image(path: Path) -> bool:
 
 def is_plain_label(path: Path) -> bool:
     """Whether it stores whole numbers, besides. UnreadableError where it has no sound header."""
+    return is_plain_image(path) and not form_of_label(path)
+
+
+def form_of_label(path: Path) -> str:
+    """How a label is stored, where that is not as whole numbers; empty where it is. UnreadableError as above."""
     image = open_volume(path)
-    return is_plain_image(path) and image.dtype.kind in "iu" and not image.is_scaled
+    if image.dtype.kind not in "iu":
+        return f"as {image.dtype}"
+    return "with a scale factor" if image.is_scaled else ""
 
 
 def write_channels(source: Path, targets: Mapping[int, Path]) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float16, UInt8
@@ -35,10 +35,11 @@ class PatchArrays:
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws one patch a case, the cases in a new random order every epoch.
+    """Draws `crops_per_case` patches a case, the cases in a new random order every epoch, or in theirs always.
 
     With probability `lesion_fraction` a patch of a case with lesions is centred on a lesion voxel (all voxels
-    equally likely), as far as the volume's border allows; otherwise it lies anywhere. Where a data set has the
+    equally likely), as far as the volume's border allows; otherwise it lies anywhere or, with `other_patches`
+    "background", is centred on a voxel without lesion. Where a data set has the
     label `ignore`, it is centred on an annotated voxel then, as nnU-Net's are: of sparse annotations a patch anywhere
     would hardly ever hold one. Volumes smaller than the patch are padded with zeros on both sides, the label with
     background, as nnU-Net's.
@@ -49,6 +50,9 @@ class PatchSampler:
     batch_size: int
     lesion_fraction: float
     seed: int
+    crops_per_case: int = 1
+    shuffle: bool = True
+    other_patches: Literal["anywhere", "background"] = "anywhere"
 
     def __post_init__(self) -> None:
         if not self.cases:
@@ -56,7 +60,7 @@ class PatchSampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self.cases) // self.batch_size)
+        return -(-len(self.cases) * self.crops_per_case // self.batch_size)
 
     def batch(self, step: int) -> PatchArrays:
         """The batch of optimiser step `step`, counted from 0."""
@@ -92,7 +96,9 @@ class PatchSampler:
                     future.cancel()
 
     def _case(self, draw: int) -> PreparedCase:
-        epoch, position = divmod(draw, len(self.cases))
+        epoch, position = divmod(draw // self.crops_per_case, len(self.cases))
+        if not self.shuffle:
+            return self.cases[position]
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.cases))
         return self.cases[order[position]]
 
@@ -103,8 +109,12 @@ class PatchSampler:
         lesion = case.lesion_voxels()
         if len(lesion) and rng.random() < self.lesion_fraction:
             centre: Sequence[int] | None = lesion[rng.integers(len(lesion))].tolist()
+        elif self.other_patches == "background":
+            centre = _voxel(case.label()[case.geometry.crop], rng, wanted=lambda value: value == 0)
+        elif case.ignore is not None:
+            centre = _voxel(case.label()[case.geometry.crop], rng, wanted=lambda value: value != IGNORED)
         else:
-            centre = None if case.ignore is None else _annotated_voxel(case.label()[case.geometry.crop], rng)
+            centre = None
         if centre is not None:
             start = [c - p // 2 for c, p in zip(centre, self.patch_size, strict=True)]
         else:
@@ -123,15 +133,17 @@ class PatchSampler:
         label[tuple(target)] = case.label()[tuple(in_label)]
 
 
-def _annotated_voxel(label: UInt8[np.ndarray, "x y z"], rng: np.random.Generator) -> Sequence[int] | None:
-    """A voxel that somebody annotated, all equally likely; None where there is none."""
-    # A few looks at single voxels of the mapped file are enough, but where next to nothing is annotated.
+def _voxel(
+    label: UInt8[np.ndarray, "x y z"], rng: np.random.Generator, *, wanted: Callable[[Any], Any]
+) -> Sequence[int] | None:
+    """A voxel whose value is wanted, all equally likely; None where there is none."""
+    # A few looks at single voxels of the mapped file are enough, but where next to nothing is wanted.
     for _ in range(_LOOKS):
         voxel: list[int] = [int(rng.integers(n)) for n in label.shape]
-        if label[tuple(voxel)] != IGNORED:
+        if wanted(label[tuple(voxel)]):
             return voxel
-    annotated = np.flatnonzero(label != IGNORED)
-    if not annotated.size:
+    places = np.flatnonzero(wanted(label))
+    if not places.size:
         return None
-    chosen = annotated[rng.integers(annotated.size)]
+    chosen = places[rng.integers(places.size)]
     return [int(i) for i in np.unravel_index(chosen, label.shape)]

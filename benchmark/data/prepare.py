@@ -38,6 +38,7 @@ from benchmark.vocabulary import (
     Preparation,
     Size3,
     Spacing,
+    Unclipped,
     Window,
     ZScore,
     did_you_mean,
@@ -373,8 +374,10 @@ def _scaled(volume: Float[np.ndarray, "x y z"], rule: Intensity | None) -> Float
         rule = Window(float(low), float(high))
     if isinstance(rule, Window):
         # A constant image has no width to be scaled to.
-        width = max(rule.high - rule.low, np.finfo(np.float32).eps)
-        volume = (np.clip(volume, rule.low, rule.high) - rule.low) / width
+        width = max(rule.high - rule.low, float(np.finfo(np.float32).eps))
+        if not isinstance(rule, Unclipped):
+            volume = np.clip(volume, rule.low, rule.high)
+        volume = (volume - rule.low) / width
     elif isinstance(rule, ZScore):
         volume = _standardised(volume, inside=volume != 0 if rule.nonzero else np.ones(volume.shape, bool))
     # What is too large becomes infinite, and is refused by who knows its file.

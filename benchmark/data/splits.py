@@ -120,7 +120,8 @@ def make_splits(
     if len(patients) < needed:
         raise DataError(
             f"{n_folds} folds need {needed} patients at least, so that each can train, validate and test, "
-            f"but there are {len(patients)} ({len(cases)} cases). Add patients or ask for fewer folds."
+            f"but there are {len(patients)} ({len(cases)} cases). Add patients, ask for fewer folds (n_folds in a "
+            "profile, --n-folds of `bench data prepare`), or give folds of your own (--splits)."
         )
     tested: list[list[_Patient]] = [[] for _ in range(n_folds)]
     for stratum in _strata(patients):

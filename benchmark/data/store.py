@@ -27,7 +27,7 @@ from benchmark.data.images import write_mask
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
 from benchmark.data.voxel_checks import Signature
 from benchmark.files.writing import write_json, written_whole
-from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3
+from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3, Unclipped
 
 ARRAYS = ("image", "label", "lesion")
 
@@ -89,6 +89,8 @@ class PreparedCase:
     """Their sizes and times then, which spare reading files that nobody touched."""
     ignore: int | None = None
     """The value in the label file of voxels that nobody annotated."""
+    unclipped: tuple[int, ...] = ()
+    """The channels whose values reach beyond [0, 1], and are clipped before a trained network sees them."""
     findings: tuple[Finding, ...] = ()
     """What was odd about the files when they were prepared."""
     signatures: Mapping[str, Signature] = field(default_factory=dict, repr=False)
@@ -220,6 +222,7 @@ def read_case(folder: Path) -> PreparedCase:
             files={role: Path(entry["path"]) for role, entry in content["inputs"].items()},
             channels=content.get("channels", {}),
             ignore=content["identity"].get("ignore"),
+            unclipped=_unclipped(content["identity"]),
             findings=tuple(map(Finding.from_json, content.get("findings", ()))),
             signatures={name: Signature.from_json(s) for name, s in content.get("signatures", {}).items()},
             inputs={role: entry["hash"] for role, entry in content["inputs"].items()},
@@ -232,6 +235,12 @@ def read_case(folder: Path) -> PreparedCase:
         raise DataError(
             f"{folder} is not a prepared case ({error}). Start again to have it rebuilt."
         ) from error
+
+
+def _unclipped(identity: Mapping[str, Any]) -> tuple[int, ...]:
+    rules = identity["preparation"]["intensities"]
+    names = enumerate(identity["modalities"])
+    return tuple(k for k, name in names if (rules.get(name) or {}).get("rule") == Unclipped.__name__)
 
 
 def _three(values: list[int]) -> Size3:

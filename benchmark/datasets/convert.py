@@ -7,8 +7,8 @@ and with them regions and scores; `conversion.json` says which value became whic
     dataset.json               written last; its block `mirror_bench` holds what nnU-Net has no word for
     imagesTr, labelsTr, imagesTs
     splits_final.json          train and validation as `train`, test as `val`; beside it the suite's own form
-    conversion.json            where each file comes from, and what became of the labels; a folder without it is never
-                               written to
+    conversion.json            where each file comes from, what became of the labels, and which were mended (whole
+                               numbers, stored as floats or scaled); a folder without it is never written to
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.bench_block import KEY, block_of
-from benchmark.data.channels import ENDING, is_plain_image, is_plain_label, write_channels, write_label
+from benchmark.data.channels import (
+    ENDING,
+    form_of_label,
+    is_plain_image,
+    is_plain_label,
+    write_channels,
+    write_label,
+)
 from benchmark.data.dataset_json import FILE_NAME, IGNORE
 from benchmark.data.images import UnreadableError, ending_of
 from benchmark.data.numbering import consecutive, is_consecutive, renumbered
@@ -47,6 +54,11 @@ class _Source:
     @property
     def is_rewritten(self) -> bool:
         return self.index is not None or self.values is not None
+
+    @property
+    def mended(self) -> str:
+        """What is wrong with a label that is mended on the way: its form, not its values."""
+        return "" if self.values is None else form_of_label(self.path)
 
     def __str__(self) -> str:
         if self.values is not None:
@@ -83,7 +95,11 @@ def convert_to_nnunet(
         # What is made again must not be taken for whole.
         (folder / FILE_NAME).unlink(missing_ok=True)
         numbering = {str(old): new for old, new in consecutive(spec.labels, spec.ignore).items()}
-        write_json(folder / RECORD, {"data_set": spec.name, "labels": numbering, "files": sources})
+        mended = {
+            name: form for own in planned.values() for name, source in own.items() if (form := source.mended)
+        }
+        record = {"data_set": spec.name, "labels": numbering, "files": sources, "mended": mended}
+        write_json(folder / RECORD, record)
         for part in _PARTS:
             (folder / part).mkdir(exist_ok=True)
             for path in (folder / part).iterdir():
@@ -100,6 +116,12 @@ def convert_to_nnunet(
     return folder
 
 
+def mended_labels(folder: Path) -> Mapping[str, str]:
+    """The labels of a converted data set that are not copies, by name, and how the originals are stored."""
+    mended: dict[str, str] = json.loads((folder / RECORD).read_text(encoding="utf-8"))["mended"]
+    return mended
+
+
 def _refuse(cases: Sequence[Case], spec: DatasetSpec, number: int, splits: Splits | None) -> None:
     if not 1 <= number <= 999:
         raise BenchError(f"nnU-Net numbers its data sets from 1 to 999; {number} is none of these.")
@@ -114,7 +136,7 @@ def _refuse(cases: Sequence[Case], spec: DatasetSpec, number: int, splits: Split
     for case in cases:
         for path in case.files.values():
             if not path.is_file():
-                raise DataError(f"{case.case_id}: {path} is missing. `bench data check` lists all faults.")
+                raise DataError(f"{case.case_id}: {path} is missing. Bring it back, or remove the case.")
             if not ending_of(path.name):
                 raise DataError(f"{case.case_id}: {path.name} is no image. Convert it to {ENDING}.")
     named = (

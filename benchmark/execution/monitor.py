@@ -70,7 +70,8 @@ def where(beat: Heartbeat | None) -> str:
     if beat.loss is not None:
         words.append(f"loss {beat.loss:.4g}")
     if beat.val_dice is not None:
-        words.append(f"val Dice {beat.val_dice:.3f}")
+        # In the unit of the tables.
+        words.append(f"val Dice {100 * beat.val_dice:.1f} %")
     return "  ".join(words)
 
 
@@ -208,7 +209,7 @@ def first_line(text: str | None) -> str:
 
 
 class PlainMonitor(Monitor):
-    """One line an event, for logs and pipes; a line about the running cells every half minute."""
+    """One line an event, for logs and pipes; every half minute a line about each running cell that came further."""
 
     EVERY_SECONDS = 30.0
 
@@ -216,6 +217,8 @@ class PlainMonitor(Monitor):
         super().__init__(labels, total=total, finished=finished)
         self._said = time.monotonic()
         self._waits = False
+        self._lines: dict[str, str] = {}
+        """What was last said of a running cell."""
 
     def say(self, text: str) -> None:
         say(text)
@@ -225,7 +228,8 @@ class PlainMonitor(Monitor):
         super().started(order, attempt=attempt)
         if first:
             self.say(
-                f"        {self.label(order)}  starting; a line for every run that ends, and every half minute"
+                f"        {self.label(order)}  starting; a line for every run that ends, and every half minute for "
+                "those that came further"
             )
             self._said = time.monotonic()
 
@@ -259,8 +263,11 @@ class PlainMonitor(Monitor):
         if time.monotonic() - self._said < self.EVERY_SECONDS:
             return
         self._said = time.monotonic()
-        for run in self.running.values():
-            self.say(f"        {self.label(run.order)}  {where(run.beat)}")
+        for run_id, run in self.running.items():
+            line = f"        {self.label(run.order)}  {where(run.beat)}"
+            if self._lines.get(run_id) != line:
+                self._lines[run_id] = line
+                self.say(line)
 
 
 class JsonMonitor(Monitor):

@@ -89,7 +89,9 @@ def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, 
     """One table per set of factors: the last of several across, Dice or the state in the cells."""
     scores = load_scores(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
     dice, regions = mean_dice(scores), sorted(scores.loc[scores["metric"] == "dice", "region"].unique())
-    over = f", mean over the regions {', '.join(regions)}" if len(regions) > 1 else ""
+    over = ""
+    if len(regions) > 1:
+        over = f", mean over the regions {', '.join(regions)}; one that is made of others counts as they do"
     groups: dict[tuple[str, ...], list[CellRun]] = {}
     for cell in cells:
         groups.setdefault(tuple(cell.factors), []).append(cell)

@@ -154,7 +154,14 @@ def _execute(
         data = data.without_test()
     run = OpenRun(order, folder, record, data, Beat(folder, device), asked_to_stop)
     sampler = PatchSampler(
-        run.data.train, training.patch_size, training.batch_size, training.lesion_fraction, seed=config.seed
+        run.data.train,
+        training.patch_size,
+        training.batch_size,
+        training.lesion_fraction,
+        seed=config.seed,
+        crops_per_case=training.crops_per_case,
+        shuffle=training.shuffle,
+        other_patches=training.other_patches,
     )
     steps = total_steps(training, sampler)
     made = {"precision": training.precision, "data": dict(run.data.fingerprints)}

@@ -31,13 +31,14 @@ def run_order(order: RunOrder) -> None:
 class Inspected:
     """What is known of a planned run once its method was built: a fault, or how it wants its data prepared.
 
-    A method that cannot serve a data set is no fault, and has neither: its run will say why.
+    A method that cannot serve a data set is no fault, and has neither: `unsupported` says why.
     """
 
     fault: str | None = None
     preparation: Preparation | None = None
     readings: tuple[str, ...] | None = None
     trains_itself: bool = False
+    unsupported: str = ""
 
 
 def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[Inspected]:
@@ -48,6 +49,7 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
     from benchmark.datasets.registry import dataset
     from benchmark.execution.run import planned_method
     from benchmark.protocols import ExternalMethod
+    from benchmark.training.fold import run_preparation
 
     inspected = []
     for settings, root in questions:
@@ -55,12 +57,12 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
         spec = dataset(config.dataset).spec_of(root)
         try:
             method = planned_method(config, spec)
-            wanted = method.preparation(spec.preparation_at(config.spacing_mm))
+            wanted = run_preparation(method, config, spec)
             check_preparation(wanted, spec)
             own = isinstance(method, ExternalMethod)
             inspected.append(Inspected(None, wanted, tuple(method.readings), own))
-        except UnsupportedDatasetError:
-            inspected.append(Inspected())
+        except UnsupportedDatasetError as error:
+            inspected.append(Inspected(unsupported=str(error)))
         except BenchError as error:
             inspected.append(Inspected(str(error)))
         except Exception as error:

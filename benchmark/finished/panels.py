@@ -27,7 +27,7 @@ from benchmark.finished.reopened import ReopenedRun
 from benchmark.protocols import Method, OutputKind
 from benchmark.scoring.evaluate import annotated_only
 from benchmark.training.environment import step_seed
-from benchmark.training.inference import autocast
+from benchmark.training.inference import as_inferred, autocast
 from benchmark.training.stitching import stitched
 from benchmark.vocabulary import BenchError, Intensity, Size3, did_you_mean
 
@@ -133,6 +133,7 @@ def branch_outputs(
     training, generator = run.config.training, torch.Generator(run.device).manual_seed(seed)
 
     def windows(patch: Float[torch.Tensor, "b m x y z"]) -> dict[str, torch.Tensor]:
+        patch = as_inferred(patch, case)
         if training.channels_last:
             patch = patch.contiguous(memory_format=torch.channels_last_3d)
         with autocast(run.device, training.precision):

@@ -21,7 +21,7 @@ from benchmark.scoring.evaluate import LabelMap, Predicted
 from benchmark.training import environment
 from benchmark.training.checkpoint import load_weights
 from benchmark.training.external import job_of, read_mask
-from benchmark.training.fold import FoldData, open_fold
+from benchmark.training.fold import FoldData, open_fold, run_preparation
 from benchmark.training.in_loop import Predictor, evaluated_weights
 from benchmark.vocabulary import BenchError, Case, DatasetSpec, Preparation
 
@@ -52,7 +52,7 @@ class ReopenedRun:
     @property
     def preparation(self) -> Preparation:
         """How the run's method wants a case prepared."""
-        return self.method.preparation(self.spec.preparation_at(self.config.spacing_mm))
+        return run_preparation(self.method, self.config, self.spec)
 
     @property
     def predictor(self) -> Predictor:

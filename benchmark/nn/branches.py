@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.protocols import DatasetSpec, UnsupportedDatasetError
-from benchmark.vocabulary import BenchError, Branches
+from benchmark.vocabulary import BenchError, Branches, lacks_modalities
 
 Group = str | Sequence[str]
 """A modality, or several that a branch takes as channels."""
@@ -16,9 +16,7 @@ def group_of(dataset: DatasetSpec, wanted: Group, *, argument: str) -> tuple[str
     names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     missing = [name for name in names if name not in dataset.modalities]
     if missing:
-        raise UnsupportedDatasetError(
-            f"{argument} names {', '.join(missing)}, but {dataset.name} has {', '.join(dataset.modalities)}."
-        )
+        raise lacks_modalities(argument, missing, dataset)
     if not names or len(set(names)) < len(names):
         raise BenchError(f"{argument} has the group {list(names)}; it must name a modality, and each once.")
     return names
@@ -26,6 +24,11 @@ def group_of(dataset: DatasetSpec, wanted: Group, *, argument: str) -> tuple[str
 
 def declared_branches(dataset: DatasetSpec, *, write: str) -> Branches:
     """Those of the data set; where it declares none, the error says what to `write` instead."""
+    if dataset.branches is None and len(dataset.modalities) < 2:
+        raise UnsupportedDatasetError(
+            f"It takes two modalities, one a branch, and {dataset.name} has {', '.join(dataset.modalities)} alone; "
+            f"write {write} with that one twice to train on it in both."
+        )
     if dataset.branches is None:
         raise UnsupportedDatasetError(
             f"{dataset.name} declares no pair of branches; write {write}, with modalities of "

@@ -40,15 +40,24 @@ def lattice(size: Sequence[int], n_cubes: int) -> tuple[list[int], list[int]]:
     return edge, cells
 
 
-def add_noise(image: Float[Tensor, "b m x y z"], *, std: float, generator: torch.Generator) -> Tensor:
-    """Gaussian noise; `std` in prepared units: on the [0, 1] scale of CT, in standard deviations of z-scored MRI."""
+def add_noise(
+    image: Float[Tensor, "b m x y z"], *, std: float, generator: torch.Generator, drawn: bool = False
+) -> Tensor:
+    """Gaussian noise; `std` in prepared units: on the [0, 1] scale of CT, in standard deviations of z-scored MRI.
+
+    `drawn`: the deviation of all patches is drawn from [0, std], as by the authors' code.
+    """
     noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=torch.float32)
-    return image + std * noise.to(image.dtype)
+    part = torch.rand((), generator=generator, device=image.device) if drawn else 1.0
+    return image + std * part * noise.to(image.dtype)
 
 
-def shuffle_cubes(image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator: torch.Generator) -> Tensor:
+def shuffle_cubes(
+    image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator: torch.Generator, common: bool = False
+) -> Tensor:
     """Shuffle the voxels inside `n_cubes` random cubes of every patch; a voxel's modalities stay together.
 
+    `common`: at the same places in all patches, as by the authors' code; the order of the voxels is each patch's own.
     The cubes lie on a lattice whose offset is random, so no two overlap; a patch thinner than a cube
     gets cubes as thin as itself.
     """
@@ -57,17 +66,18 @@ def shuffle_cubes(image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator:
     n_cells, volume = len(cell_start), len(inside)
 
     # Draw.
-    offsets = torch.rand((b, 3), generator=generator, device=device)
-    chosen = torch.rand((b, n_cells), generator=generator, device=device).argsort(dim=1)[:, :n_cubes]
+    places = 1 if common else b
+    offsets = torch.rand((places, 3), generator=generator, device=device)
+    chosen = torch.rand((places, n_cells), generator=generator, device=device).argsort(dim=1)[:, :n_cubes]
     order = torch.rand((b, n_cubes, volume), generator=generator, device=device).argsort(dim=2)
 
     # Apply.
     # Integers have no matrix product on CUDA.
     moved = ((offsets * (slack + 1)).long() * strides).sum(dim=1, keepdim=True)
     start = (moved + cell_start[chosen]).unsqueeze(2)
-    index, source = (start + inside).flatten(1), (start + inside[order]).flatten(1)
+    index, source = (start + inside).expand(b, -1, -1).flatten(1), (start + inside[order]).flatten(1)
     flat = image.flatten(2)
-    index, source = (places.unsqueeze(1).expand(-1, flat.shape[1], -1) for places in (index, source))
+    index, source = (voxels.unsqueeze(1).expand(-1, flat.shape[1], -1) for voxels in (index, source))
     return flat.scatter(2, index, flat.gather(2, source)).reshape(image.shape)
 
 

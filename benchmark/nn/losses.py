@@ -6,6 +6,8 @@ the mean of the cross-entropy, as in nnU-Net's `DC_and_CE_loss`. A batch without
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
@@ -38,10 +40,10 @@ def dice_ce(logits: Float[Tensor, "b c x y z"], label: Integer[Tensor, "b 1 x y 
     return torch.stack(dice).mean() + ce
 
 
-def check_rec_norm(norm: str) -> None:
-    """BenchError unless `reconstruction` has this norm."""
-    if norm not in REC_NORMS:
-        raise BenchError(f"There is no reconstruction norm {norm!r}. {did_you_mean(norm, REC_NORMS)}")
+def check_rec_norm(norm: str, known: Sequence[str] = REC_NORMS) -> None:
+    """BenchError for a norm that is not one of these; without them, of those that `reconstruction` has."""
+    if norm not in known:
+        raise BenchError(f"There is no reconstruction norm {norm!r}. {did_you_mean(norm, known)}")
 
 
 def reconstruction(
@@ -50,7 +52,7 @@ def reconstruction(
     """How far a reconstruction is from the clean image, averaged over the batch.
 
     `l2`: the norm of Equations 1 and 2 over each patch, times sqrt(96^3 / voxels), so that a weight chosen
-    for 96^3 patches holds for every patch size. `mse`: the mean squared error of the authors' code.
+    for 96^3 patches holds for every patch size. `mse`: the mean squared error.
     """
     check_rec_norm(norm)
     difference = (prediction.float() - target.float()).flatten(1)

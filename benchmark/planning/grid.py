@@ -20,7 +20,7 @@ Besides the settings of RunConfig a cell may say `reading`: which of a method's 
 that differ in nothing else share one run.
 
 A profile is merged over `set` and gives way to the factors: it decides how large an experiment is, the
-factors what it asks.
+factors what it asks. Its `rules` alone go further: they change what the factors say.
 """
 
 from __future__ import annotations
@@ -98,13 +98,42 @@ class PhantomSettings(_Strict):
     spacing_mm: Millimetres | None = None
 
 
+class Rule(_Strict):
+    """Settings (`set`) for the runs that have others (`runs`), nested as in RunConfig."""
+
+    runs: dict[str, Any] = Field(min_length=1)
+    set: dict[str, Any] = Field(min_length=1)
+
+    def applied(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings with those of the rule, where it is theirs. Weights are set of losses that a run has."""
+        if not _has(settings, self.runs):
+            return settings
+        changes = dict(self.set)
+        if "loss_weights" in changes:
+            own = settings.get("loss_weights", {})
+            changes["loss_weights"] = {
+                name: weight for name, weight in changes["loss_weights"].items() if name in own
+            }
+        return merge(settings, changes)
+
+
+def _has(settings: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(settings, Mapping) and all(
+            name in settings and _has(settings[name], value) for name, value in wanted.items()
+        )
+    return bool(settings == wanted)
+
+
 class Profile(_Strict):
     """How large an experiment is: `config` for every run, `method_args` for the runs of one method.
 
     `datasets` and `methods` are settings, as `config`, for the runs on one data set and of one method; the latter win.
     A data set is named by its reader, as `nnunet/NAME`, or, where it was converted, as what it was before.
-    `method_args` are named by method, and by `method/variant` where a variant has arguments of its own. `phantoms` are
-    named by data set. `search_fold` is the fold of searches; None: the first of `folds`.
+    `method_args` are named by method, and by `method/variant` where a variant has arguments of its own. `rules` are
+    for runs that have certain settings, one version of a method for example; they are applied in turn, and win over the
+    study's factors, too. `phantoms` are named by data set. `search_fold` is the fold of searches; None: the first of
+    `folds`.
     """
 
     name: str
@@ -112,6 +141,7 @@ class Profile(_Strict):
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}
     method_args: dict[str, dict[str, Any]] = {}
+    rules: list[Rule] = []
     folds: list[int] = [0]
     seeds: list[int] = [0]
     search_fold: int | None = Field(default=None, ge=0)
@@ -197,6 +227,8 @@ class Cell:
             {"dataset": dataset},
         )
         merged.pop("reading", None)
+        for rule in profile.rules:
+            merged = rule.applied(merged)
         return merged
 
 
@@ -309,6 +341,10 @@ def load_profile(profile: str) -> Profile:
     for part in ("datasets", "methods"):
         for name, settings in getattr(loaded, part).items():
             check_settings(settings, f"profiles/{path.name}: {part}.{name}", forbidden=not_here)
+    for number, rule in enumerate(loaded.rules):
+        check_settings(rule.runs, f"profiles/{path.name}: rules[{number}].runs", forbidden=AT_LAUNCH)
+        where, decided = f"profiles/{path.name}: rules[{number}].set", (*AT_LAUNCH, "dataset", "method")
+        check_settings(rule.set, where, forbidden=decided)
     return loaded
 
 

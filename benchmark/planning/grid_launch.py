@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from benchmark.processes.signals import answered
 from benchmark.registry import method_digest
 from benchmark.results.manifests import CellRun, manifests
 from benchmark.vocabulary import BenchError
+from benchmark.words import counted
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,17 @@ class GridPlan:
     places: Sequence[Slot]
 
     def rows(self, results: Path) -> list[dict[str, Any]]:
-        """A row for each chosen run: `cell`, `config`, and of what an earlier start announced `run` and `state`."""
+        """A row for each chosen run: `cell`, `config`, and of what an earlier start announced `run` and `state`. One
+        that cannot serve its data set is `unsupported` before it was ever started, with the `reason`."""
         request = self.request
         rows: list[dict[str, Any]] = []
         for name, root in request.roots.items():
-            own = [checked.run for checked in self.runs if checked.run.config.dataset == name]
+            here = [checked for checked in self.runs if checked.run.config.dataset == name]
+            own = [checked.run for checked in here]
             called = setup.data_name(name, root, request.data_names)
             known = _announced(results, self, called, [run.cell for run in own])
             words = state_words(results, list(known.values()))
-            for number, run in enumerate(own):
+            for number, (run, reason) in enumerate((checked.run, checked.unsupported) for checked in here):
                 if not run.chosen:
                     continue
                 cell = known.get(number)
@@ -98,10 +102,27 @@ class GridPlan:
                     if cell is None
                     else {"run": cell.run_id, "state": words[cell.run_id]}
                 )
+                if reason and state["state"] == "pending":
+                    state |= {"state": "unsupported", "reason": reason}
                 rows.append(
                     {**state, "cell": label(run.cell("")), "config": run.config.model_dump(mode="json")}
                 )
         return rows
+
+    @property
+    def unsupported(self) -> list[str]:
+        """Of the chosen runs, how many cannot serve their data set and why; a sentence for each reason."""
+        chosen = [checked for checked in self.runs if checked.run.chosen]
+        reasons = Counter(checked.unsupported for checked in chosen if checked.unsupported)
+        return [
+            f"{n} of {counted(len(chosen), 'run')} of {self.study.name} cannot be done on these data: {reason}"
+            for reason, n in reasons.items()
+        ]
+
+    def refuse_nothing_to_do(self) -> None:
+        """BenchError where none of the chosen runs can serve its data set."""
+        if all(checked.unsupported for checked in self.runs if checked.run.chosen):
+            raise BenchError(" ".join(self.unsupported))
 
 
 @dataclass(frozen=True)
@@ -157,6 +178,10 @@ def launch_grid(
     `monitor` is called once there is something to do, with the runs' labels by id and how many are due.
     """
     request, results = planned.request, settings.results
+    planned.refuse_nothing_to_do()
+    if not settings.quiet:
+        for line in planned.unsupported:
+            settings.screen.print(line, soft_wrap=True, markup=False, highlight=False)
     launches = [
         setup.announce(planned.study, request.profile, name, planned.runs, root, settings)
         for name, root in request.roots.items()

@@ -61,12 +61,13 @@ class LaunchSettings:
 class CheckedRun:
     """A planned run, and how its method wants the data; None where it cannot serve the data set.
 
-    `trains_itself`: outside this suite's training loop.
+    `trains_itself`: outside this suite's training loop. `unsupported`: why it cannot.
     """
 
     run: PlannedRun
     preparation: Preparation | None
     trains_itself: bool = False
+    unsupported: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def inspect(
         if readings and run.reading not in readings:
             named = ", ".join(filter(None, readings)) or "none to choose from"
             faults.append(f"{run.config.method} has no reading {run.reading!r}; its readings: {named}.")
-        checked_runs.append(CheckedRun(run, inspected[key].preparation, inspected[key].trains_itself))
+        answer = inspected[key]
+        checked_runs.append(CheckedRun(run, answer.preparation, answer.trains_itself, answer.unsupported))
     if faults:
         more = f" ({len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         raise BenchError(f"{study.source}: {faults[0]}{more}")

@@ -103,6 +103,20 @@ def write(database: Path, experiment_id: str, runs: Sequence[NewRun]) -> None:
             )
 
 
+def move_artifacts(database: Path, experiment_id: str, before: str, after: str) -> None:
+    """From now on the artifacts of an experiment, and those of its runs that lay below `before`, lie below `after`."""
+    own, below = (experiment_id,), f"{before}/"
+    with contextlib.closing(_connected(database)) as connection, connection:
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (after, *own)
+        )
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ?"
+            " AND substr(artifact_uri, 1, ?) = ?",
+            (f"{after}/", len(below) + 1, *own, len(below), below),
+        )
+
+
 def _connected(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(database, timeout=BUSY_SECONDS)
 

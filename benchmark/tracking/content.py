@@ -135,7 +135,10 @@ def curves(history: pd.DataFrame) -> Series:
 
 
 def outcome(folder: RunFolder, record: RunRecord) -> Series:
-    """Of a run that has scores: the mean and count of each split, reading, region and metric, and what the run cost."""
+    """Of a run that has scores: the mean and count of each split, reading, region and metric, and what the run cost.
+
+    At step 0, the only one: of such metrics MLflow draws bars, of all others lines, which would be a dot each.
+    """
     numbers: dict[str, float | None] = {
         f"run/{name}": getattr(record, name)
         for name in ("train_seconds", "inference_seconds_per_case", "peak_memory_mb", "parameters", "steps")
@@ -148,8 +151,8 @@ def outcome(folder: RunFolder, record: RunRecord) -> Series:
             name = "/".join(part.replace("/", "%2F") for part in place if part)
             numbers[name] = defined.mean() if len(defined) else None
             numbers[f"{name}_n"] = len(defined)
-    step, seconds = record.steps or 0, record.train_seconds or 0.0
-    return {k: [Point(step, float(v), seconds)] for k, v in numbers.items() if v is not None}
+    seconds = record.train_seconds or 0.0
+    return {k: [Point(0, float(v), seconds)] for k, v in numbers.items() if v is not None}
 
 
 def _scores(folder: RunFolder, record: RunRecord) -> Iterator[Groups]:

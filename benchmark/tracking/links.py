@@ -33,8 +33,26 @@ def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> 
         elsewhere = [other for other, told in memory.other_stores.items() if run_id in told.get("runs", {})]
         known = f"; {', '.join(elsewhere)} has it (set MLFLOW_TRACKING_URI)" if elsewhere else ""
         return Link("", f"not in {shown}{known}; `bench sync{in_results(results)}` delivers it.")
-    experiment = memory.store.partition("@")[0]
-    page = f"#/experiments/{experiment}/runs/{entry.mlflow_id}"
+    return _page(results, uri, f"{_runs(memory)}/{entry.mlflow_id}")
+
+
+def runs_link(results: Path, *, tracking_uri: str | None = None) -> Link:
+    """The list of all runs, grid by grid. MLflow itself opens at a page that shows none of them."""
+    uri = tracking_uri or store_uri(results)
+    memory = Memory(results, uri)
+    if not memory.runs:
+        return Link(
+            "", f"no run is in {without_secrets(uri)}; `bench sync{in_results(results)}` delivers them."
+        )
+    return _page(results, uri, _runs(memory))
+
+
+def _runs(memory: Memory) -> str:
+    return f"#/experiments/{memory.store.partition('@')[0]}/runs"
+
+
+def _page(results: Path, uri: str, page: str) -> Link:
+    shown = without_secrets(uri)
     if uri.startswith(("http:", "https:")):
         return Link(f"{shown.rstrip('/')}/{page}", "")
     start = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"

@@ -15,11 +15,14 @@ from urllib.parse import quote, unquote
 from benchmark.credentials import without_secrets
 from benchmark.files.places import DamagedFileError, is_name, read_text, refuse_links
 from benchmark.files.writing import exclusive, write_text, written_whole
+from benchmark.tracking import bulk
 from benchmark.tracking.content import shortened
 from benchmark.vocabulary import BenchError
 from benchmark.words import in_results
 
 EXPERIMENT = "bench"
+ARTIFACTS = "mlflow_artifacts"
+"""Their folder, beside the database."""
 FOLDER = "bench.folder"
 """The tag that says which results folder a run came from."""
 
@@ -129,7 +132,7 @@ class Store:
 
         self.name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         # A server decides itself where its artifacts are; a database without a server cannot.
-        artifacts = (results.resolve() / "mlflow_artifacts").as_uri()
+        artifacts = (results.resolve() / ARTIFACTS).as_uri()
         location = None if uri.startswith(("http:", "https:", "databricks")) else artifacts
         database = results.resolve() / "mlflow.db"
         if uri == default_uri(results):
@@ -144,17 +147,30 @@ class Store:
                     )
             # MLflow would try again and again for minutes.
             _check_database(database)
-        self._artifacts = results.resolve() / "mlflow_artifacts" if uri == default_uri(results) else None
+        self._artifacts = results.resolve() / ARTIFACTS if uri == default_uri(results) else None
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self.own_database = database if uri == default_uri(results) else None
         """The database in the results folder, where that is the store."""
         self.experiment = self._experiment(location)
         if uri == default_uri(results) and self.experiment.artifact_location != artifacts:
+            self._follow(database, artifacts)
+
+    def _follow(self, database: Path, artifacts: str) -> None:
+        """After the results folder was moved or copied, with its artifacts: MLflow keeps absolute paths.
+
+        BenchError where the database's artifacts are not those of a results folder.
+        """
+        before = self.experiment.artifact_location
+        try:
+            if before.rpartition("/")[2] != ARTIFACTS:
+                raise ValueError("these are no artifacts of a results folder")
+            bulk.move_artifacts(database, self.experiment.experiment_id, before, artifacts)
+        except (ValueError, sqlite3.Error) as error:
             raise BenchError(
-                f"{database} belongs to a results folder at another place, its artifacts are under"
-                f" {self.experiment.artifact_location}. Remove the file and run "
-                f"`bench sync{in_results(results)}` to rebuild it."
-            )
+                f"{database} has its artifacts under {before}, and cannot be moved here ({error}). Remove the file and "
+                f"run `bench sync{in_results(database.parent)}` to rebuild it."
+            ) from error
+        self.experiment = self._experiment(artifacts)
 
     def _experiment(self, location: str | None) -> Any:
         from mlflow.exceptions import MlflowException

@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from benchmark.config import RunConfig
 from benchmark.data.splits import stored_splits
 from benchmark.data.store import PreparedCase, Store, data_fingerprint
 from benchmark.datasets.registry import dataset
+from benchmark.protocols import ExternalMethod, Method
 from benchmark.results.order import RunOrder
-from benchmark.vocabulary import BenchError, DataError, DatasetSpec
+from benchmark.vocabulary import BenchError, DataError, DatasetSpec, Preparation
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class FoldData:
         return replace(self, test=(), references=references)
 
 
+def run_preparation(method: Method | ExternalMethod, config: RunConfig, spec: DatasetSpec) -> Preparation:
+    """How a run wants its cases prepared. A method that trains itself clips, or does not, by itself."""
+    wanted = method.preparation(spec.preparation_at(config.spacing_mm))
+    unclipped = config.training.clip == "inference" and isinstance(method, Method)
+    return wanted.unclipped() if unclipped else wanted
+
+
 def open_fold(order: RunOrder) -> FoldData:
     """The order's fold; DataError when the data are not those it was planned for."""
     config = order.config
@@ -54,6 +63,10 @@ def open_fold(order: RunOrder) -> FoldData:
     if config.fold >= len(splits.folds):
         raise BenchError(f"There is no fold {config.fold} in {order.splits}; it has {len(splits.folds)}.")
     fold = splits.folds[config.fold]
+    if config.training.tumour_free == "dropped":
+        ill = {case.case_id for case in cases.values() if case.has_lesion}
+        chosen = (tuple(name for name in part if name in ill) for part in (fold.train, fold.validation))
+        fold = replace(fold, train=next(chosen), validation=next(chosen))
     if empty := [name for name, ids in fold.parts().items() if not ids]:
         raise DataError(f"Fold {config.fold} of {order.splits} has no case left in {' and '.join(empty)}.")
     train, validation, test = ([cases[case_id] for case_id in ids] for ids in fold.parts().values())

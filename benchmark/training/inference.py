@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from benchmark.config import InferenceConfig, Precision
 from benchmark.data.store import PreparedCase
@@ -42,6 +42,7 @@ def predict(
     hidden = [modality_index(method.dataset.modalities, name) for name in zeroed]
 
     def windows(patch: torch.Tensor) -> dict[str, torch.Tensor]:
+        patch = as_inferred(patch, case)
         patch[:, hidden] = 0
         if channels_last:
             patch = patch.contiguous(memory_format=torch.channels_last_3d)
@@ -65,6 +66,13 @@ def predict(
             decoded = method.decode(output, reading)[0, 0]
             labels[case.geometry.crop][place] = decoded.to(torch.uint8).cpu().numpy()
     return full
+
+
+def as_inferred(patch: Float[torch.Tensor, "b m x y z"], case: PreparedCase) -> torch.Tensor:
+    """What a trained network is shown of a case: channels that training saw unclipped are clipped."""
+    channels = list(case.unclipped)
+    patch[:, channels] = patch[:, channels].clamp(0, 1)
+    return patch
 
 
 def decodes_voxelwise(method: Method) -> bool:

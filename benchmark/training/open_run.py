@@ -20,6 +20,7 @@ from benchmark.results.heartbeat import Beat
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.scoring.evaluate import Predicted, Split, new_projections, score_cases
+from benchmark.scoring.metrics import METRICS
 from benchmark.training.fold import FoldData
 
 log = logging.getLogger(__name__)
@@ -103,5 +104,6 @@ class OpenRun:
 def _summary(scores: pd.DataFrame) -> str:
     means = scores.groupby(["reading", "region", "metric"], as_index=False)["value"].mean()
     return ", ".join(
-        f"{row.reading} {row.region} {row.metric} {row.value:.4g}".strip() for row in means.itertuples()
+        f"{row.reading} {row.region} {METRICS[row.metric].title} {METRICS[row.metric].scale * row.value:.4g}".strip()
+        for row in means.itertuples()
     )

@@ -158,7 +158,11 @@ class _Due:
         self, config: TrainingConfig, steps: int, steps_per_epoch: int, further_validations: int
     ) -> None:
         self._row_steps = _row_steps(steps, steps_per_epoch)
-        self._choosing = _validation_steps(steps, config.validations)
+        self._choosing = (
+            set(range(config.validate_every, steps + 1, config.validate_every)) or {steps}
+            if config.validate_every
+            else _validation_steps(steps, config.validations)
+        )
         self._validations = self._choosing | _validation_steps(steps, further_validations)
         self._last = steps
 

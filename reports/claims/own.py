@@ -13,18 +13,18 @@ import pandas as pd
 from benchmark.results.manifests import GridManifest, manifests
 from benchmark.vocabulary import BenchError
 from reports.claims.findings import EveryCase, Finding, SourceName, held, margin_of
-from reports.claims.tables import OF_ONE_REGION, Cell, Table, full_coordinates, own_table, paper_tables
+from reports.claims.tables import Cell, Table, own_table, paper_tables
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.evidence.mixing import Mixed, conditions, mixed, refusal
 from reports.evidence.torn import torn_notes
+from reports.ground.addressed import measured
 from reports.ground.launches import SEARCH, shown_of
-from reports.ground.runs import Coordinates, Scored, planned_and_scored, scored_in, with_means
+from reports.ground.layout import TableLayout
+from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.statistics.resampling import Resampled, resampled_means
 from reports.statistics.scores import CaseScores, case_scores
-from reports.tables.comparison.frames import PLACE as METHODS
-from reports.tables.comparison.frames import factor_place
-from reports.tables.table2.frames import PLACE as TABLE2
+from reports.tables.registry import layout_of
 
 RESAMPLES = 2000
 
@@ -35,7 +35,7 @@ class Launch:
 
     results: Path
     manifest: GridManifest
-    place: Coordinates
+    layout: TableLayout
     resamples: int
     _scores: dict[str, CaseScores | str] = field(default_factory=dict)
     _means: dict[str, np.ndarray] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Launch:
 
     @cached_property
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return planned_and_scored(self.results, self.manifest, self.place)
+        return planned_and_scored(self.results, self.manifest, self.layout.place)
 
     @property
     def planned(self) -> pd.DataFrame:
@@ -67,14 +67,13 @@ class Launch:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The coordinates of the planned cells, one row each."""
-        return self.planned[list(self.place.keys)].drop_duplicates().reset_index(drop=True)
+        return self.planned[list(self.layout.place.keys)].drop_duplicates().reset_index(drop=True)
 
     @cached_property
     def table(self) -> Table:
         scored: Scored = scored_in(self.all_scores)
         regions = scored.named_regions if scored.regions else ("",)
-        measures = [measure.of(region, regions) for region in regions for measure in OF_ONE_REGION]
-        return own_table(self.manifest.grid, self.cells, measures)
+        return own_table(self.layout, self.cells, measured(regions).values())
 
     def scores(self, measure: str) -> CaseScores | str:
         """The scores of a measure, or why there are none."""
@@ -106,20 +105,14 @@ class Launch:
     @cached_property
     def _rows(self) -> dict[tuple[str, ...], int]:
         """The row of `cells` of every place of the table."""
-        keys = list(self.place.keys)
-        rows = {tuple(map(str, row)): n for n, row in enumerate(self.cells[keys].itertuples(index=False))}
-        found = {}
-        for place in self.table.all_places():
-            named = full_coordinates(self.table, place)
-            row = rows.get(tuple(named[key] for key in keys))
-            if row is not None:
-                found[place] = row
-        return found
+        axes = list(self.table.axes)
+        rows = {tuple(map(str, row)): n for n, row in enumerate(self.cells[axes].itertuples(index=False))}
+        return {place: rows[place] for place in self.table.all_places() if place in rows}
 
     @cached_property
     def _unfinished(self) -> dict[int, str]:
         """Why a planned cell has no number that could be compared, by its row."""
-        keys = list(self.place.keys)
+        keys = list(self.layout.place.keys)
         numbered = self.planned.merge(self.cells.assign(row=range(len(self.cells))), on=keys)
         reasons = {}
         for row, runs in numbered.groupby("row"):
@@ -156,7 +149,7 @@ class Launch:
 
     def trainings(self, cell: Cell) -> set[tuple[int, int, str]]:
         """Fold, seed and run of a cell's trainings."""
-        named = full_coordinates(self.table, cell.coordinates)
+        named = dict(zip(self.table.axes, cell.coordinates, strict=True))
         fits = (self.planned[list(named)] == pd.Series(named)).all(axis="columns")
         return set(self.planned.loc[fits, ["fold", "seed", "run_id"]].itertuples(index=False, name=None))
 
@@ -200,7 +193,7 @@ class OwnNumbers:
                 fitting.setdefault(found.grid, []).append(found)
         for grid, launches in fitting.items():
             shown = shown_of(results, launches)
-            self.launches[grid] = Launch(results, shown, _place_of(shown), resamples)
+            self.launches[grid] = Launch(results, shown, layout_of(shown), resamples)
 
     @property
     def name(self) -> SourceName:
@@ -263,15 +256,3 @@ class OwnNumbers:
             (int(cases[case][0]), cases[case][1], scores.seeds[seed]): bool(margins[case, seed] >= least)
             for case, seed in np.argwhere(~np.isnan(margins))
         }
-
-
-def _place_of(manifest: GridManifest) -> Coordinates:
-    """How its cells stand in a table: as methods, as in Table 2, or by their factors."""
-    for place in (METHODS, TABLE2):
-        try:
-            for cell in manifest.cells:
-                place.of(cell.factors)
-        except BenchError:
-            continue
-        return place
-    return factor_place(manifest)

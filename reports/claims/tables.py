@@ -11,14 +11,9 @@ from urllib.parse import unquote
 import pandas as pd
 
 from reports.ground.addresses import address, address_of_cells
-from reports.ground.measures import DICE, FNV, FPV, HD95, SURFACE_DICE, Measure, Measures, measures_of
-from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, published_frames
-from reports.tables.table2.frames import published_table2, table2_cells
-
-METHOD = ("method",)
-TABLE2_AXES = ("version", "level", "shared_layers")
-"""Of a cell's coordinates in Table 2 without `factor`, which `level` implies."""
-OF_ONE_REGION = (DICE, FPV, FNV, HD95, SURFACE_DICE)
+from reports.ground.layout import TableLayout
+from reports.ground.measures import Measure, Measures, measures_of
+from reports.tables.registry import PUBLISHED
 
 
 class Cell(NamedTuple):
@@ -78,63 +73,42 @@ class Table:
 @cache
 def paper_tables() -> Mapping[str, Table]:
     """Tables 2 to 5 of the Mirror U-Net paper, by their grids."""
-    tables = (_table2(), *map(_of_methods, (TABLE3, TABLE4, TABLE5)))
-    return {table.grid: table for table in tables}
+    return {grid: _published(layout) for grid, layout in PUBLISHED.items()}
 
 
-def _table2() -> Table:
-    frame = published_table2()
-    places = tuple(frame[list(TABLE2_AXES)].itertuples(index=False, name=None))
+def _published(layout: TableLayout) -> Table:
+    table = layout.addressed(None, None)
+    places = _places(table.cells, table.shown)
     values = {
-        Cell(place, DICE.key): float(value) for place, value in zip(places, frame["value"], strict=True)
+        Cell(place, key): number.value
+        for place, row in zip(places, table.cells.to_dict("records"), strict=True)
+        for cell in [{str(key): str(value) for key, value in row.items()}]
+        for key, measure in table.measures.items()
+        if (number := layout.published_number(cell, measure)) is not None
     }
-    return Table("table2", TABLE2_AXES, places, measures_of(*OF_ONE_REGION), values=values)
+    return Table(layout.grid, table.shown, places, table.measures, values=values)
 
 
-def _of_methods(comparison: Comparison) -> Table:
-    frames = published_frames(comparison)
-    places = tuple((str(name),) for name in comparison.printed()["method"])
-    values = {
-        Cell((str(method),), key): float(value)
-        for key, frame in frames.items()
-        for method, value in frame[["method", "value"]].itertuples(index=False, name=None)
-    }
-    named = dict.fromkeys(measure.region for measure in comparison.measures.values())
-    more = [measure.of(region, named) for region in named for measure in OF_ONE_REGION]
-    measures = {**comparison.measures, **measures_of(*more)}
-    return Table(comparison.grid, METHOD, places, measures, values=values)
+def _places(cells: pd.DataFrame, axes: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(cells[list(axes)].astype(str).itertuples(index=False, name=None))
 
 
-def own_table(grid: str, cells: pd.DataFrame, measures: Iterable[Measure]) -> Table:
+def own_table(layout: TableLayout, cells: pd.DataFrame, measures: Iterable[Measure]) -> Table:
     """A grid as own runs have it; one of the paper keeps its places and measures, and gets what runs have besides.
 
-    `cells` are the coordinates of the planned runs: `method`, those of Table 2, or the factors of another grid.
+    `cells` are the coordinates of the planned runs.
     """
-    axes = TABLE2_AXES if set(TABLE2_AXES) < set(cells.columns) else tuple(map(str, cells.columns))
-    places = tuple(dict.fromkeys(cells[list(axes)].astype(str).itertuples(index=False, name=None)))
-    known = paper_tables().get(grid)
+    axes = layout.addressed(cells, None).shown
+    places = tuple(dict.fromkeys(_places(cells, axes)))
+    known = paper_tables().get(layout.grid)
     if known is None:
-        return Table(grid, axes, places, measures_of(*measures))
+        return Table(layout.grid, axes, places, measures_of(*measures))
     more = tuple(place for place in places if place not in set(known.places))
     return Table(
-        grid,
+        layout.grid,
         axes,
         known.places,
         {**known.measures, **{m.key: m for m in measures if m.key not in known.measures}},
         more,
         known.values,
     )
-
-
-def full_coordinates(table: Table, place: tuple[str, ...]) -> dict[str, str]:
-    """A place in the keys of the table's frames: with `factor` in Table 2."""
-    named = dict(zip(table.axes, place, strict=True))
-    if table.axes == TABLE2_AXES:
-        named["factor"] = _factors()[named["version"] == "v4"]
-    return named
-
-
-@cache
-def _factors() -> Mapping[bool, str]:
-    frame = table2_cells()
-    return {of_v4: str(rows["factor"].iloc[0]) for of_v4, rows in frame.groupby(frame["version"].eq("v4"))}

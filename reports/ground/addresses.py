@@ -14,7 +14,7 @@ A number that is no table's, but a mean over cases of single runs, has the addre
     run:8924fe8193f4/validation         a trial of a search
     run:8924fe8193f4/without CT         an answer without a modality; with /READING where a run is read in several ways
 
-Pure text: what an address names is looked up in `reports.provenance.tables` and `reports.evidence.run_rows`.
+Pure text: what an address names is looked up in `reports.tables.registry` and `reports.evidence.run_rows`.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from reports.evidence.evidence import FileEvidence
+from reports.ground.published_numbers import PublishedNumber
 from reports.page.checking import Checked
 from reports.page.grids import ShownGrid
 from reports.page.text import packed, yaml_text
-from reports.provenance.publication import PublishedNumber
 from reports.provenance.trace import RunTrace, Trace
 from reports.provenance.words import commit_text, defaults_text, difference_text
 

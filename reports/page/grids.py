@@ -12,16 +12,15 @@ import pandas as pd
 
 from benchmark.results.manifests import GridManifest
 from reports.evidence.comparable import why_not
+from reports.ground.addressed import AddressedTable
 from reports.ground.boxes import box_statistics
 from reports.ground.frames import cells_frame
+from reports.ground.layout import TableLayout
 from reports.ground.measures import Measure, Measures, measures_of
 from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
-from reports.ground.words import layers_label, level_label
-from reports.provenance.publication import publication_on, published_number
-from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.trace import Known
 from reports.statistics.scores import CaseScores, case_scores
-from reports.tables.table2.frames import CELL
+from reports.tables.registry import layout_of
 
 CASE = ["case_id", "fold"]
 
@@ -36,6 +35,7 @@ class ShownGrid:
     """
 
     manifest: GridManifest
+    layout: TableLayout
     table: AddressedTable
     planned: pd.DataFrame
     cells: pd.DataFrame
@@ -74,9 +74,10 @@ class ShownGrid:
 
 def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
     """Read what a launch has; BenchError for a grid that has no table. Addresses name the launch."""
-    planned, scores = planned_and_scored(results, manifest, place_of(manifest))
+    layout = layout_of(manifest)
+    planned, scores = planned_and_scored(results, manifest, layout.place)
     scored = scored_in(scores)
-    table = table_of(manifest, planned, scored).of_launch(manifest)
+    table = layout.addressed(planned, scored).of_launch(manifest)
     keys = list(table.place.keys)
     cells = table.cells.merge(planned[keys].drop_duplicates(), on=keys).reset_index(drop=True)
     measures = scored_measures(table.measures, scored)
@@ -85,15 +86,16 @@ def shown_grid(results: Path, manifest: GridManifest) -> ShownGrid:
     cases = all_cases(by_case.values())
     return ShownGrid(
         manifest=manifest,
+        layout=layout,
         table=table,
         planned=planned,
-        cells=cells.assign(label=[cell_label(cell) for cell in cells.to_dict("records")]),
+        cells=cells.assign(label=[layout.label(cell) for cell in cells.to_dict("records")]),
         measures=measures,
         frames={key: cells_frame(runs, cells, measure) for key, measure in measures.items()},
         cases=cases,
         scores={key: on_cases(of_measure, cases) for key, of_measure in by_case.items()},
         runs=runs,
-        apart=why_not(results, manifest, publication_on(manifest)),
+        apart=why_not(results, manifest, layout.publication),
     )
 
 
@@ -108,16 +110,6 @@ def scored_measures(measures: Measures, scored: Scored) -> Measures:
             and (measure.region in scored.regions if measure.region else not several)
         )
     )
-
-
-def cell_label(cell: Mapping[Any, Any]) -> str:
-    """A cell in words: `v3, L2 + shuffling, L = {5}`, or a method's name."""
-    if "method" in cell:
-        return str(cell["method"])
-    if not set(CELL) <= set(cell):
-        return ", ".join(f"{key}={value}" for key, value in cell.items())
-    level = level_label(str(cell["factor"]), str(cell["level"]))
-    return f"{cell['version']}, {level}, {layers_label(str(cell['shared_layers']))}"
 
 
 def all_cases(scores: Iterable[CaseScores]) -> pd.DataFrame:
@@ -145,10 +137,7 @@ def _published(grid: ShownGrid, cell: Mapping[Any, Any]) -> dict[str, float]:
     if grid.apart:
         return {}
     place = {key: str(cell[key]) for key in grid.keys}
-    found = {
-        key: published_number(grid.manifest.grid, place, measure, grid.manifest)
-        for key, measure in grid.measures.items()
-    }
+    found = {key: grid.layout.published_number(place, measure) for key, measure in grid.measures.items()}
     return {key: number.value for key, number in found.items() if number is not None}
 
 

@@ -34,7 +34,7 @@ from benchmark.scoring.projections import (
     ProjectionReader,
     open_projections,
 )
-from benchmark.vocabulary import BenchError, Intensity, Percentiles, Window
+from benchmark.vocabulary import BenchError, Intensity, Percentiles, Unclipped, Window
 from reports.panels.colours import ERRORS
 from reports.panels.tiles import widest_region
 from reports.panels.windows import SUV, physical, rule_of, shown, unit_of
@@ -149,7 +149,7 @@ def _backdrop(results: Path, folder: Path, modality: str, channel: int, rule: In
 
 def _projected(case: PreparedCase, modality: str, channel: int, rule: Intensity | None) -> _Backdrop:
     image, geometry = case.image()[channel], case.geometry
-    if isinstance(rule, (Window, Percentiles)):
+    if isinstance(rule, (Window, Percentiles)) and not isinstance(rule, Unclipped):
         # Scaled values are not negative, and such halves are ordered as their bits are: ten times as quick.
         highest = np.ascontiguousarray(image).view(np.int16).max(axis=FRONT).view(np.float16)
     else:

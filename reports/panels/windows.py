@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from benchmark.vocabulary import DataError, Intensity, Percentiles, Window, ZScore, kind_of
+from benchmark.vocabulary import DataError, Intensity, Percentiles, Unclipped, Window, ZScore, kind_of
 
 HU, SUV = "HU", "SUV"
 _UNITS = {"CT": HU, "PET": SUV}
@@ -17,7 +17,7 @@ SHOWN = {HU: (-160.0, 240.0), SUV: (0.0, 7.0)}
 """Soft tissue (400 HU wide about 40 HU), and what nuclear medicine reads FDG in: dark uptake on white."""
 SHOWN_PERCENTILES = (0.5, 99.9)
 _RULES: dict[str, type[Window] | type[Percentiles] | type[ZScore]] = {
-    rule.__name__: rule for rule in (Window, Percentiles, ZScore)
+    rule.__name__: rule for rule in (Window, Unclipped, Percentiles, ZScore)
 }
 
 

@@ -28,10 +28,13 @@ from reports.evidence.comparable import why_not
 from reports.evidence.configs import unlike, unlike_defaults
 from reports.evidence.mixing import conditions, mixed, mixing_notes, refusal
 from reports.evidence.recomputing import RunRows, agree, over_folds_then_seeds, read_rows
+from reports.ground.addressed import AddressedTable
 from reports.ground.addresses import Address, parse_address
 from reports.ground.frames import DECIMALS, cells_frame
+from reports.ground.layout import TableLayout
 from reports.ground.measures import Measure, measures_of
 from reports.ground.notes import MISSING, UNDEFINED
+from reports.ground.published_numbers import PublishedNumber
 from reports.ground.runs import (
     Scored,
     config_of,
@@ -42,9 +45,8 @@ from reports.ground.runs import (
     with_means,
 )
 from reports.ground.score_files import read_scores
-from reports.provenance.publication import PublishedNumber, publication_on, published_number
-from reports.provenance.tables import AddressedTable, place_of, table_of
 from reports.provenance.tree import Links, MlflowLink, Neighbours, RunTrace, Trace
+from reports.tables.registry import PUBLISHED, layout_of
 
 __all__ = ["Links", "MlflowLink", "Neighbours", "RunTrace", "Trace", "Traces", "published_trace", "trace"]
 
@@ -99,9 +101,14 @@ class Traces:
     _damaged: dict[str, str] = field(default_factory=dict)
 
     @cached_property
+    def layout(self) -> TableLayout:
+        """What there is to know of the launch's table."""
+        return layout_of(self.manifest)
+
+    @cached_property
     def cells(self) -> dict[tuple[str, ...], list[CellRun]]:
         """The planned cells by their coordinates, and the current runs of each."""
-        place = place_of(self.manifest)
+        place = self.layout.place
         found: dict[tuple[str, ...], list[CellRun]] = {}
         for run in current_runs(self.manifest):
             coordinates = place.of(run.factors)
@@ -111,12 +118,12 @@ class Traces:
     @cached_property
     def table(self) -> AddressedTable:
         """The table whose numbers have addresses."""
-        cells = pd.DataFrame(list(self.cells), columns=list(place_of(self.manifest).keys))
-        return table_of(self.manifest, cells, self._scored())
+        cells = pd.DataFrame(list(self.cells), columns=list(self.layout.place.keys))
+        return self.layout.addressed(cells, self._scored())
 
     def _scored(self) -> Scored | None:
         """The regions and metrics of one finished run of every cell, as far as they can be read."""
-        if self.manifest.grid == "table2":
+        if self.layout.has_fixed_measures:
             return None
         found = [scores for runs in self.cells.values() for scores in self._first_readable(runs)]
         return scored_in(pd.concat(found, ignore_index=True)) if found else None
@@ -166,7 +173,7 @@ class Traces:
         )
 
     def _published(self, cell: Mapping[str, str], measure: Measure) -> PublishedNumber | None:
-        found = published_number(self.table.grid, cell, measure, self.manifest)
+        found = self.layout.published_number(cell, measure)
         return None if found is None else replace(found, apart=self._apart)
 
     @cached_property
@@ -174,7 +181,7 @@ class Traces:
         """Why the launch's numbers are not comparable with published ones."""
         if self.known is not None:
             return "; ".join(self.known.apart)
-        return "; ".join(why_not(self.results, self.manifest, publication_on(self.manifest)))
+        return "; ".join(why_not(self.results, self.manifest, self.layout.publication))
 
     def _means(self, cell: Mapping[str, str], measure: Measure) -> pd.DataFrame:
         """The rows of `run_cells` of one cell and measure."""
@@ -320,7 +327,7 @@ def published_trace(table: AddressedTable, address: str | Address) -> Trace:
     """The trace of a number that was only published; BenchError where the cell has none."""
     wanted = parse_address(address) if isinstance(address, str) else address
     cell, measure = table.cell(wanted), table.measure(wanted)
-    number = published_number(table.grid, cell, measure)
+    number = PUBLISHED[table.grid].published_number(cell, measure)
     if number is None:
         raise BenchError(f"Nobody published {measure.title} of {table.address(cell)}.")
     return Trace(

@@ -12,7 +12,7 @@ from typing import Any
 from reports.evidence.configs import Difference
 from reports.evidence.evidence import Commit, DataEvidence, FileEvidence
 from reports.evidence.recomputing import CaseRow
-from reports.provenance.publication import PublishedNumber
+from reports.ground.published_numbers import PublishedNumber
 
 
 @dataclass(frozen=True)

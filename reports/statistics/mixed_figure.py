@@ -37,8 +37,9 @@ def draw_models(models: Mapping[str, MixedModel], title: str) -> Figure:
         for model in models.values()
     )
     for row, (part, model) in enumerate(models.items()):
+        named = f"({part}) " if part else ""
         _draw_terms(axes[row, 0], model)
-        axes[row, 0].set_title(f"({part}) share of each term", loc="left")
+        axes[row, 0].set_title(f"{named}share of each term", loc="left")
         for column in range(1, columns):
             ax = axes[row, column]
             if column > len(model.design.factors):
@@ -46,7 +47,7 @@ def draw_models(models: Mapping[str, MixedModel], title: str) -> Figure:
                 continue
             factor = model.design.factors[column - 1]
             _draw_levels(ax, model, factor, reach=reach)
-            ax.set_title(f"({part}) {factor}", loc="left")
+            ax.set_title(f"{named}{factor}", loc="left")
     write_title(figure, title)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=2)

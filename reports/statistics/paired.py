@@ -27,6 +27,9 @@ from reports.statistics.resampling import (
 )
 from reports.statistics.scores import CaseScores, mean_of_defined
 
+ZERO_RULES = ("pratt", "zsplit", "wilcox")
+"""What a signed-rank test does with patients without a difference, as SciPy calls it: their ranks count for neither
+side, half for each, or they are left out. The first is the one that decides."""
 ENUMERATED, EXACT = 13, 50
 """Patients up to which p is exact: by enumeration of all signs, and by the distribution without ties."""
 EQUAL_DECIMALS = 9
@@ -115,8 +118,8 @@ def signed_rank_p(differences: np.ndarray) -> float:
     return float(signed_rank_ps(np.asarray(differences, dtype=float)[None])[0])
 
 
-def signed_rank_ps(differences: np.ndarray) -> np.ndarray:
-    """[pair]: the p of every row of `differences` [pair, patient].
+def signed_rank_ps(differences: np.ndarray, *, zeros: str = "pratt") -> np.ndarray:
+    """[pair]: the p of every row of `differences` [pair, patient]; `zeros` is one of ZERO_RULES.
 
     Exact up to ENUMERATED patients, over all 2^n signs of the ranks, whatever ties and zeros there are; exact by
     SciPy up to 50 without ties and zeros; else the normal approximation with the variances of Cureton (zeros)
@@ -125,22 +128,37 @@ def signed_rank_ps(differences: np.ndarray) -> np.ndarray:
     n_pairs, n = differences.shape
     if n < MIN_PATIENTS:
         return np.full(n_pairs, np.nan)
+    if zeros == "wilcox":
+        return _ps_without_zeros(differences)
     if n <= ENUMERATED:
-        return _enumerated_ps(differences)
+        return _enumerated_ps(differences, zeros=zeros)
     sizes = np.sort(np.abs(differences), axis=1)
     tied = (sizes[:, 0] == 0) | (np.diff(sizes, axis=1) == 0).any(axis=1)
     exact = ~tied & (n <= EXACT)
     p = np.ones(n_pairs)
     for rows, method in ((exact, "exact"), (~exact & differences.any(axis=1), "asymptotic")):
         if rows.any():
-            tested = stats.wilcoxon(differences[rows], zero_method="pratt", method=method, axis=1)
+            tested = stats.wilcoxon(differences[rows], zero_method=zeros, method=method, axis=1)
             p[rows] = tested.pvalue
     return p
 
 
-def _enumerated_ps(differences: np.ndarray) -> np.ndarray:
+def _ps_without_zeros(differences: np.ndarray) -> np.ndarray:
+    """NaN where fewer than MIN_PATIENTS have a difference, but 1 where none has."""
+    there = differences != 0
+    counts = there.sum(axis=1)
+    p = np.where(counts == 0, 1.0, np.nan)
+    for n in np.unique(counts[counts >= MIN_PATIENTS]):
+        rows = np.flatnonzero(counts == n)
+        p[rows] = signed_rank_ps(differences[rows][there[rows]].reshape(len(rows), n))
+    return p
+
+
+def _enumerated_ps(differences: np.ndarray, *, zeros: str) -> np.ndarray:
     n = differences.shape[1]
-    ranks = stats.rankdata(np.abs(differences), axis=1) * (differences != 0)
+    ranks = stats.rankdata(np.abs(differences), axis=1)
+    if zeros == "pratt":
+        ranks = ranks * (differences != 0)
     signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
     p = np.empty(len(differences))
     for start in range(0, len(differences), 256):
@@ -151,8 +169,8 @@ def _enumerated_ps(differences: np.ndarray) -> np.ndarray:
     return p
 
 
-def pair_ps(scores: CaseScores, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """[pair]: the p of `compare` for many pairs of cells at once."""
+def pair_ps(scores: CaseScores, pairs: Sequence[tuple[int, int]], *, zeros: str = "pratt") -> np.ndarray:
+    """[pair]: the p of `compare` for many pairs of cells at once; `zeros` is one of ZERO_RULES."""
     values = scores.case_values()
     defined = ~np.isnan(values)
     masks, mask_of = np.unique(defined, axis=0, return_inverse=True)
@@ -163,9 +181,10 @@ def pair_ps(scores: CaseScores, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
         rows = np.flatnonzero((mask_of[first] == number) & (mask_of[second] == number))
         if len(rows) and mask.any():
             means = _means_of_patients(scores.patients[mask], values[:, mask])
-            p[rows] = signed_rank_ps(_rounded(means[first[rows]] - means[second[rows]]))
+            p[rows] = signed_rank_ps(_rounded(means[first[rows]] - means[second[rows]]), zeros=zeros)
     for row in np.flatnonzero(mask_of[first] != mask_of[second]):
-        p[row] = signed_rank_p(_patient_means(scores, values[first[row]] - values[second[row]]))
+        differences = _patient_means(scores, values[first[row]] - values[second[row]])
+        p[row] = signed_rank_ps(differences[None], zeros=zeros)[0]
     return p
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from reports.ground.frames import best_mask
-from reports.statistics.paired import compare, holm, pair_ps
+from reports.statistics.paired import ZERO_RULES, compare, holm, pair_ps
 from reports.statistics.resampling import MIN_PATIENTS, Resampled, resampled_means
 from reports.statistics.scores import CaseScores
 
@@ -59,14 +59,17 @@ def standings(
 ) -> dict[str, pd.DataFrame]:
     """For every measure one row a cell, in the order of `CaseScores.cells`.
 
-    Columns: the cell's keys; `value` (the table's mean), `low` and `high` (95 %), `covers`; `n_used` cases with
+    Columns: the cell's keys; `value` (the table's mean), `low` and `high` (95 %), `covers`; `sd` (over
+    cases, n - 1; NaN for one) and `median` of the cases' values, each a mean over seeds; `n_used` cases with
     a defined value, `n_undefined` scored ones without, `n_missed` of `n_lesions` components of the reference of which
     no voxel was found (over all finished runs; NaN where nobody counted); `marks`; and for each grouping, by its name,
     `_best` and `_rival` (whether the cell is the one the others are compared with, or one of those), `_difference`,
     `_low`, `_high` (best - cell), `_p`, `_p_adjusted` (Holm, over the `_n_pairs` pairs within the grouping's groups,
     in all measures together), `_effect`, `_judged` (whether the measure has patients enough for any difference to
     be significant) and, where they are, `_untold` (compared, and not significantly different from the
-    best). `lesions` are those of a measure's region, where they were counted.
+    best). `_n_zero` of `_n_patients` patients have no difference from the best; `_p_zsplit` and `_p_wilcox` are the
+    adjusted p of the other rules for them (see `paired.ZERO_RULES`; NaN where nobody has a zero), and `_disputed` says
+    where one of these would set another mark. `lesions` are those of a measure's region, where they were counted.
     """
     means = {key: resampled_means(one) for key, one in scores.items()}
     frames = {
@@ -83,6 +86,7 @@ def standings(
                 _against_best(scores[key], frames[key], grouping, means[key], tested, judged=judged[key])
             )
             frames[key][f"{grouping.name}_n_pairs"] = n_pairs
+        _add_other_rules(frames, scores, grouping, pairs, means)
     for frame in frames.values():
         frame["marks"] = _marks(frame, groupings)
     return frames
@@ -95,7 +99,63 @@ def _intervals(scores: CaseScores, resampled: Resampled) -> pd.DataFrame:
         low=[one.low for one in intervals],
         high=[one.high for one in intervals],
         covers=resampled.covers,
+        **_spread(scores.case_values()),
     )
+
+
+def _spread(values: np.ndarray) -> dict[str, list[float]]:
+    """[cell]: the standard deviation (n - 1) and the median of what is defined of `values` [cell, case]."""
+    defined = [row[~np.isnan(row)] for row in values]
+    return {
+        "sd": [float(row.std(ddof=1)) if len(row) > 1 else np.nan for row in defined],
+        "median": [float(np.median(row)) if len(row) else np.nan for row in defined],
+    }
+
+
+def _add_other_rules(
+    frames: dict[str, pd.DataFrame],
+    scores: Mapping[str, CaseScores],
+    grouping: Grouping,
+    pairs: Mapping[str, Sequence[tuple[int, int]]],
+    means: Mapping[str, Resampled],
+) -> None:
+    """What other rules for patients without a difference make of p and of the marks."""
+    name, others = grouping.name, ZERO_RULES[1:]
+    any_zero = any(frame[f"{name}_n_zero"].gt(0).any() for frame in frames.values())
+    by_rule = {}
+    for rule in others if any_zero else ():
+        p = {key: pair_ps(scores[key], own, zeros=rule) for key, own in pairs.items()}
+        by_rule[rule], _ = _adjusted(p, means)
+    for key, frame in frames.items():
+        zeros = frame[f"{name}_n_zero"].gt(0)
+        leaders = _leaders(frame, grouping)
+        frame[f"{name}_disputed"] = False
+        for rule in others:
+            column = f"{name}_p_{rule}"
+            frame[column] = np.nan
+            if rule not in by_rule:
+                continue
+            adjusted = dict(zip(pairs[key], by_rule[rule][key], strict=True))
+            for rival in np.flatnonzero(zeros).tolist():
+                leader = leaders[rival]
+                frame.loc[rival, column] = adjusted[min(leader, rival), max(leader, rival)]
+            other = _told(frame, name, frame[column], scores[key])
+            differs = other != _told(frame, name, frame[f"{name}_p_adjusted"], scores[key])
+            frame[f"{name}_disputed"] |= zeros & frame[f"{name}_judged"] & differs
+
+
+def _leaders(frame: pd.DataFrame, grouping: Grouping) -> dict[int, int]:
+    """Of every cell that was compared, the best of its group."""
+    best = frame[f"{grouping.name}_best"].to_numpy()
+    groups = [group for group in _groups(frame, grouping) if best[group].any()]
+    return {int(cell): int(group[best[group].argmax()]) for group in groups for cell in group}
+
+
+def _told(frame: pd.DataFrame, name: str, p: pd.Series, scores: CaseScores) -> pd.Series:
+    """Which cells are told from the best: by p, by the interval and by the sign of the ranks alike."""
+    sign = 1 if scores.measure.higher_is_better else -1
+    nearest = frame[f"{name}_low"] if sign > 0 else -frame[f"{name}_high"]
+    return p.le(LEVEL) & nearest.gt(0) & frame[f"{name}_effect"].mul(sign).gt(0)
 
 
 def _counts(scores: CaseScores, lesions: Lesions | None) -> pd.DataFrame:
@@ -161,7 +221,8 @@ def _against_best(
     judged: bool,
 ) -> pd.DataFrame:
     """The best of every group against each of its rivals; `tested` has p and the adjusted p of every pair."""
-    name, numbers = grouping.name, ["difference", "low", "high", "p", "p_adjusted", "effect"]
+    name = grouping.name
+    numbers = ["difference", "low", "high", "p", "p_adjusted", "effect", "n_zero", "n_patients"]
     columns = pd.DataFrame(np.nan, index=frame.index, columns=[f"{name}_{number}" for number in numbers])
     best = best_mask(frame, grouping.within, higher_is_better=scores.measure.higher_is_better).to_numpy()
     leaders, rivals = set(), set()
@@ -176,13 +237,12 @@ def _against_best(
             p, adjusted = tested[min(leader, rival), max(leader, rival)]
             pair = compare(scores, leader, rival, resampled=resampled, p=p)
             bounds = (pair.interval.low, pair.interval.high)
-            columns.loc[rival] = [pair.difference, *bounds, p, adjusted, pair.effect]
+            counted = (pair.n_zero, pair.n_patients)
+            columns.loc[rival] = [pair.difference, *bounds, p, adjusted, pair.effect, *counted]
     columns[f"{name}_best"] = [cell in leaders for cell in frame.index]
     columns[f"{name}_rival"] = [cell in rivals for cell in frame.index]
     columns[f"{name}_judged"] = judged
-    sign = 1 if scores.measure.higher_is_better else -1
-    nearest = columns[f"{name}_low"] if sign > 0 else -columns[f"{name}_high"]
-    told = columns[f"{name}_p_adjusted"].le(LEVEL) & nearest.gt(0) & columns[f"{name}_effect"].mul(sign).gt(0)
+    told = _told(columns, name, columns[f"{name}_p_adjusted"], scores)
     # A pair with too few patients in common has no p, and no mark.
     columns[f"{name}_untold"] = columns[f"{name}_p_adjusted"].notna() & ~told & judged
     return columns

@@ -30,8 +30,9 @@ def statistics_table(
 ) -> PrintedTable:
     """The `standings` of every measure: a row a cell and measure. `label` gives a row's group and its label.
 
-    Columns: the mean with its interval, counts, and for every grouping the distance to the best, p and effect. Where
-    frames have a column `address`, the means and counts have it, and comparisons that of both cells.
+    Columns: the mean with its interval, standard deviation and median of the cases, counts, and for every grouping the
+    distance to the best, p and effect. Where frames have a column `address`, the means and counts have it, and
+    comparisons that of both cells.
     """
     rows = [
         _row(record, groupings, measures[key], bests, several=len(frames) > 1, label=label)
@@ -50,9 +51,18 @@ def statistics_table(
         number=number,
         title=title,
         stub=stub,
-        columns=(*measure, f"Mean{bounded}", "n used", "n undefined", "n missed lesions", *against),
+        columns=(
+            *measure,
+            f"Mean{bounded}",
+            "SD",
+            "Median",
+            "n used",
+            "n undefined",
+            "n missed lesions",
+            *against,
+        ),
         rows=tuple(rows),
-        notes=tuple(statistics_notes(frames, groupings, measures)),
+        notes=tuple(statistics_notes(frames, groupings, measures, label=label)),
         align="l" if measure else "",
     )
 
@@ -72,6 +82,10 @@ def _row(
     linked = record.get("address", "") if value != MISSING else ""
     cells: list[Cell] = [(Span(measure.title),)] if several else []
     cells.append((Span(value, address=linked), Span(bounds)))
+    cells += [
+        (Span(DECIMALS.format(record[name]) if not pd.isna(record[name]) else MISSING),)
+        for name in ("sd", "median")
+    ]
     known = not pd.isna(record["n_missed"])
     texts = [str(int(record["n_used"])), str(int(record["n_undefined"]))]
     texts.append(f"{record['n_missed']:.0f} of {record['n_lesions']:.0f}" if known else MISSING)
@@ -118,7 +132,11 @@ def _bounds(low: float, high: float) -> str:
 
 
 def statistics_notes(
-    frames: Mapping[str, pd.DataFrame], groupings: Sequence[Grouping], measures: Measures
+    frames: Mapping[str, pd.DataFrame],
+    groupings: Sequence[Grouping],
+    measures: Measures,
+    *,
+    label: Callable[[Mapping[Any, Any]], tuple[str, str]],
 ) -> Iterator[str]:
     """What the columns are, which chance the intervals cover, and what a missing p means."""
     yield covers_note(frames) or (
@@ -133,11 +151,43 @@ def statistics_notes(
             "scores of a patient are averaged; retraining is in the intervals alone."
         )
         yield from _families(frames, groupings)
+        yield from zeros_notes(frames, groupings, measures, label=label)
     yield (
+        "SD (n − 1) and median: of the cases with a defined score, each averaged over its seeds, whatever their fold. "
         "n used: cases with a defined score. n undefined: scored cases without one. n missed lesions: "
         "18-connected components of the reference of which no voxel was found, of all, over all finished runs."
     )
     yield from unjudged_note(frames, groupings, measures)
+
+
+def zeros_notes(
+    frames: Mapping[str, pd.DataFrame],
+    groupings: Sequence[Grouping],
+    measures: Measures,
+    *,
+    label: Callable[[Mapping[Any, Any]], tuple[str, str]],
+) -> Iterator[str]:
+    """Where patients without a difference decide: how many there are, and what other rules for them give."""
+    for g in groupings:
+        for key, frame in frames.items():
+            for record in frame[frame[f"{g.name}_disputed"]].to_dict("records"):
+                group, name = label(record)
+                cell = f"{group}, {name}" if group else name
+                by_rule = [
+                    f"{p_text(record[f'{g.name}_{column}'])} {words}"
+                    if not pd.isna(record[f"{g.name}_{column}"])
+                    else f"none {words}"
+                    for column, words in (
+                        ("p_adjusted", "after Pratt"),
+                        ("p_zsplit", "where zeros are split between the signs"),
+                        ("p_wilcox", "without them"),
+                    )
+                ]
+                yield (
+                    f"{measures[key].name} of {cell} against the best of {g.best_of}: "
+                    f"{record[f'{g.name}_n_zero']:.0f} of {record[f'{g.name}_n_patients']:.0f} patients have no "
+                    f"difference, and the rule for them decides about the sign. p (Holm): {', '.join(by_rule)}."
+                )
 
 
 def covers_note(frames: Mapping[str, pd.DataFrame]) -> str:
@@ -189,6 +239,13 @@ def standing_notes(
             "does not hold 0, both in favour of the best. Numbers without such a sign are the best, or worse than it. "
             f"Intervals, p and effects: {where}."
         )
+    for g in judged:
+        counts = {measures[key].name: int(frame[f"{g.name}_disputed"].sum()) for key, frame in frames.items()}
+        if each := [f"{n} in {name}" for name, n in counts.items() if n]:
+            yield (
+                f"{g.mark} depends on what the test does with patients without a difference in {enumerated(each)}: "
+                f"{where} says what other rules give."
+            )
     yield from _uncompared(frames, groupings, measures)
     yield from unjudged_note(frames, groupings, measures)
     yield from count_notes(frames, measures)

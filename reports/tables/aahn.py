@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from benchmark.results.manifests import GridManifest
 from reports.ground.cells import Source
 from reports.ground.files import SHOWN, ReportFiles, write_index, write_table
 from reports.ground.frames import DECIMALS
-from reports.ground.measures import DICE, HD95, region_key
+from reports.ground.layout import TableLayout
+from reports.ground.measures import DICE, HD95, Measure, region_key
 from reports.ground.notes import MISSING
 from reports.ground.printing import Cell, PrintedTable, Row, Span, markdown
 from reports.ground.publications import PUBLISHED, Publication
+from reports.ground.published_numbers import PublishedNumber, number_in
 from reports.ground.words import enumerated
 from reports.tables.comparison.frames import FACTS, Comparison
+from reports.tables.comparison.layout import of_methods
 from reports.tables.comparison.report import report as comparison_report
 
 FILE = PUBLISHED / "aahn.csv"
@@ -86,6 +90,26 @@ def comparison_on(dataset: str, *, source: Source) -> Comparison:
     return Comparison(
         "aahn", TITLE, facts=FACTS, printed=partial(numbers_on, dataset), publication=publication
     )
+
+
+def on_data_of(manifest: GridManifest | None) -> TableLayout:
+    """The entry of the registry, with what was published on the launch's data set; None: without a launch."""
+    if manifest is None:
+        return replace(of_methods(comparison_on("", source="runs")), report=report)
+    comparison = comparison_on(manifest.dataset, source="both")
+    published = partial(_published, manifest.dataset, comparison.publication)
+    return replace(of_methods(comparison), report=report, published_number=published)
+
+
+def _published(
+    dataset: str, publication: Publication | None, cell: Mapping[str, str], measure: Measure
+) -> PublishedNumber | None:
+    rows = rows_on(dataset)
+    found = rows[(rows["method"] == cell["method"]) & (rows["column"] == measure.printed_as)]
+    if found.empty or publication is None:
+        return None
+    # The frame's index counts the rows after the header.
+    return number_in(FILE, int(found.index[0]) + 2, float(found["value"].iloc[0]), publication)
 
 
 def report(

@@ -7,9 +7,7 @@ is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -23,18 +21,7 @@ from reports.ground.files import ReportFiles
 from reports.ground.launches import shown_of
 from reports.ground.threads import on_one_thread
 from reports.ground.words import enumerated
-from reports.tables.aahn import report as aahn_report
-from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, comparison_of
-from reports.tables.comparison.report import report as comparison_report
-from reports.tables.table2.report import report as table2_report
-
-REPORTS: dict[str, Callable[..., ReportFiles]] = {
-    "table2": table2_report,
-    "table3": partial(comparison_report, TABLE3),
-    "table4": partial(comparison_report, TABLE4),
-    "table5": partial(comparison_report, TABLE5),
-    "aahn": aahn_report,
-}
+from reports.tables.registry import TABLES, layout_of
 
 
 @on_one_thread
@@ -57,12 +44,12 @@ def write_report(
     """
     if source not in get_args(Source):
         raise BenchError(f"There is no source {source!r}; choose one of {', '.join(get_args(Source))}.")
-    if source != "runs" and grid not in REPORTS:
+    if source != "runs" and grid not in TABLES:
         raise BenchError(
-            f"No paper has a table for the grid {grid!r}, only for {', '.join(REPORTS)}; use --source runs."
+            f"No paper has a table for the grid {grid!r}, only for {', '.join(TABLES)}; use --source runs."
         )
     if source == "paper":
-        return REPORTS[grid](
+        return TABLES[grid].report(
             None, None, source=source, out=out, summary=["Published numbers only, no own runs."]
         )
     if results is None:
@@ -80,20 +67,14 @@ def write_launch(
     """Write the report of one launch to the folder `out`; `others` are launches of its grid that are not
     shown."""
     with banner.under(banner_of(results, manifest)):
-        written = _report_of(manifest)(
+        written = layout_of(manifest).report(
             results, manifest, source=source, out=out, summary=[_which(results, manifest, others)]
         )
     return replace(written, manifest=manifest.name)
 
 
 def _command(grid: str) -> str:
-    return f"bench run --grid {grid}" if grid in REPORTS else "bench run"
-
-
-def _report_of(manifest: GridManifest) -> Callable[..., ReportFiles]:
-    if manifest.grid in REPORTS:
-        return REPORTS[manifest.grid]
-    return partial(comparison_report, comparison_of(manifest))
+    return f"bench run --grid {grid}" if grid in TABLES else "bench run"
 
 
 def choose_launch(

@@ -66,8 +66,10 @@ class Comparison:
     publication: Publication | None = None
     place: Coordinates = PLACE
     """Where a run stands: its row, by the factors of its grid."""
+    factors: tuple[str, ...] = ()
+    """Of a grid with factors of its own, their names."""
     coordinates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By row how addresses name it, where they do so by something else than the row's name."""
+    """By row its levels of the `factors`, by which addresses name it."""
 
     @property
     def noun(self) -> str:
@@ -129,6 +131,7 @@ def comparison_of(manifest: GridManifest) -> Comparison:
         f"All cells of the grid {manifest.grid}, by {enumerated(keys)}",
         facts=FACTS,
         place=Coordinates(("method",), of),
+        factors=keys,
         coordinates={row: level for level, row in rows.items()},
     )
 

@@ -84,7 +84,8 @@ def _unscored(own: Frames, measures: Measures) -> Iterator[str]:
         if older:
             reasons.setdefault(f"not scored in {enumerated(older)}", []).append(method)
     for reason, named in reasons.items():
-        yield f"{MISSING} of finished methods: {reason} ({enumerated(named)})."
+        whose = enumerated(named) if len(named) < len(first) or len(first) == 1 else f"all {len(first)}"
+        yield f"{MISSING} of finished methods: {reason} ({whose})."
 
 
 def _unsupported(runs: pd.DataFrame) -> Iterator[str]:

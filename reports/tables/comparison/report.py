@@ -32,13 +32,14 @@ from reports.ground.printing import PrintedTable, markdown, markdown_text
 from reports.ground.runs import Scored, planned_and_scored, scored_in, with_means
 from reports.ground.words import enumerated
 from reports.panels.included import include_panels
-from reports.statistics.outputs import write_shown
+from reports.statistics.outputs import Outputs, write_shown
 from reports.statistics.rank_tables import rank_tables
 from reports.statistics.scores import case_scores
 from reports.statistics.tables import count_notes
 from reports.tables.comparison import box_figure, modalities, surfaces, tables
 from reports.tables.comparison.boxes import box_cases
 from reports.tables.comparison.costs import costs_frame, joint_trainings, run_costs
+from reports.tables.comparison.factorial import contributions, factorial
 from reports.tables.comparison.frames import (
     Comparison,
     addresses,
@@ -98,6 +99,15 @@ class WrittenParts:
         self.tables.append(table)
         self.texts += map(markdown, table.printed)
 
+    def outputs(self, shown: Outputs) -> None:
+        """What a statistic has to show."""
+        more = write_shown([shown], self.out, launch=self.launch)
+        self.files += more.files
+        self.texts += more.texts
+        self.remarks += more.remarks
+        self.tables += more.tables
+        self.figures += more.figures
+
 
 def report(
     comparison: Comparison,
@@ -130,7 +140,9 @@ def report(
             _write_scores(comparison, None, paper, written, apart=apart)
     if own is not None and own.behind.n_runs:
         parts = (
+            _write_factorial,
             _write_statistics,
+            _write_contributions,
             _write_ranks,
             _write_surfaces,
             _write_costs,
@@ -285,12 +297,18 @@ def _write_ranks(comparison: Comparison, own: Own, lacking: str, written: Writte
         stem=comparison.grid,
         note=lacking,
     )
-    more = write_shown([ranked], written.out, launch=written.launch)
-    written.files += more.files
-    written.texts += more.texts
-    written.remarks += more.remarks
-    written.tables += more.tables
-    written.figures += more.figures
+    written.outputs(ranked)
+
+
+def _write_factorial(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+    written.outputs(factorial(comparison, own.frames))
+
+
+def _write_contributions(comparison: Comparison, own: Own, lacking: str, written: WrittenParts) -> None:
+    if comparison.factors:
+        rows = methods(comparison, own.planned)
+        scores = case_scores(own.planned, own.scores, rows, next(iter(comparison.measures.values())))
+        written.outputs(contributions(comparison, scores, list(rows["method"]), note=lacking))
 
 
 def _best_lines(whose: str, frames: Frames, comparison: Comparison) -> Iterator[str]:

@@ -1,24 +1,15 @@
-"""What version, self-supervision, shared layers and the fusion weight contribute to Table 2: printed and drawn."""
+"""What version, self-supervision, shared layers and the fusion weight contribute to Table 2."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from benchmark.vocabulary import BenchError
-from reports.ground.cells import titled
-from reports.ground.frames import DECIMALS
-from reports.ground.notes import MISSING
-from reports.ground.printing import PrintedTable, Row, Span
-from reports.ground.words import counted, enumerated, layers_label, level_label, listed, p_text, signed
-from reports.statistics.mixed import TIMES, MixedModel, mixed_model
-from reports.statistics.mixed_figure import CAPTION, draw_models
-from reports.statistics.outputs import Outputs, ReadyFigure, ReadyTable
+from reports.ground.words import layers_label, level_label
+from reports.statistics.factor_tables import Part, factor_tables
+from reports.statistics.outputs import Outputs
 from reports.statistics.scores import CaseScores
 from reports.tables.table2.frames import address_of
 from reports.tables.table2.ranks import cell_name
@@ -30,68 +21,21 @@ FACTORS = {
 }
 """The factors of the cells of either kind, in Table 2's own columns but for `level`, which has its kind's name."""
 PARTS = {"self_supervision": "v1–v3", "fusion_weight": "v4"}
-NO_WEIGHT = 1e-9
-"""Weights up to here are rounding errors of 0."""
-
-
-@dataclass(frozen=True, eq=False)
-class ModelCells:
-    """The cells of a model, with the columns CELL, `among` those of the table: what the addresses of its numbers name.
-
-    A number is of the cells that have a weight in it: F of all, a level's mean in a complete design of that level's.
-    """
-
-    model: MixedModel
-    cells: pd.DataFrame
-    among: pd.DataFrame
-
-    def address(self, weights: np.ndarray | None = None) -> str:
-        """The address of the cells with a weight [cell]; without weights, of all."""
-        chosen = self.cells if weights is None else self.cells[np.abs(weights) > NO_WEIGHT]
-        return address_of(chosen, among=self.among)
-
-    def of_level(self, factor: str, level: str) -> str:
-        """The address of the cells with this level."""
-        return address_of(self.cells[self.model.design.cells[factor] == level], among=self.among)
-
-    def weights(self, factor: str, level: str) -> np.ndarray:
-        """[cell]: the weights in a level's marginal mean."""
-        plan = self.model.design
-        return np.asarray(plan.level_weights()[factor][plan.levels[factor].index(level)])
-
-    def contrast(self, term: str, levels: Sequence[str]) -> str:
-        """The address of a term's largest contrast: an interaction's is of all cells."""
-        if TIMES in term:
-            return self.address()
-        upper, lower = (self.weights(term, level) for level in levels)
-        return self.address(upper - lower)
+SIZE = (
+    "Shared layers and the number of parameters go together (each shared layer is one that is not doubled); a "
+    "contribution of L is of both."
+)
 
 
 def mixed_tables(scores: CaseScores, *, note: str = "") -> Outputs:
     """The mixed models of Table 2's Dice: v1 to v3, and v4; `scores` are of its cells. `note` goes into the titles."""
-    models: dict[str, MixedModel] = {}
-    behind: dict[str, ModelCells] = {}
-    reasons = []
-    for kind, part in PARTS.items():
-        chosen = np.flatnonzero(scores.cells["factor"] == kind)
-        try:
-            models[part] = model = _model(scores.of_cells(chosen), kind)
-            cells = scores.cells.iloc[chosen[model.kept]].reset_index(drop=True)
-            behind[part] = ModelCells(model, cells, scores.cells)
-        except BenchError as error:
-            reasons.append(f"Mixed-effects summary of Table 2, {part}: {error}")
-    if not models:
-        return Outputs(reasons=tuple(reasons))
-    title = titled("What the factors of Table 2 contribute to the Dice", note)
-    figure = ReadyFigure(
-        partial(draw_models, models, title), title, CAPTION, _stacked(models, "levels"), "table2_mixed_figure"
-    )
-    tables = (_terms_ready(models, behind, note), _levels_ready(models, behind, note))
-    return Outputs(tables, (figure,), tuple(reasons))
+    parts = {name: _part(scores, kind) for kind, name in PARTS.items()}
+    return factor_tables(parts, number="2", stem="table2", remarks=(SIZE,), note=note)
 
 
-def _model(here: CaseScores, kind: str) -> MixedModel:
-    name = FACTORS[kind][-2]
+def _part(scores: CaseScores, kind: str) -> Part:
+    chosen = np.flatnonzero(scores.cells["factor"] == kind)
+    here, name = scores.of_cells(chosen), FACTORS[kind][-2]
     cells = pd.DataFrame(
         {
             "version": here.cells["version"],
@@ -100,228 +44,9 @@ def _model(here: CaseScores, kind: str) -> MixedModel:
         }
     )
     names = [cell_name(cell) for cell in here.cells.to_dict("records")]
-    return mixed_model(replace(here, cells=cells), FACTORS[kind], names=names)
-
-
-def _terms_ready(models: Mapping[str, MixedModel], behind: Mapping[str, ModelCells], note: str) -> ReadyTable:
-    frame = _stacked(models, "terms")
-    largest = _stacked(models, "largest")
-    contrasts = {
-        (part, term): behind[part].contrast(term, levels)
-        for part, term, levels in zip(largest["cells"], largest["term"], largest["levels"], strict=True)
-    }
-    largest["levels"] = [
-        " − ".join(levels) if TIMES not in term else " and ".join(levels)
-        for term, levels in zip(largest["term"], largest["levels"], strict=True)
-    ]
-    cells = frame.merge(largest, how="left", on=["cells", "term"])
-    layout = cells[
-        [
-            "cells",
-            "term",
-            "df",
-            "F",
-            "p_holm",
-            "p_own_holm",
-            "share",
-            "share_beyond",
-            "levels",
-            "value",
-            "low",
-            "high",
-        ]
-    ]
-    whole = {part: one.address() for part, one in behind.items()}
-    linked = cells.assign(
-        address=cells["cells"].map(whole),
-        contrast_address=[contrasts.get(key, "") for key in zip(cells["cells"], cells["term"], strict=True)],
+    return Part(
+        replace(here, cells=cells),
+        FACTORS[kind],
+        names,
+        lambda rows: address_of(here.cells.iloc[list(rows)], among=scores.cells),
     )
-    return ReadyTable((terms_table(models, linked, note=note),), layout, cells, "table2_mixed")
-
-
-def terms_table(models: Mapping[str, MixedModel], cells: pd.DataFrame, *, note: str = "") -> PrintedTable:
-    """The terms of all models; `cells` are they with their largest contrasts, and the addresses of both."""
-    rows = [
-        Row(f"({row['cells']})", str(row["term"]), tuple((span,) for span in _term(row)))
-        for row in cells.to_dict("records")
-    ]
-    return PrintedTable(
-        number="2 (factors)",
-        title=titled(
-            "What each factor of Table 2 contributes to the Dice: linear mixed models, patient as random effect",
-            note,
-        ),
-        stub=("Cells", "Term"),
-        columns=(
-            "df",
-            "F",
-            "p",
-            "p, own error",
-            "Share [%]",
-            "Beyond noise [%]",
-            "Largest contrast [points]",
-        ),
-        rows=tuple(rows),
-        notes=tuple(_terms_notes(models)),
-        align="rrrrrrp",
-    )
-
-
-def _term(row: Mapping[Any, Any]) -> Iterator[Span]:
-    linked = row["address"]
-    yield _linked(f"{row['df']}, {row['df_error']}", linked)
-    yield _linked(_number(row["F"]), linked)
-    for name in ("p_holm", "p_own_holm"):
-        yield _linked(p_text(row[name]), linked, bold=row[name] < 0.05)
-    for name in ("share", "share_beyond"):
-        yield _linked(_number(row[name], "{:.1f}"), linked)
-    yield _linked(_contrast(row), row["contrast_address"])
-
-
-def _linked(text: str, address: str, *, bold: bool = False) -> Span:
-    return Span(text, bold=bold, address="" if text == MISSING else address)
-
-
-def _number(value: float, form: str = DECIMALS) -> str:
-    return MISSING if np.isnan(value) else form.format(value)
-
-
-def _contrast(row: Mapping[Any, Any]) -> str:
-    value, low, high = (row[name] for name in ("value", "low", "high"))
-    if np.isnan(value):
-        return MISSING
-    return f"{row['levels']}: {signed(value)} [{signed(low)}, {signed(high)}]"
-
-
-def _terms_notes(models: Mapping[str, MixedModel]) -> Iterator[str]:
-    yield (
-        "Score of a case in a cell (Dice in percent, mean over seeds) = fixed effects of all factors and "
-        "their interactions, sum-to-zero coded, + random intercept of the patient, and of the case where "
-        "patients have several, + residual; REML, in closed form, which needs no iteration over the fixed "
-        "effects."
-    )
-    yield (
-        "F: type II, against the residual of cases × cells; exact in this design where Wald's chi2 (df × F) "
-        "is asymptotic. p: of F, Holm over the terms of a model, bold below 0.05. p, own error: against "
-        "how differently patients respond to the term (repeated-measures ANOVA, Greenhouse–Geisser), Holm; "
-        "where the two disagree, patients do respond differently and this one is to be believed."
-    )
-    yield (
-        "Share: the term's sum of squares in percent of that between all cells of the model. Beyond noise: "
-        "the same after taking off df × the residual's mean square, what chance over patients gives to a "
-        "term without any effect (negative is 0); what all terms lack to 100 % is such noise."
-    )
-    yield (
-        "Largest contrast: of a factor its two levels farthest apart; of an interaction the combination "
-        "that deviates most from what its parts add up to. Intervals: 95 %, over patients, simultaneous "
-        "over all pairs or combinations (Bonferroni)."
-    )
-    for part, model in models.items():
-        yield from _model_notes(part, model)
-    first = next(iter(models.values()))
-    n_trainings = len(first.folds) * len(first.seeds)
-    averaged = f", averaged over the seeds {listed(first.seeds)}" if len(first.seeds) > 1 else ""
-    pooled = (
-        "; cases of all folds count alike, where Table 2 averages folds first" if len(first.folds) > 1 else ""
-    )
-    yield (
-        f"The scores of a cell are of {counted(n_trainings, 'training')}{averaged}{pooled}. No term holds the noise of "
-        "retraining: p and intervals concern other patients with these same networks, not other trainings."
-    )
-    yield (
-        "Shared layers and the number of parameters go together (each shared layer is one that is not doubled); a "
-        "contribution of L is of both."
-    )
-
-
-def _model_notes(part: str, model: MixedModel) -> Iterator[str]:
-    between, found = model.variances, model.residuals
-    n_cells = len(model.design.cells)
-    cases = "patient and case" if np.isnan(between.case) else "patient"
-    of_case = "" if np.isnan(between.case) else f", case of a patient {between.case:.2f}"
-    yield (
-        f"({part}): {counted(model.n_cases, 'case')} of {counted(model.n_patients, 'patient')} in {n_cells} "
-        f"of {model.design.n_planned} cells. Variances in squared points: {cases} "
-        f"{between.patient:.2f}{of_case}, residual {between.residual:.2f}; intraclass correlation "
-        f"{between.icc:.2f}."
-    )
-    if between.at_bound:
-        yield f"({part}): a variance is at its bound of 0; then F is more cautious than the model's own likelihood."
-    if not between.converged:
-        yield f"({part}): the search for the variance between patients did not converge; F and p do not depend on it."
-    yield (
-        f"({part}): the Dice is bounded, which normal residuals are not; measured: skewness "
-        f"{signed(found.skewness)}, excess kurtosis {signed(found.kurtosis)}, {found.beyond:.2f} % beyond "
-        f"three standard deviations (normal: 0.27 %), standard deviations of cells up to {found.spread:.1f} "
-        f"to 1; {found.lowest:.1f} % of the scores are 0, {found.highest:.1f} % are 100. F tests of means "
-        "over many cases bear much of this."
-    )
-    undefined = f"{counted(model.n_undefined, 'case')} without a defined Dice" if model.n_undefined else ""
-    dropped = f"{counted(model.n_dropped, 'case')} undefined in some cells" if model.n_dropped else ""
-    unused = f"{counted(model.n_unused, 'case')} not scored in all" if model.n_unused else ""
-    if left := [text for text in (undefined, dropped, unused) if text]:
-        yield f"({part}): not in the model: {'; '.join(left)}."
-    if model.left_out:
-        yield f"({part}): {model.left_out}"
-    if not model.design.complete:
-        untold = [str(row.term) for row in model.terms.itertuples() if row.df == 0]
-        nothing = f" Nothing is left to tell of {', '.join(untold)}." if untold else ""
-        yield (
-            f"({part}): the grid is incomplete. Type II sums of squares are over the cells there are, "
-            "overlap, and need not add up to 100 %; marginal means are those of a model without "
-            f"interactions.{nothing}"
-        )
-
-
-def _levels_ready(
-    models: Mapping[str, MixedModel], behind: Mapping[str, ModelCells], note: str
-) -> ReadyTable:
-    frame = _stacked(models, "levels")
-    whole = {part: one.address() for part, one in behind.items()}
-    levels = list(zip(frame["cells"], frame["factor"], frame["level"], strict=True))
-    linked = frame.assign(
-        cells_address=[behind[part].of_level(factor, level) for part, factor, level in levels],
-        address=[behind[part].address(behind[part].weights(factor, level)) for part, factor, level in levels],
-        deviation_address=frame["cells"].map(whole),
-    )
-    return ReadyTable((levels_table(linked, models, note=note),), frame.round(4), frame, "table2_mixed_means")
-
-
-def _over_cells(models: Mapping[str, MixedModel]) -> str:
-    incomplete = [f"({part})" for part, model in models.items() if not model.design.complete]
-    if not incomplete:
-        return "over all its cells, alike"
-    return f"over all its cells, alike (of {enumerated(incomplete)}: that of a model without interactions)"
-
-
-def levels_table(frame: pd.DataFrame, models: Mapping[str, MixedModel], *, note: str = "") -> PrintedTable:
-    """The marginal means of all models' factors; `frame` has their levels, and the addresses of all numbers."""
-    rows = []
-    for row in frame.to_dict("records"):
-        mean, low, high = (DECIMALS.format(row[name]) for name in ("mean", "low", "high"))
-        from_mean = (
-            f"{signed(row['deviation'])} [{signed(row['deviation_low'])}, {signed(row['deviation_high'])}]"
-        )
-        cells = (
-            (Span(str(row["n_cells"]), address=row["cells_address"]),),
-            (Span(f"{mean} [{low}, {high}]", address=row["address"]),),
-            (Span(from_mean, address=row["deviation_address"]),),
-        )
-        rows.append(Row(f"({row['cells']}) {row['factor']}", str(row["level"]), cells))
-    return PrintedTable(
-        number="2 (marginal means)",
-        title=titled("Marginal means of the factors of Table 2, Dice [%]", note),
-        stub=("Factor", "Level"),
-        columns=("Cells", "Mean [95 %]", "From the factor's mean [95 %]"),
-        rows=tuple(rows),
-        notes=(
-            f"A level's mean is {_over_cells(models)}, and over cases. Its own interval holds how much "
-            "patients differ; deviations are within patients and far more certain. Intervals: Student's "
-            "over patients, one at a time.",
-        ),
-    )
-
-
-def _stacked(models: Mapping[str, MixedModel], part: str) -> pd.DataFrame:
-    frames = [getattr(model, part) for model in models.values()]
-    return pd.concat(frames, keys=list(models), names=["cells", None]).reset_index(0).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What an address names: the tables that have addresses, their cells and their measures."""
+"""A table whose numbers have addresses: its cells, and its measures."""
 
 from __future__ import annotations
 
@@ -11,27 +11,10 @@ import pandas as pd
 from benchmark.results.manifests import GridManifest
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.ground.addresses import Address, Places, address
-from reports.ground.measures import (
-    DICE,
-    FNV,
-    FPV,
-    HD95,
-    MEASURES,
-    SURFACE_DICE,
-    Measure,
-    Measures,
-    measures_of,
-)
-from reports.ground.runs import Coordinates, Scored
-from reports.tables import aahn
-from reports.tables.comparison import frames as comparisons
-from reports.tables.comparison.frames import TABLE3, TABLE4, TABLE5, Comparison, comparison_of, on_data
-from reports.tables.table2 import frames as table2
+from reports.ground.measures import DICE, FNV, FPV, HD95, SURFACE_DICE, Measure, Measures, measures_of
+from reports.ground.runs import Coordinates
 
-PRINTED_TABLES = {table.grid: table for table in (TABLE3, TABLE4, TABLE5)}
 MEASURED = (DICE, FPV, FNV, HD95, SURFACE_DICE)
-GRIDS = ("table2", *PRINTED_TABLES, "aahn")
-"""The grids that have a table of their own."""
 
 
 @dataclass(frozen=True)
@@ -105,71 +88,6 @@ class AddressedTable:
         return self.measures[wanted.measure]
 
 
-def table_of(
-    manifest: GridManifest, runs: pd.DataFrame | None = None, scored: Scored | None = None
-) -> AddressedTable:
-    """The table of a launch, from its `planned_runs` and what they were scored in."""
-    if manifest.grid == "table2":
-        return _table2(runs)
-    if manifest.grid == "aahn":
-        comparison = aahn.comparison_on(manifest.dataset, source="both")
-    else:
-        comparison = PRINTED_TABLES.get(manifest.grid) or comparison_of(manifest)
-    found = _comparison(comparison, runs, scored)
-    if not comparison.coordinates:
-        return found
-    place = comparisons.factor_place(manifest)
-    cells = pd.DataFrame(list(comparison.coordinates.values()), columns=list(place.keys))
-    return replace(found, place=place, shown=place.keys, cells=cells)
-
-
-def printed_table(grid: str) -> AddressedTable:
-    """The table of a grid as it was published; BenchError for a grid that nobody published as a table."""
-    if grid == "table2":
-        return _table2(None)
-    if grid in PRINTED_TABLES:
-        return _comparison(PRINTED_TABLES[grid], None, None)
-    if grid == "aahn":
-        raise BenchError(
-            "The published numbers of aahn are of several data sets and have no address; "
-            "`bench report --grid aahn --source paper` prints them."
-        )
-    raise BenchError(
-        f"There is no table {grid!r}, neither published nor among own runs. {did_you_mean(grid, GRIDS)}"
-    )
-
-
-def place_of(manifest: GridManifest) -> Coordinates:
-    """How the factors of a launch give its cells."""
-    if manifest.grid == "table2":
-        return table2.PLACE
-    known = manifest.grid in GRIDS or comparisons.is_of_methods(manifest)
-    return comparisons.PLACE if known else comparisons.factor_place(manifest)
-
-
-def _table2(runs: pd.DataFrame | None) -> AddressedTable:
-    measures = {**MEASURES, **_measured(("",))}
-    return AddressedTable("table2", "2", table2.PLACE, table2.ADDRESSED, table2.table2_cells(runs), measures)
-
-
-def _comparison(comparison: Comparison, runs: pd.DataFrame | None, scored: Scored | None) -> AddressedTable:
-    if scored is not None:
-        comparison = on_data(comparison, scored)
-    regions = scored.named_regions if scored is not None and scored.regions else _regions(comparison)
-    return AddressedTable(
-        grid=comparison.grid,
-        name=comparison.name,
-        place=comparisons.PLACE,
-        shown=("method",),
-        cells=comparisons.methods(comparison, None if comparison.coordinates else runs),
-        measures={**comparison.measures, **_measured(regions)},
-    )
-
-
-def _regions(comparison: Comparison) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(measure.region for measure in comparison.measures.values()))
-
-
-def _measured(regions: Sequence[str]) -> dict[str, Measure]:
+def measured(regions: Sequence[str]) -> Measures:
     """Whatever a report prints of a case, in every region."""
-    return dict(measures_of(*(measure.of(region, regions) for region in regions for measure in MEASURED)))
+    return measures_of(*(measure.of(region, regions) for region in regions for measure in MEASURED))
