@@ -1,7 +1,7 @@
 """Files as strangers bring them: each is read right or refused, by the check and by what a run does before it trains.
 
-One line for each kind: its name, how to make it from a sound data set of six patients, whether it is a fault or a
-warning, and words of what is said.
+One line for each kind: its name, how to make it from a sound data set of six patients, whether it is a fault, a
+warning or sound, and words of what is said.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def patched(
 
 
 PIXDIM, VOX_OFFSET, XYZT, QFORM_CODE = 80, 108, 123, 252
+DIM, DATATYPE, SLOPE, SFORM = 42, 70, 112, 280
 """Places in a NIfTI-1 header; pixdim is that of the first axis."""
 
 
@@ -203,6 +204,47 @@ def other_format(ending: str, spoil: Callable[[bytes], bytes]) -> Callable[[Path
     return make
 
 
+def saved_as(
+    name: str, image: Callable[[np.ndarray, np.ndarray], nib.spatialimages.SpatialImage]
+) -> Callable[[Path], None]:
+    """A file as another class or type of nibabel's makes it of voxels and affine."""
+
+    def make(root: Path) -> None:
+        path = path_of(root, name)
+        old = nib.load(path)
+        nib.save(image(np.asarray(old.dataobj).copy(), old.affine), path)
+
+    return make
+
+
+def in_colours(voxels: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    colours = np.zeros(voxels.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    colours["R"] = voxels != 0
+    return nib.Nifti1Image(colours, affine)
+
+
+def with_a_comment(voxels: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """An extension of the header, behind which the voxels begin later."""
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 100))
+    return image
+
+
+def bytes_of(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """The PET file with other bytes."""
+    return lambda root: path_of(root, "SUV").write_bytes(change(path_of(root, "SUV").read_bytes())) and None
+
+
+def instead(put: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Something that is no file in the place of the PET."""
+
+    def make(root: Path) -> None:
+        path_of(root, "SUV").unlink()
+        put(path_of(root, "SUV"))
+
+    return make
+
+
 @dataclass(frozen=True)
 class Kind:
     make: Callable[[Path], None]
@@ -216,6 +258,10 @@ def fault(make: Callable[[Path], None], words: str) -> Kind:
 
 def warning(make: Callable[[Path], None], words: str) -> Kind:
     return Kind(make, "warning", words)
+
+
+def sound(make: Callable[[Path], None]) -> Kind:
+    return Kind(make, "sound", "")
 
 
 KINDS = {
@@ -241,11 +287,28 @@ KINDS = {
     "label of NaN": fault(changed("SEG", lambda v: np.where(v, np.nan, 0), np.float32), r"values \[?nan\b"),
     "label of -1": fault(changed("SEG", lambda v: v * -1.0, np.int8), r"values \[?-1\b"),
     "label of 256": fault(changed("SEG", lambda v: v * 256.0, np.int16), r"values \[?256\b"),
+    "label of infinity": fault(
+        changed("SEG", lambda v: np.where(v, np.inf, 0), np.float32), r"values \[?inf\b"
+    ),
+    "label as a picture of 0 and 255": fault(changed("SEG", lambda v: v * 255), r"values \[?255\b"),
+    "label in colours": fault(saved_as("SEG", in_colours), "instead of one number per voxel"),
+    "label of another size": fault(changed("SEG", lambda v: v[:-1]), "label 23 x 22 x 20"),
     "no lesion anywhere": fault(no_lesion, "labelled voxel"),
     # Values.
     "PET in Bq/ml": fault(changed("SUV", lambda v: v * 5000), "looks like Bq/ml"),
     "PET in kBq/ml": warning(changed("SUV", lambda v: v * 4.7), "it may be in kBq/ml"),
     "PET rescaled": fault(changed("SUV", lambda v: v / v.max()), "no voxel is above 1"),
+    "PET without counts": fault(changed("SUV", lambda v: v * 0), "no voxel is above 1 .the highest is 0"),
+    "PET below zero": fault(
+        changed("SUV", lambda v: np.where(v > 7, v, -v)), r"cannot be SUV: \d+% of the voxels are negative"
+    ),
+    "PET of complex numbers": fault(
+        saved_as("SUV", lambda v, affine: nib.Nifti1Image(v.astype(np.complex64), affine)),
+        "SUV.nii.gz stores complex64 instead of one number per voxel",
+    ),
+    "CT as a picture of 0 to 255": fault(
+        changed("CTres", lambda v: np.clip((v + 160) / 400, 0, 1) * 255, np.uint8), "CT cannot be in HU"
+    ),
     "PET constant": fault(changed("SUV", lambda v: v * 0 + 1.5), "PET is 1.5 in every voxel"),
     "CT constant": fault(changed("CTres", lambda v: v * 0 - 100), "CT is -100 in every voxel"),
     "CT with an offset": fault(changed("CTres", lambda v: v + 1024), "CT cannot be in HU: no voxel is below"),
@@ -266,6 +329,24 @@ KINDS = {
     "an edge of 0": fault(patched(PIXDIM, "<f", 0.0), "has voxels of 0 x 4 x 5 according to its header"),
     "a negative edge": fault(patched(PIXDIM, "<f", -4.0), "has voxels of -4 x 4 x 5 according"),
     "an edge of NaN": fault(patched(PIXDIM, "<f", float("nan")), "has voxels of nan x 4 x 5 according"),
+    "an affine of NaN": fault(
+        patched(SFORM, "<f", float("nan"), all_files=True), "CTres.nii.gz has no usable affine"
+    ),
+    "two axes in one direction": fault(
+        patched(SFORM, "<ffff", 0, 0, 0, 0, all_files=True), "CTres.nii.gz has no usable affine"
+    ),
+    "an intercept of NaN": fault(patched(SLOPE, "<ff", 1.0, float("nan")), "invalid intercept nan"),
+    "a slope of 0": sound(patched(SLOPE, "<f", 0.0)),
+    "a negative size": fault(patched(DIM, "<h", -5), "holds no voxels: its shape is -5 x 22 x 20"),
+    "a type that there is not": fault(patched(DATATYPE, "<h", 0), "data code 0 not supported"),
+    "an extension of the header": sound(saved_as("SUV", with_a_comment)),
+    "NIfTI-2": sound(saved_as("SUV", nib.Nifti2Image)),
+    "bytes the other way round": sound(
+        saved_as(
+            "SUV",
+            lambda v, affine: nib.Nifti1Image(v.astype(">f4"), affine, nib.Nifti1Header(endianness=">")),
+        )
+    ),
     "sform and qform apart": warning(
         of_forms(1, 1, apart=9.0), "the sform and the qform of CTres.nii.gz lie up to 9.0 mm"
     ),
@@ -284,6 +365,18 @@ KINDS = {
     "a bomb behind the voxels": fault(bomb, "goes on behind the last of the 42,592 bytes"),
     "a header that promises 20 TB": fault(
         patched(42, "<hhh", 30000, 30000, 6000), "ends after at most .* bytes that its header"
+    ),
+    # Files that are none.
+    "an empty file": fault(bytes_of(lambda b: b""), "SUV.nii.gz is empty"),
+    "text": fault(bytes_of(lambda b: b"<html>404 Not Found</html>"), "is not compressed with gzip"),
+    "compressed text": fault(bytes_of(lambda b: gzip.compress(b"404 " * 500)), "is not a NIfTI image"),
+    "DICOM": fault(bytes_of(lambda b: bytes(128) + b"DICM" + bytes(500)), "is not compressed with gzip"),
+    "uncompressed under the wrong name": fault(bytes_of(gzip.decompress), "is not compressed with gzip"),
+    "zeros behind the compressed file": sound(bytes_of(lambda b: b + bytes(512))),
+    "a folder in a file's place": fault(instead(Path.mkdir), "SUV.nii.gz is not a file"),
+    "a pipe": fault(instead(os.mkfifo), "SUV.nii.gz is not a file"),
+    "a link to nowhere": fault(
+        instead(lambda path: path.symlink_to("/nowhere/SUV")), "SUV.nii.gz is missing"
     ),
     # Other formats.
     "MetaImage cut off": fault(
@@ -304,6 +397,13 @@ KINDS = {
     # Folders.
     "what archivers leave": warning(
         lambda root: (root / "__MACOSX" / "x").mkdir(parents=True), "of archivers passed over"
+    ),
+    "what Windows leaves": sound(lambda root: (root / "PETCT_0" / "Thumbs.db").write_bytes(b"x") and None),
+    "a copy beside the file": sound(
+        lambda root: shutil.copy(path_of(root, "SUV"), root / STUDY / "SUV (1).nii.gz") and None
+    ),
+    "an ending in capitals": sound(
+        lambda root: path_of(root, "SUV").rename(root / STUDY / "SUV.NII.GZ") and None
     ),
     "an empty study": warning(
         lambda root: (root / "PETCT_0" / "empty").mkdir(), "empty study folders are passed over: empty"
@@ -334,12 +434,17 @@ def test_the_sound_data_set_is_sound(root: Path, tmp_path: Path) -> None:
     assert ready_data("autopet", root, results=tmp_path).warnings == ()
 
 
-@pytest.mark.filterwarnings("error:overflow")
+@pytest.mark.filterwarnings("error:overflow", "error:invalid value")
 @pytest.mark.parametrize("name", slow_after(12, KINDS))
 def test_a_stranger_s_file_is_read_right_or_refused(root: Path, tmp_path: Path, name: str) -> None:
     kind = KINDS[name]
     kind.make(root)
     findings = found_in(root)
+    if kind.severity == "sound":
+        assert findings == []
+        ready = ready_data("autopet", root, results=tmp_path)
+        assert (ready.warnings, ready.n_cases) == ((), 6)
+        return
     said = [
         f
         for f in findings

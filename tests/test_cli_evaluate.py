@@ -166,6 +166,18 @@ def test_what_is_not_there_is_said_in_one_line(
     assert capsys.readouterr().err.startswith(f"bench: {words}")
 
 
+def test_a_device_that_is_not_here_is_one_line(
+    v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = (v1.folder.run_id, "--results", tmp_path)
+    assert bench("predict", *run, "--out", tmp_path / "m", "--device", "cuda:7") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bench: There is no device 'cuda:7' here; there are cpu")
+    assert bench("evaluate", *run, "--devices", "cuda:7") == 1
+    assert "There is no device 'cuda:7' here; there are cpu" in capsys.readouterr().err
+
+
 def test_an_unknown_modality_is_refused_before_anything_runs(
     v1: ReopenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

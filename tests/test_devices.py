@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from benchmark.planning.places import chosen_devices
 from benchmark.processes import devices
 from benchmark.processes.devices import Slot, cores, cpu_jobs, free_memory, oom_kills, slots
+from benchmark.training.environment import device_named
+from benchmark.vocabulary import BenchError
 
 
 class Machine:
@@ -144,6 +148,22 @@ def test_places_beside_gpus_share_the_cores_and_on_the_cpu_the_configuration_say
         Slot("cuda:1", 4),
     ]
     assert slots(["cuda:0"], per_device=99)[0].threads == 1
+
+
+@pytest.mark.parametrize("for_cpus", [True, False])
+@pytest.mark.parametrize("asked", ["cuda:7", "gpu", "cuda:-1", ""])
+def test_a_device_that_is_not_here_is_named_and_why_none_is_seen(
+    monkeypatch: pytest.MonkeyPatch, asked: str, for_cpus: bool
+) -> None:
+    """By who plans runs, and by who opens them again."""
+    monkeypatch.setattr(devices, "torch_is_for_cpus", lambda: for_cpus)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    pool: Any = SimpleNamespace(call=lambda *_: [])
+    for look in (lambda: chosen_devices(pool, [asked], None), lambda: device_named(asked)):
+        with pytest.raises(BenchError) as refused:
+            look()
+        assert str(refused.value).startswith(f"There is no device {asked!r} here; there are cpu.")
+        assert ("The installed torch is a build for CPUs" in str(refused.value)) == for_cpus
 
 
 def test_the_cores_and_the_memory_bound_the_number_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,8 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> _CheckedCas
     inspector, label = Inspector(case, spec), None
     # The images are held against the label.
     for file in sorted(files, key=lambda file: file.roles != ("label",)):
+        if not file.volume.is_placed:
+            continue
         try:
             voxels = read_voxels(file.volume)
         except UnreadableError as error:
@@ -246,11 +248,11 @@ def _check_slices(file: _File, found: _Findings) -> None:
 def _is_placed(file: _File, found: _Findings) -> bool:
     """Whether the affine can be compared with others; findings about it."""
     affine, name = file.volume.affine, file.volume.path.name
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    volume = abs(float(np.linalg.det(affine[:3, :3])))
-    if not np.isfinite(affine).all() or volume < 1e-9 * float(np.prod(edges)) or not edges.all():
+    if not file.volume.is_placed:
         found.report(f"{name} has no usable affine", CONVERT, file.roles)
         return False
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    volume = abs(float(np.linalg.det(affine[:3, :3])))
     if edges.min() < VOXEL_EDGE_MM[0] or edges.max() > VOXEL_EDGE_MM[1]:
         size = " x ".join(f"{edge:.3g}" for edge in edges)
         problem = f"{name} has voxels of {size} mm"

@@ -44,7 +44,7 @@ def facts_of(
     values: Mapping[str, Values] | None = None,
 ) -> CaseFacts | None:
     """Of a case by one of its files and, where they were read, its label and the values of its images."""
-    if len(volume.shape) < 3 or not np.isfinite(volume.affine).all():
+    if len(volume.shape) < 3 or not volume.is_placed:
         return None
     lesion_ml, n_lesions = None, None
     if label is not None and label.ndim == 3:

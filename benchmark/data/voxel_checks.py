@@ -307,7 +307,9 @@ def strange_values(voxels: np.ndarray, known: Collection[int]) -> list[float]:
     if voxels.dtype.kind == "f":
         values = np.unique(voxels)
         whole = np.round(values)
-        off = ~(np.abs(values - whole) <= WHOLE) | ~np.isin(whole, allowed)
+        with np.errstate(invalid="ignore"):
+            # Infinity less infinity is no number, and so no label.
+            off = ~(np.abs(values - whole) <= WHOLE) | ~np.isin(whole, allowed)
         return [float(value) for value in values[off]]
     # Without gaps the extremes tell all, far faster than a list of all values.
     gapless = len(allowed) == 1 + max(allowed)

@@ -92,8 +92,10 @@ class ReopenedRun:
 def reopen(results: Path, run_id: str, *, device: str = "cpu", threads: int | None = None) -> ReopenedRun:
     """Open a finished run. `threads` None: as many as it had, so that its sums are added in the same order.
 
-    BenchError, with what to do, for a run that is not done, whose method has changed or whose weights are gone.
+    BenchError, with what to do, for a device that is not here, a run that is not done, whose method has changed or
+    whose weights are gone.
     """
+    place = environment.device_named(device)
     folder = RunFolder(results, run_id)
     state, failure = state_of(folder)
     if failure == "damaged":
@@ -121,11 +123,9 @@ def reopen(results: Path, run_id: str, *, device: str = "cpu", threads: int | No
         resources=Resources(device=device, threads=threads or record.threads or 1),
         excluded_cases=record.excluded_cases,
     )
-    environment.set_up(
-        torch.device(device), threads=order.resources.threads, deterministic=config.training.deterministic
-    )
+    environment.set_up(place, threads=order.resources.threads, deterministic=config.training.deterministic)
     spec = dataset(config.dataset).spec_of(places.root)
-    return ReopenedRun(order, folder, record, spec, _trained(folder, config, spec, torch.device(device)))
+    return ReopenedRun(order, folder, record, spec, _trained(folder, config, spec, place))
 
 
 def _check_source(run_id: str, config: RunConfig) -> None:

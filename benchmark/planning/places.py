@@ -24,21 +24,9 @@ def chosen_devices(pool: Pool, asked: Sequence[str] | None, jobs: int | None) ->
     if not names:
         names = list(found) or ["cpu"]
     if unknown := [name for name in names if name not in found and name != "cpu"]:
-        raise BenchError(
-            f"--devices: there is no {unknown[0]!r} here; there are {', '.join(['cpu', *found])}.{_why_no_gpu()}"
-        )
+        raise devices.missing(unknown[0], found)
     bfloat16 = all(found.get(name, devices.cpu_has_bfloat16()) for name in names)
     return list(dict.fromkeys(names)), bfloat16
-
-
-def _why_no_gpu() -> str:
-    """A sentence where the installed torch cannot see any GPU."""
-    if not devices.torch_is_for_cpus():
-        return ""
-    return (
-        " The installed torch is a build for CPUs, which sees no GPU: install the one for your GPU from "
-        "https://pytorch.org/get-started/locally."
-    )
 
 
 def places_for(

@@ -6,9 +6,11 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmark.vocabulary import BenchError
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -82,6 +84,17 @@ def torch_is_for_cpus() -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return re.search(r"^cuda\b[^=\n]*= None$", said, re.MULTILINE) is not None
+
+
+def missing(asked: str, found: Iterable[str]) -> BenchError:
+    """For a device that is not here: which there are, and whether the installed torch could see any GPU."""
+    why = (
+        " The installed torch is a build for CPUs, which sees no GPU: install the one for your GPU from "
+        "https://pytorch.org/get-started/locally."
+        if torch_is_for_cpus()
+        else ""
+    )
+    return BenchError(f"There is no device {asked!r} here; there are {', '.join(['cpu', *found])}.{why}")
 
 
 def cpu_has_bfloat16() -> bool:

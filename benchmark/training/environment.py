@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from benchmark.processes.devices import missing
 from benchmark.vocabulary import BenchError
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "connected-components-3d", "mirror-bench")
@@ -115,6 +116,15 @@ def keep_freed_memory() -> None:
         m_trim_threshold, m_mmap_max = -1, -4
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, -1)
+
+
+def device_named(name: str) -> torch.device:
+    """BenchError for a device that torch does not have here."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = [f"cuda:{index}" for index in range(n_gpus)]
+    if name not in ("cpu", *(["cuda", *found] if found else [])):
+        raise missing(name, found)
+    return torch.device(name)
 
 
 def set_up(device: torch.device, *, threads: int, deterministic: bool) -> None:

@@ -14,6 +14,8 @@ ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Of the files that are read: NIfTI, NRRD and MetaImage, as nnU-Net reads them."""
 AGAIN = "Copy or download the file again."
 CONVERT = "Convert the image again, to NIfTI."
+_FLAT = 1e-9
+"""A voxel of a smaller part of what its edges say has no volume."""
 CONVERT_TO_3D = "Convert the image again, to a 3D NIfTI file."
 
 
@@ -63,6 +65,14 @@ class Volume:
     @property
     def is_scaled(self) -> bool:
         return (self.slope, self.inter) != (1.0, 0.0)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the affine gives every voxel a place of its own."""
+        if not np.isfinite(self.affine).all():
+            return False
+        edges = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return bool(edges.all() and abs(np.linalg.det(self.affine[:3, :3])) >= _FLAT * np.prod(edges))
 
     @property
     def voxel_ml(self) -> float:
