@@ -60,7 +60,8 @@ class PartRows:
         by_region = self.rows.groupby("region", sort=False)[metrics]
         for title, spread in (("SD", by_region.std(ddof=1)), ("Median", by_region.median())):
             for region, numbers in spread.to_dict("index").items():
-                yield title if len(spread) == 1 else f"{title} of {region}", numbers
+                shown = title if len(spread) == 1 else f"{title} of {region}"
+                yield shown, {metric: float(numbers[metric]) for metric in metrics}
 
 
 def mean_title(region: str, n_means: int) -> str:
