@@ -280,7 +280,7 @@ def test_a_wrong_profile_is_refused_with_file_and_key(tmp_path: Path, text: str,
 def test_an_unknown_study_or_profile_is_answered_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"no grid 'tabel2'\. Did you mean 'table2'"):
         load_study("tabel2")
-    with pytest.raises(BenchError, match=r"no profile 'x'\. There are: demo, paper"):
+    with pytest.raises(BenchError, match=r"no profile 'x'\. There are: authors, demo, paper"):
         load_profile("x")
     with pytest.raises(BenchError, match="there is no such file"):
         load_study(str(tmp_path / "none.yaml"))

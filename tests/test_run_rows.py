@@ -142,5 +142,12 @@ def test_the_command_prints_rows_and_their_means(tmp_path: Path, capsys: pytest.
     text, _, told = capsys.readouterr().out.partition("[\n")
     (mean,) = [line.split() for line in text.splitlines() if line.split()[:1] == ["Mean"]]
     assert mean[1:] == ["40.0000", "2.0000"]
+    spread = {
+        line.split()[0]: line.split()[1:]
+        for line in text.splitlines()
+        if line.split()[:1] in (["SD"], ["Median"])
+    }
+    assert spread == {"SD": ["28.2843", "1.0000"], "Median": ["40.0000", "2.0000"]}
     (part,) = json.loads("[\n" + told)
     assert [case["dice"] for case in part["cases"]] == [20.0, 60.0, None]
+    assert {row["title"]: row["fpv_ml"] for row in part["summary"]} == {"Mean": 2.0, "SD": 1.0, "Median": 2.0}

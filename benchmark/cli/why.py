@@ -131,16 +131,19 @@ def _part_json(found: PartRows) -> dict[str, object]:
         **vars(found.part),
         "cases": rows.to_dict("records"),
         "means": means.to_dict("records"),
+        "summary": [
+            {"title": title, **{name: None if value != value else value for name, value in numbers.items()}}
+            for title, numbers in found.summary()
+        ],
         "faults": list(found.faults),
     }
 
 
 def print_part(screen: Console, found: PartRows, folder: Path, *, metric: str = "") -> None:
-    """The rows of a run for people, with their means, in one metric or in those of the tables."""
+    """The rows of a run for people, with their means and spread, in one metric or in those of the tables."""
     from rich.table import Table
     from rich.text import Text
 
-    from reports.evidence.run_rows import mean_title
     from reports.ground.measures import MEASURES
 
     part = found.part
@@ -159,10 +162,9 @@ def print_part(screen: Console, found: PartRows, folder: Path, *, metric: str = 
         scores = (_four_digits(row[one.metric]) for one in measures)
         table.add_row(*(Text(str(row[name])) for name in names), *scores)
     table.add_section()
-    for mean in found.means.to_dict("records"):
-        title = mean_title(str(mean["region"]), len(found.means))
-        blank = [Text("")] * (len(names) - 1)
-        table.add_row(Text(title, "bold"), *blank, *(_four_digits(mean[one.metric]) for one in measures))
+    blank = [Text("")] * (len(names) - 1)
+    for title, numbers in found.summary():
+        table.add_row(Text(title, "bold"), *blank, *(_four_digits(numbers[one.metric]) for one in measures))
     screen.print(table)
     for text in found.faults:
         screen.print(Text(f"fault: {text}", "red"), soft_wrap=True)

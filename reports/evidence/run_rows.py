@@ -50,6 +50,19 @@ class PartRows:
     means: pd.DataFrame
     faults: tuple[str, ...] = ()
 
+    def summary(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """What stands under the rows: the means, and for every region the standard deviation (n - 1) and the median of
+        its cases, by metric; each with its title."""
+        metrics = [measure.metric for measure in self.measures]
+        for mean in self.means.to_dict("records"):
+            title = mean_title(str(mean["region"]), len(self.means))
+            yield title, {metric: mean[metric] for metric in metrics}
+        by_region = self.rows.groupby("region", sort=False)[metrics]
+        for title, spread in (("SD", by_region.std(ddof=1)), ("Median", by_region.median())):
+            for region, numbers in spread.to_dict("index").items():
+                shown = title if len(spread) == 1 else f"{title} of {region}"
+                yield shown, {metric: float(numbers[metric]) for metric in metrics}
+
 
 def mean_title(region: str, n_means: int) -> str:
     """How one of `n_means` rows of `PartRows.means` is called."""

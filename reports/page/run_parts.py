@@ -7,10 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.evidence.evidence import commit_of
-from reports.evidence.run_rows import TEST, VALIDATION, PartRows, RunPart, mean_title, part_rows, parts_of
+from reports.evidence.run_rows import TEST, VALIDATION, PartRows, RunPart, part_rows, parts_of
 from reports.ground.addresses import RUN, parse_places
 from reports.page.cells import curves, known_facts
 from reports.page.model import Page, Section
@@ -71,8 +73,7 @@ def part_content(found: PartRows, folder: RunFolder) -> dict[str, object]:
         "cases": rows[names].astype(str).to_numpy().tolist(),
         "values": rows[metrics].to_numpy(),
         "means": [
-            [mean_title(str(region), len(found.means)), values]
-            for region, values in zip(found.means["region"], found.means[metrics].to_numpy(), strict=True)
+            [title, np.array([numbers[name] for name in metrics])] for title, numbers in found.summary()
         ],
     }
 

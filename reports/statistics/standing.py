@@ -136,7 +136,7 @@ def _add_other_rules(
             if rule not in by_rule:
                 continue
             adjusted = dict(zip(pairs[key], by_rule[rule][key], strict=True))
-            for rival in np.flatnonzero(zeros).tolist():
+            for rival in map(int, np.flatnonzero(zeros)):
                 leader = leaders[rival]
                 frame.loc[rival, column] = adjusted[min(leader, rival), max(leader, rival)]
             other = _told(frame, name, frame[column], scores[key])

@@ -62,7 +62,20 @@
         same ? (none ? "" : " ✓ the same") : " ≠ NOT the same"));
   }
 
-  function summary(found, sum, content) {
+  // Of single cases, each the mean of its seeds; what is undefined is left out.
+  function spread(values) {
+    const seeds = [...values.values()];
+    const cases = Array.from(seeds[0] ?? [], (_, index) => bench.mean(seeds.map((scores) => scores[index])))
+      .filter((value) => value != null && Number.isFinite(value)).sort((a, b) => a - b);
+    const n = cases.length, mean = bench.mean(cases), half = n >> 1;
+    return {
+      sd: n > 1 ? Math.sqrt(cases.reduce((total, value) => total + (value - mean) ** 2, 0) / (n - 1)) : null,
+      median: n ? (n % 2 ? cases[half] : (cases[half - 1] + cases[half]) / 2) : null,
+    };
+  }
+
+  function summary(found, sum, content, values) {
+    const { sd, median } = spread(values);
     const printed = found.cell.values[found.measure.key];
     const { runs } = content;
     const done = runs.filter((run) => run.state === "done").length;
@@ -71,6 +84,8 @@
         element("dd", { class: "big" }, printed == null ? "–" : shown(printed))),
       beside("Computed again here from the rows below", sum.value, printed),
       beside("Computed again from the files when the page was written", content.recomputed[found.measure.key], printed),
+      ...[["SD of its cases (n − 1)", sd], ["Median of its cases", median]].map(([title, value]) =>
+        element("div", {}, element("dt", {}, title), element("dd", { class: "big" }, value == null ? "–" : shown(value)))),
       element("div", {}, element("dt", {}, "Runs done, of planned"), element("dd", { class: "big" }, `${done}/${runs.length}`)));
   }
 
@@ -183,7 +198,7 @@
     fill(body,
       measureChoice(found, (key) => bench.go(bench.numberLink(addressOf(found.cell, found.grid, key)))),
       found.unknown ? element("p", { class: "remark" }, found.unknown) : null,
-      summary(found, sum, content),
+      summary(found, sum, content, values),
       ...about(content),
       bench.tables.framed(tables[0]),
       element("h3", {}, "Single cases"),

@@ -69,7 +69,7 @@
     const cell = (value) => ({ text: shown(value), order: value ?? "" });
     const table = bench.tables.build({
       id: `part-table-${number}`, stub: 1,
-      caption: "Scores of single cases, and their means. (Comparisons of a search are means over patients.)",
+      caption: "Scores of single cases, their means, standard deviations (SD, n − 1) and medians. (Comparisons of a search are means over patients.)",
       columns: [...content.columns.map((title) => ({ title, align: "l" })), ...content.measures.map((title) => ({ title }))],
       rows: content.cases.map((names, index) => [...names, ...content.values[index].map(cell)]),
     });
