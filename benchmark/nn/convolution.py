@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmark.nn.quick_gradients import QuickConv3d
+from benchmark.nn.quick_layers import QuickConv3d
 
 
 class TinyMapsInFloat32(nn.Module):

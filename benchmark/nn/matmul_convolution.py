@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float
@@ -64,7 +64,7 @@ class Geometry:
         )
         return x, y
 
-    @property
+    @cached_property
     def shifts(self) -> list[tuple[int, int]]:
         """For every place of the kernel in x and y, in its order: which of the strided grids, and how many rows on."""
         (_, y), (sx, sy) = self.grid, self.stride[:2]
@@ -189,10 +189,19 @@ def _correlation(
         pads += [0, end - n]
     blocks = F.pad(gradient.permute(0, 2, 3, 4, 1), pads).contiguous().view(rows.shape[1], -1)
     matrices = rows.new_zeros(len(shape.shifts), rows.shape[2], blocks.shape[1])
+    # Of wide rows the transposed product is the faster one.
+    wide = rows.shape[2] > 2 * blocks.shape[1]
+    sums = matrices.new_zeros(len(shape.shifts), blocks.shape[1], rows.shape[2]) if wide else matrices
     for start, end in shape.parts(rows.shape[1]):
         part = blocks[start:end]
         for number, (grid, shift) in enumerate(shape.shifts):
-            matrices[number].addmm_(rows[grid, start + shift : end + shift].t(), part)
+            shifted = rows[grid, start + shift : end + shift]
+            if wide:
+                sums[number].addmm_(part.t(), shifted)
+            else:
+                sums[number].addmm_(shifted.t(), part)
+    if wide:
+        matrices.copy_(sums.transpose(1, 2))
     return shape.band(matrices, c_in, c_out).sum(dim=4).permute(4, 3, 0, 1, 2)
 
 
