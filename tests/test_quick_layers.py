@@ -11,6 +11,9 @@ import torch
 from monai.networks.nets import UNet as MonaiUNet
 from torch import Tensor, nn
 
+from baselines.mirror_unet import MirrorUNet
+from benchmark.config import TrainingConfig
+from benchmark.data.readers.autopet import SPEC
 from benchmark.nn import quick_layers
 from benchmark.nn.convolution import Conv3d
 from benchmark.nn.quick_layers import (
@@ -24,6 +27,7 @@ from benchmark.nn.quick_layers import (
     cube_weights,
     with_quick_layers,
 )
+from benchmark.training.step import HostBatch, OptimiserStep
 
 FORMATS = [torch.contiguous_format, torch.channels_last_3d]
 
@@ -181,6 +185,43 @@ def test_the_layers_of_a_network_from_elsewhere_become_quick_and_keep_names_and_
         assert torch.equal(ours.eval()(image), theirs.eval()(image))
 
 
+def test_a_step_on_a_cpu_trains_quick_layers_and_takes_the_same_way_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bit for bit, from the same weights: what a training that goes on from a checkpoint needs."""
+    ways: list[Way | None] = []
+    choose = QuickConv3d._way
+
+    def noted(layer: QuickConv3d, maps: Tensor) -> Way | None:
+        ways.append(choose(layer, maps))
+        return ways[-1]
+
+    monkeypatch.setattr(QuickConv3d, "_way", noted)
+    patch = (32, 32, 32)
+    config = TrainingConfig(patch_size=patch, batch_size=2, steps=9, precision="float32", validations=0)
+    generator = torch.Generator().manual_seed(0)
+    image, label = torch.rand(2, 2, *patch, generator=generator), torch.zeros(2, 1, *patch, dtype=torch.uint8)
+    label[:, :, 8:16, 8:16, 8:16] = 1
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        method = MirrorUNet(SPEC, patch, version="v2", channels=[4, 8, 8, 8, 8])
+        step = OptimiserStep(
+            method,
+            config,
+            loss_weights=method.default_loss_weights(),
+            device=torch.device("cpu"),
+            seed=0,
+            steps=9,
+            accumulation=1,
+        )
+        for number in range(2):
+            step(HostBatch(image, label, torch.ones(2, dtype=torch.bool), ("a", "b"), number))
+        states.append(method.state_dict())
+    assert {"products", "channels last"} <= set(ways)
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_a_class_derived_from_torch_s_stays_what_it_is() -> None:
     network = nn.Sequential(Conv3d(1, 1, 3), nn.Linear(2, 2))
     with_quick_layers(network)
@@ -198,6 +239,9 @@ def test_prelu_and_its_gradients_are_torch_s() -> None:
 COMPILED = """
 import copy, torch
 from torch import nn
+from baselines.mirror_unet import MirrorUNet
+from benchmark.config import TrainingConfig
+from benchmark.data.readers.autopet import SPEC
 from benchmark.nn import quick_layers
 quick_layers._is_measured_here = lambda: True
 torch.manual_seed(0)

@@ -67,25 +67,24 @@ class _Convolution(torch.autograd.Function):
         else:
             # oneDNN's weight gradient of volumes works on this format, and is slow on the other; so is the input's
             # gradient of channels that do not fill a vector.
-            copies = [
+            copies = tuple(
                 tensor.contiguous(memory_format=torch.channels_last_3d) for tensor in (gradient, maps, weight)
-            ]
+            )
             narrow = min(weight.shape[:2]) < 8
-            to_maps, to_weight = _torch_s_gradients(*copies, ctx.padding, [narrow, True])
+            to_maps, to_weight = _torch_s_gradients(copies, ctx.padding, [narrow, True])
             if not narrow:
-                to_maps, _ = _torch_s_gradients(gradient, maps, weight, ctx.padding, [True, False])
+                to_maps, _ = _torch_s_gradients((gradient, maps, weight), ctx.padding, [True, False])
             to_maps = to_maps.contiguous()
             to_weight = to_weight.contiguous()
         to_bias = gradient.sum(dim=(0, 2, 3, 4)) if ctx.has_bias else None
         return to_maps, to_weight, to_bias, None, None
 
 
-def _torch_s_gradients(
-    gradient: Tensor, maps: Tensor, weight: Tensor, padding: Size3, wanted: list[bool]
-) -> tuple[Any, Any]:
+def _torch_s_gradients(tensors: tuple[Tensor, ...], padding: Size3, wanted: list[bool]) -> tuple[Any, Any]:
+    """Those of the input and of the weights, as far as they are wanted, from output's gradient, input and weights."""
     one, none = [1, 1, 1], [0, 0, 0]
     to_maps, to_weight, _ = torch.ops.aten.convolution_backward(
-        gradient, maps, weight, None, one, list(padding), one, False, none, 1, [*wanted, False]
+        *tensors, None, one, list(padding), one, False, none, 1, [*wanted, False]
     )
     return to_maps, to_weight
 
@@ -222,6 +221,6 @@ def _is_measured_here() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX2" and torch.get_num_threads() == 1
 
 
-def _three(numbers: tuple[int, ...] | str) -> Size3:
-    x, y, z = numbers
-    return int(x), int(y), int(z)
+def _three(numbers: tuple[int | str, ...] | str) -> Size3:
+    x, y, z = (int(number) for number in numbers)
+    return x, y, z
