@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.networks.nets import UNet as MonaiUNet
 
-from benchmark.nn.unet import Decoder, Encoder, UNet, _PReLU, check_patch_size
+from benchmark.nn.unet import Decoder, Encoder, UNet, check_patch_size
 from benchmark.vocabulary import BenchError
 
 
@@ -77,20 +77,6 @@ def test_every_side_of_a_patch_must_halve_as_often_as_the_network_does() -> None
     check_patch_size((4, 8, 12), (4, 8, 16))
     with pytest.raises(BenchError, match="multiples of 4"):
         check_patch_size((4, 8, 10), (4, 8, 16))
-
-
-def test_prelu_and_its_gradients_are_torch_s() -> None:
-    torch.manual_seed(0)
-    ours, theirs = _PReLU(init=0.3), torch.nn.PReLU(init=0.3)
-    x = torch.randn(2, 3, 4, 5, 6)
-    results = []
-    for module in (ours, theirs):
-        asked = x.clone().requires_grad_()
-        y = module(asked)
-        y.square().sum().backward()
-        results.append((y, asked.grad, module.weight.grad))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("side", [16, 32, 48])

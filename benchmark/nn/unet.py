@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,47 +13,8 @@ from torch import Tensor, nn
 from benchmark.nn.convolution import TinyMapsInFloat32
 from benchmark.vocabulary import BenchError, Size3
 
-Block = TypeVar("Block", bound=nn.Module)
-
 CHANNELS = (16, 32, 64, 128, 256)
 """The paper's backbone; layers 1-4 are the encoder, 5 the bottleneck, 6-8 the decoder."""
-
-
-class _PReLUGradient(torch.autograd.Function):
-    """PReLU with one slope, its backward pass in vectorised steps."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
-        ctx.save_for_backward(x, slope)
-        return nn.functional.prelu(x, slope.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        (gradient,) = gradients
-        x, slope = ctx.saved_tensors
-        to_x = torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False)
-        products = x.clamp(max=0).mul_(gradient)
-        # In the order of memory, and in parts: a sum into another type would first copy everything.
-        in_memory = products.permute(sorted(range(x.ndim), key=products.stride, reverse=True))
-        parts = in_memory.flatten(2).flatten(0, 1).sum(dim=1)
-        return to_x, parts.sum(dtype=torch.float32).to(slope.dtype).reshape(slope.shape)
-
-
-class _PReLU(nn.PReLU):
-    """torch's PReLU; on a CPU, where torch's own backward pass takes a fifth of a training step, another one."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or self.weight.numel() != 1 or not torch.is_grad_enabled():
-            return super().forward(x)
-        y: Tensor = _PReLUGradient.apply(x, self.weight)
-        return y
-
-
-def _with_prelu(block: Block) -> Block:
-    for module in block.modules():
-        if type(module) is nn.PReLU:
-            module.__class__ = _PReLU
-    return block
 
 
 class _ResidualUnit(TinyMapsInFloat32, ResidualUnit):
@@ -63,10 +23,9 @@ class _ResidualUnit(TinyMapsInFloat32, ResidualUnit):
 
 def down_layer(channels_in: int, channels_out: int, *, stride: int = 2) -> ResidualUnit:
     """Two residual units with batch normalisation and PReLU, the first with a stride."""
-    layer = _ResidualUnit(
+    return _ResidualUnit(
         3, channels_in, channels_out, strides=stride, kernel_size=3, subunits=2, norm="BATCH"
     )
-    return _with_prelu(layer)
 
 
 def up_layer(channels_in: int, channels_out: int, *, linear_end: bool = False) -> nn.Sequential:
@@ -74,7 +33,7 @@ def up_layer(channels_in: int, channels_out: int, *, linear_end: bool = False) -
     settings = {"kernel_size": 3, "norm": "BATCH", "act": "PRELU"}
     up = Convolution(3, channels_in, channels_out, strides=2, is_transposed=True, **settings)
     unit = _ResidualUnit(3, channels_out, channels_out, subunits=1, last_conv_only=linear_end, **settings)
-    return _with_prelu(nn.Sequential(up, unit))
+    return nn.Sequential(up, unit)
 
 
 def check_patch_size(patch_size: Size3, channels: Sequence[int] = CHANNELS) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchArrays
+from benchmark.nn.quick_layers import with_quick_layers
 from benchmark.protocols import Batch, Method
 from benchmark.training.environment import step_seed
 from benchmark.training.inference import autocast
@@ -55,6 +56,8 @@ class OptimiserStep:
         self.method, self.config, self.device = method, config, device
         self._format = torch.channels_last_3d if config.channels_last else torch.contiguous_format
         method.to(device)
+        if device.type == "cpu":
+            with_quick_layers(method)
         method.to(memory_format=self._format)  # type: ignore[call-overload]
         self.optimiser = _optimiser(config, method)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")

@@ -23,6 +23,8 @@ FIGURES = (
     "false_volumes",
     "patches",
     "training_step",
+    "cpu_step",
+    "layers",
     "inference",
     "whole_case",
     "similarity",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.patches import PatchArrays, PatchSampler
 from benchmark.data.prepare import Geometry
 from benchmark.data.store import PreparedCase
 from benchmark.vocabulary import Size3
@@ -48,3 +50,11 @@ def write_volume(folder: Path, index: int, *, shape: Size3, modalities: int = 2)
         stamps={},
         channels={},
     )
+
+
+def drawn_patches(side: int, batch_size: int) -> PatchArrays:
+    """One batch of cubes from such cases, two thirds of them centred on a lesion."""
+    with tempfile.TemporaryDirectory(prefix="bench-patches-") as folder:
+        shape = (side + 32, side + 32, side + 32)
+        cases = [write_volume(Path(folder), index, shape=shape) for index in range(batch_size)]
+        return PatchSampler(cases, (side, side, side), batch_size, 2 / 3, seed=0).batch(0)
