@@ -168,9 +168,13 @@ def test_a_summary_of_several_regions_says_that_it_averages_them(tmp_path: Path)
     """A union of labels among the regions counts its labels twice, which nobody would guess from one number."""
     write_regions(tmp_path, "a", {"core": {"dice": [0.2]}, "whole": {"dice": [0.8]}})
     write_run(tmp_path, "b", [0.5])
+    of = "on the test part"
     for run_id, title in (
-        ("a", "Dice [%] on the test part, mean over the regions core, whole"),
-        ("b", "Dice [%] on the test part"),
+        (
+            "a",
+            f"Dice [%] {of}, mean over the regions core, whole; one that is made of others counts as they do",
+        ),
+        ("b", f"Dice [%] {of}"),
     ):
         (table,) = overview.summary_tables(tmp_path, [CellRun({}, 0, 0, run_id)], {run_id: "done"})
         assert table.title == title

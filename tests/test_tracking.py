@@ -26,6 +26,7 @@ from benchmark.results.runs import SCORE_COLUMNS, RunFolder, RunRecord
 from benchmark.tracking.links import run_link, runs_link
 from benchmark.tracking.store import Store
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 
 AWAY = "http://user:secret@127.0.0.1:9"
 """Nothing listens on the discard port."""
@@ -519,7 +520,7 @@ def test_a_database_whose_artifacts_are_not_a_results_folder_s_is_refused(result
     write_run(results, "r2")
     report = tracking.sync(results)
     assert "has its artifacts under s3://bucket/of/somebody" in str(report.problem)
-    assert "Remove the file and run `bench sync`" in str(report.problem)
+    assert f"Remove the file and run `bench sync{in_results(results)}`" in str(report.problem)
 
 
 def test_final_numbers_stand_at_step_0_where_mlflow_draws_bars(results: Path) -> None:
