@@ -18,6 +18,7 @@ from written_studies import write_study
 
 from benchmark.cli import app
 from benchmark.data.check import check_cases
+from benchmark.data.facts import CaseFacts, dataset_findings
 from benchmark.data.images import open_volume, write_mask
 from benchmark.data.readers import autopet, msd, nnunet
 from benchmark.data.user_files import read_user_json
@@ -347,7 +348,25 @@ def test_the_check_takes_a_data_set_as_a_run_does_and_ends_with_a_summary(
     assert "2 components in 2 cases, 5.12 ml a case (median 5.12); 1 without" in outcome.output
     assert "voxels   4 x 4 x 5 mm" in outcome.output
     assert "shapes   24 x 22 x 20" in outcome.output
+    # Air, and a body of 40 HU and 1 to 1.2 SUV with a lesion of 8.
+    values = {line.split()[0]: line for line in outcome.output.splitlines() if "99th percentile" in line}
+    assert list(values) == ["CT", "PET"]
+    assert "-1000 to " in values["CT"]
+    assert "extremes are -1000 and " in values["CT"]
+    assert "extremes are 0 and 8" in values["PET"]
     with pytest.raises(BenchError, match="names the data set autopet, and --dataset msd another"):
         runner.invoke(
             app, ["data", "check", f"autopet={tmp_path}", "--dataset", "msd"], catch_exceptions=False
         )
+
+
+def test_a_grid_unlike_the_others_is_named_with_theirs() -> None:
+    """Once an edge is more than twice the median, or less than half of it; of two cases neither is usual."""
+    edges = {"a": 4.0, "b": 4.0, "c": 7.9, "d": 8.1, "e": 1.9}
+    facts = [CaseFacts(name, name, (9, 9, 9), (4.0, 4.0, edge)) for name, edge in edges.items()]
+    (found,) = dataset_findings([], facts)
+    assert found.severity == "warning"
+    assert found.problem == (
+        "voxels unlike the others' (4 x 4 x 4 mm in the median): d (4 x 4 x 8.1 mm), e (4 x 4 x 1.9 mm)"
+    )
+    assert dataset_findings([], facts[-2:]) == []
