@@ -179,6 +179,26 @@ def test_the_front_holds_what_no_other_trial_beats() -> None:
     assert frame["on_front"].tolist() == [True, True, False, False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([[0.66, 1.0]], "One complete trial (Dice [%] 66.00 and FPV [ml] 1.00): there is nothing to compare"),
+        ([[0.0, 0.0]] * 9, "All 9 complete trials have Dice [%] 0.00 and FPV [ml] 0.00: none is the best."),
+    ],
+)
+def test_a_front_of_nothing_is_none(tmp_path: Path, values: list[list[float]], said: str) -> None:
+    objectives = {"dice": "maximize", "fpv_ml": "minimize"}
+    study = study_of(directions=("maximize", "minimize"), objectives=objectives)
+    for number, each in enumerate(values):
+        add(study, each, x=number / 9)
+    written = write_search_report(tmp_path, study, out=tmp_path / "out")
+    assert written.facts["front"] == []
+    assert said in " ".join(written.files.summary)
+    assert "pareto" not in {path.stem for path in written.files.files}
+    text = (tmp_path / "out" / "trials.md").read_text(encoding="utf-8")
+    assert text.count("**") == 2, "the banner's alone"
+
+
 def test_the_parameter_that_decides_is_the_important_one() -> None:
     study = study_of()
     random = np.random.default_rng(0)

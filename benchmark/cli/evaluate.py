@@ -199,25 +199,27 @@ def _print_without(
         print(json.dumps(rows, indent=1))
         return
     for modality in modalities:
-        table = Table(title=f"Dice [%] without {modality}", title_justify="left", header_style="")
+        own = [row for row in rows if row["modality"] == modality]
+        several = list(dict.fromkeys(region for row in own for region in row["regions"]))
+        over = f", mean over the regions {', '.join(several)}" if len(several) > 1 else ""
+        table = Table(title=f"Dice [%] without {modality}{over}", title_justify="left", header_style="")
         table.add_column("run", overflow="fold")
         for column in ("complete", "without", "change"):
             table.add_column(column, justify="right")
         table.add_column("manner")
         table.add_column("same masks in")
-        for row in rows:
-            if row["modality"] == modality:
-                table.add_row(
-                    row["cell"],
-                    _number(row["dice"]),
-                    _number(row["dice_without"]),
-                    _number(row["difference"], sign=True),
-                    row["manner"],
-                    f"{row['identical']} of {row['cases']} cases",
-                )
+        for row in own:
+            table.add_row(
+                row["cell"],
+                _number(row["dice"]),
+                _number(row["dice_without"]),
+                _number(row["difference"], sign=True),
+                row["manner"],
+                f"{row['identical']} of {row['cases']} cases",
+            )
         screen.print(table)
-        for row in rows:
-            if row["modality"] == modality and row["untold"]:
+        for row in own:
+            if row["untold"]:
                 told = ", ".join(row["regions"]) or "no region"
                 screen.print(
                     f"{row['cell']}: without {modality} it tells {told} alone, and both numbers are over that.",

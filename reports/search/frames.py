@@ -159,18 +159,23 @@ def _note(trial: FrozenTrial, first_with: dict[str, int]) -> str:
 
 
 def no_best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> str:
-    """Why no complete trial is the best, in a sentence; empty where one is, or there are several objectives."""
-    (objective, _), *more = objectives.items()
+    """Why no complete trial is the best, or on a front, in a sentence; empty where one is."""
     kept = trials[(trials["state"] == "complete") & trials["feasible"]] if not trials.empty else trials
-    if more or kept.empty or differ_in_print(kept[objective], measure_of(objective).scale):
+    if kept.empty or _differ(kept, objectives):
         return ""
-    measure = measure_of(objective)
-    value = DECIMALS.format(measure.scale * float(kept[objective].iloc[0]))
+    values = " and ".join(
+        f"{measure.title} {DECIMALS.format(measure.scale * float(kept[objective].iloc[0]))}"
+        for objective in objectives
+        for measure in (measure_of(objective),)
+    )
     if len(kept) == 1:
-        return (
-            f"One complete trial ({measure.title} {value}): there is nothing to compare it with, and no best."
-        )
-    return f"All {counted(len(kept), 'complete trial')} have {measure.title} {value}: none is the best."
+        return f"One complete trial ({values}): there is nothing to compare it with, and no best."
+    return f"All {counted(len(kept), 'complete trial')} have {values}: none is the best."
+
+
+def _differ(trials: pd.DataFrame, objectives: Mapping[str, str]) -> bool:
+    """Whether any objective's values do, as printed."""
+    return any(differ_in_print(trials[one], measure_of(one).scale) for one in objectives)
 
 
 def best_trial(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series | None:
@@ -247,12 +252,13 @@ def _importances(study: Study, place: int, sign: int) -> Mapping[str, float]:
 
 def front(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.DataFrame:
     """The complete trials that keep all constraints, and which of them are `on_front`: no other is better in one
-    objective and at least as good in the others."""
+    objective and at least as good in the others. None is where values do not differ in print."""
     complete = trials[(trials["state"] == "complete") & trials["feasible"]].copy()
     signs = [1 if direction == "maximize" else -1 for direction in objectives.values()]
     values = complete[list(objectives)].to_numpy(float) * signs
+    apart = _differ(complete, objectives)
     complete["on_front"] = [
-        not any((other >= own).all() and (other > own).any() for other in values) for own in values
+        apart and not any((other >= own).all() and (other > own).any() for other in values) for own in values
     ]
     return complete
 

@@ -265,7 +265,7 @@ def _figures(
     if varied:
         for objective, figure in figures.draw_contours(trials, definition, names, objectives=varied):
             found.append((f"contours_{objective}", f"Contours of {measure_of(objective).kind}", figure))
-    if len(definition.objectives) > 1 and not pareto.empty:
+    if len(definition.objectives) > 1 and pareto["on_front"].any():
         found.append(("pareto", "Pareto front", figures.draw_front(pareto, definition)))
     told = curves(study)
     if not told.empty:
