@@ -34,17 +34,19 @@ class QuickConv3d(nn.Conv3d):
 
     def _way(self, maps: Tensor) -> Way | None:
         """Of the gradients: torch's (None), or one that is faster for this layer and these maps."""
+        voxels = maps.numel() // maps.shape[1]
+        if voxels < 2048 or not maps.requires_grad or not _trains_here(maps):
+            return None
         plain = set(self.stride) == set(self.dilation) == {self.groups} == {1} and _pads_with_zeros(self)
-        if not (plain and set(self.kernel_size) != {1} and maps.requires_grad and _trains_here(maps)):
+        if not plain or set(self.kernel_size) == {1}:
             return None
         least, most = sorted((self.in_channels, self.out_channels))
-        voxels = math.prod(maps.shape) // maps.shape[1]
         if len(maps) == 1 and math.prod(maps.shape[:4]) <= 20480:
             # torch calls no oneDNN then (its `use_mkldnn`), and its own kernels are slower still.
             return "products" if most <= 32 and voxels >= 8192 else None
         if most <= 2:
             return "products" if voxels >= 16384 else None
-        if least >= 3 and most <= 64 and voxels >= 2048 and len(maps) > 1 and maps.is_contiguous():
+        if least >= 3 and most <= 64 and len(maps) > 1 and maps.is_contiguous():
             return "channels last"
         return None
 
