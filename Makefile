@@ -20,16 +20,15 @@ install: .venv/installed-all
 	$(PIP) --requirement requirements-all.lock
 	touch $@
 
-# A dozen cells of Table 2, for those who only look: what to open and what to type next stands at the end.
+# A dozen of the demonstration's cells, for those who only look; `demo` goes on from there.
 quick: .venv/installed
-	$(BIN)/bench run --grid table2 --profile quick --no-mlflow \
-		--only self_supervision=none,shared_layers=3,5,4-5-6 --only fusion_weight=0.5,shared_layers=3,5,4-5-6
-	$(BIN)/bench report --grid table2 --profile quick --source both --no-mlflow
-	$(BIN)/bench report page --profile quick --no-mlflow
-	@echo
-	@echo "Open results/reports/html/index.html in a browser; the table and its figures as files: results/reports/table2"
-	@echo "Then type: make demo                                       all 105 cells of Table 2"
-	@echo "Or:        source .venv/bin/activate; bench data check autopet=/data/AutoPET      your own data"
+	$(BIN)/bench run --grid table2 --only self_supervision=none,shared_layers=3,5,4-5-6 \
+		--only fusion_weight=0.5,shared_layers=3,5,4-5-6
+	$(BIN)/bench report --grid table2 --source both
+	$(BIN)/bench report page --source both
+	@echo "Open results/reports/html/index.html in a browser. The table and its figures as files: results/reports/table2"
+	@echo "Then: make demo   (the other cells of Table 2), or, on your own data:"
+	@echo "      $(BIN)/bench data check autopet=/data/AutoPET"
 
 demo: .venv/installed
 	$(BIN)/bench run --grid table2
