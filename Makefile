@@ -1,19 +1,36 @@
-# `make demo` and `make test` do all the set-up on a fresh machine; Python 3.11 or newer is all they need.
+# `make quick`, `make demo` and `make test` do all the set-up on a fresh machine; Python 3.11 or newer is all they need.
 PYTHON ?= python3
 BIN := .venv/bin
+UV := $(shell command -v uv)
+PIP := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) --quiet
 
-.PHONY: demo test test-all check bench endure install clean
+.PHONY: quick demo test test-all check bench endure install clean
 
-install: .venv/installed
+# With all extras: nnU-Net's package, the tools of tests and checks.
+install: .venv/installed-all
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --requirement requirements.lock
+	$(PIP) --no-deps --editable .
 	touch $@
 
-demo: install
+.venv/installed-all: .venv/installed requirements-all.lock
+	$(PIP) --requirement requirements-all.lock
+	touch $@
+
+# A dozen of the demonstration's cells, for those who only look; `demo` goes on from there.
+quick: .venv/installed
+	$(BIN)/bench run --grid table2 --only self_supervision=none,shared_layers=3,5,4-5-6 \
+		--only fusion_weight=0.5,shared_layers=3,5,4-5-6
+	$(BIN)/bench report --grid table2 --source both
+	$(BIN)/bench report page --source both
+	@echo "Open results/reports/html/index.html in a browser. The table and its figures as files: results/reports/table2"
+	@echo "Then: make demo   (the other cells of Table 2), or, on your own data:"
+	@echo "      $(BIN)/bench data check autopet=/data/AutoPET"
+
+demo: .venv/installed
 	$(BIN)/bench run --grid table2
 	$(BIN)/bench report --grid table2 --source both
 

@@ -12,6 +12,7 @@ from benchmark.planning.grid import (
     PROFILES,
     STUDIES,
     Cell,
+    PhantomSettings,
     Profile,
     Study,
     available,
@@ -21,6 +22,7 @@ from benchmark.planning.grid import (
     study_of_methods,
 )
 from benchmark.planning.launch import plan
+from benchmark.planning.setup import check_names, phantom_root
 from benchmark.vocabulary import BenchError
 
 BLOCK = "{set: {method: m, loss_weights: {seg: 1}}, over: {size: {path: method_args.size, values: [1, 2]}}}"
@@ -311,3 +313,21 @@ def test_a_profile_gives_way_to_the_question_and_overrides_the_rest(tmp_path: Pa
     assert [run.config.training.steps for run in runs] == [10, 20]
     assert {run.config.training.batch_size for run in runs} == {2}
     assert runs[0].config.method_args == {"width": 4}
+
+
+def test_a_profile_asks_only_for_what_its_phantoms_have() -> None:
+    brains = PhantomSettings(lesion_mm=30.0)
+    with pytest.raises(
+        BenchError, match=r"phantoms\.brain_phantom says lesion_mm, which these phantoms do not"
+    ):
+        check_names(Profile(name="x", phantoms={"brain_phantom": brains}))
+    check_names(Profile(name="x", phantoms={"phantom": brains}))
+
+
+def test_phantoms_of_another_population_lie_in_another_folder() -> None:
+    usual, hot = (
+        phantom_root("phantom", Profile(name="x", phantoms={"phantom": settings}), Path("r"))
+        for settings in (PhantomSettings(), PhantomSettings(lesion_suv=13.0, one_healthy_in=4))
+    )
+    assert usual == Path("r/phantoms/phantom-40-default-seed0")
+    assert hot == Path("r/phantoms/phantom-40-default-seed0-one_healthy_in4-lesion_suv13")

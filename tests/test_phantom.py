@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.phantoms import pet_ct as phantom
-from benchmark.data.phantoms.anatomy import TISSUES, Lesion, Patient, draw_patient
+from benchmark.data.phantoms.anatomy import TISSUES, Lesion, Patient, Population, draw_patient
 from benchmark.data.phantoms.blur import blur
 from benchmark.data.phantoms.scanner import Canvas, scan, see_ct, see_pet
 from benchmark.data.phantoms.shapes import Grid, SmoothField, cone, ellipsoid
@@ -172,6 +172,8 @@ def test_more_cases_can_be_added_to_a_folder(folder: Path, tmp_path: Path) -> No
         ({"seed": SEED + 1}, "seed 3, not 4"),
         ({"spacing_mm": (8.0, 8.0, 8.0)}, "spacing_mm"),
         ({"cases": N_CASES - 1}, "--cases 9"),
+        ({"lesion_mm": 30.0}, "lesion_mm as usual, not 30"),
+        ({"one_healthy_in": 4}, "one_healthy_in as usual, not 4"),
     ],
 )
 def test_a_folder_of_other_phantoms_is_refused(folder: Path, change: dict, words: str) -> None:
@@ -179,6 +181,35 @@ def test_a_folder_of_other_phantoms_is_refused(folder: Path, change: dict, words
     with pytest.raises(BenchError, match=re.escape(words)):
         phantom.write_phantoms(folder, **{"cases": N_CASES, "seed": SEED, "spacing_mm": COARSE, **change})
     assert digests(folder) == before
+
+
+def test_usual_phantoms_are_refused_in_a_folder_of_unusual_ones(tmp_path: Path) -> None:
+    phantom.write_phantoms(tmp_path / "x", cases=1, seed=SEED, spacing_mm=COARSE, lesion_suv=13.0)
+    with pytest.raises(BenchError, match=re.escape("lesion_suv 13.0, not as usual")):
+        phantom.write_phantoms(tmp_path / "x", cases=1, seed=SEED, spacing_mm=COARSE)
+
+
+def test_of_four_neighbours_one_is_healthy() -> None:
+    patients = {study.patient: study.healthy for study in phantom.plan(200, seed=SEED, one_healthy_in=4)}
+    blocks = [[patients[4 * block + place] for place in range(4)] for block in range(len(patients) // 4)]
+    assert {sum(block) for block in blocks} == {1}
+    assert len({tuple(block) for block in blocks}) == 4
+
+
+def test_medians_of_lesions_are_those_asked_for() -> None:
+    def lesions(**unusual: float) -> list[Lesion]:
+        population = Population(**unusual)
+        drawn = (
+            draw_patient(SEED, index, healthy=False, studies=1, population=population) for index in range(60)
+        )
+        return [lesion for patient in drawn for lesion in patient.studies[0].lesions]
+
+    usual, unusual = lesions(), lesions(lesion_mm=30.0, lesion_suv=13.0)
+    assert np.median([lesion.diameter_mm for lesion in usual]) == pytest.approx(17, rel=0.15)
+    assert np.median([lesion.diameter_mm for lesion in unusual]) == pytest.approx(30, rel=0.15)
+    assert np.median([lesion.suv for lesion in usual]) == pytest.approx(6.5, rel=0.2)
+    assert np.median([lesion.suv for lesion in unusual]) == pytest.approx(13, rel=0.2)
+    assert max(lesion.diameter_mm for lesion in unusual) <= 50
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -196,6 +227,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         {"spacing_mm": (0.0, 2.0, 2.0)},
         {"spacing_mm": (50.0, 50.0, 50.0)},
         {"jobs": 0},
+        {"one_healthy_in": 1},
+        {"lesion_mm": 60.0},
+        {"lesion_suv": 1.0},
     ],
 )
 def test_senseless_parameters_are_refused_before_anything_is_written(tmp_path: Path, wrong: dict) -> None:

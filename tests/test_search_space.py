@@ -131,7 +131,7 @@ def test_a_trial_has_the_settings_a_profile_has_for_the_data_set_as_a_grid_s_run
     here = Trainings(load_search(written(tmp_path)), SearchTarget(profile, "nnunet", "HECKTOR"))
     assert here.config({"theta": 0.2}).spacing_mm == (2.0, 2.0, 3.0)
     other = Trainings(load_search(written(tmp_path)), SearchTarget(profile, "nnunet", "BraTS"))
-    assert other.config({"theta": 0.2}).spacing_mm == (6.0, 6.0, 6.0)
+    assert other.config({"theta": 0.2}).spacing_mm == (8.0, 8.0, 8.0)
 
 
 def test_what_every_trial_has_and_what_a_sampler_cannot_learn() -> None:

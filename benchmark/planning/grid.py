@@ -91,11 +91,22 @@ class _StudyFile(_Strict):
 
 
 class PhantomSettings(_Strict):
-    """The phantoms that `--data phantom` generates. `spacing_mm` None: the data set's own."""
+    """The phantoms that `--data phantom` generates. None: as that data set usually is.
+
+    `one_healthy_in`, `lesion_mm`, `lesion_suv`: see `benchmark.data.phantoms.anatomy.Population`.
+    """
 
     cases: int = Field(default=40, ge=10)
     seed: int = Field(default=0, ge=0)
     spacing_mm: Millimetres | None = None
+    one_healthy_in: int | None = Field(default=None, ge=2)
+    lesion_mm: float | None = Field(default=None, gt=0)
+    lesion_suv: float | None = Field(default=None, gt=0)
+
+    @property
+    def unusual(self) -> dict[str, float]:
+        """What the profile says beyond number, seed and grid."""
+        return self.model_dump(exclude={"cases", "seed", "spacing_mm"}, exclude_none=True)
 
 
 class Rule(_Strict):

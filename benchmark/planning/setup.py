@@ -151,6 +151,13 @@ def check_names(profile: Profile) -> None:
                 raise BenchError(
                     f"profiles/{profile.name}.yaml: {key} names {name!r}. {did_you_mean(name, possible)}"
                 )
+    for name, wanted in profile.phantoms.items():
+        takes = phantom_readers()[name].unusual
+        if idle := [key for key in wanted.unusual if key not in takes]:
+            raise BenchError(
+                f"profiles/{profile.name}.yaml: phantoms.{name} says {', '.join(idle)}, which these phantoms do not "
+                "have; leave it out."
+            )
 
 
 def inspect(
@@ -341,7 +348,8 @@ def phantom_root(name: str, profile: Profile, results: Path) -> Path:
     """The folder of a data set's phantoms of that profile."""
     wanted = profile.phantoms.get(name, PhantomSettings())
     spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
-    return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}"
+    unusual = "".join(f"-{key}{value:g}" for key, value in wanted.unusual.items())
+    return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}{unusual}"
 
 
 def _phantoms(name: str, profile: Profile, results: Path, shown: ShownPreparation) -> Path:
@@ -350,7 +358,7 @@ def _phantoms(name: str, profile: Profile, results: Path, shown: ShownPreparatio
     wanted, root = profile.phantoms.get(name, PhantomSettings()), phantom_root(name, profile, results)
     # Another launcher of the same demonstration waits until they are there.
     with exclusive(root.with_name(f".{root.name}.lock"), wait=True):
-        phantoms.write(
+        phantoms.writer(wanted.unusual)(
             root,
             cases=wanted.cases,
             seed=wanted.seed,

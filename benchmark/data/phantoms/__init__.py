@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmark.vocabulary import Spacing
 
@@ -27,9 +28,17 @@ class WritePhantoms(Protocol):
 
 @dataclass(frozen=True)
 class Phantoms:
-    """What a reader says whose data set the suite writes itself. `stands_for`: the data set whose place it takes."""
+    """What a reader says whose data set the suite writes itself.
+
+    `stands_for`: the data set whose place it takes. `unusual`: what `write` takes besides, as a profile may say it.
+    """
 
     kind: str
     stands_for: str
     default_spacing_mm: Spacing
     write: WritePhantoms
+    unusual: frozenset[str] = frozenset()
+
+    def writer(self, unusual: Mapping[str, Any]) -> WritePhantoms:
+        """`write`, of phantoms that are unusual in these ways."""
+        return partial(self.write, **unusual)

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from benchmark.data.phantoms.body import DISCS, Body, Part, point_inside
 from benchmark.data.phantoms.shapes import Array, Point, Shape, SmoothField
+from benchmark.vocabulary import BenchError
 
 FIELD_OF_VIEW_MM = (490.0, 376.0)
 """Left to right and back to front; the length follows the patient's height, from vertex to thigh."""
 VERTEX, MID_THIGH = 836.0, -130.0
 FINEST_LESION_MM, LARGEST_LESION_MM = 8.0, 50.0
+FAINTEST_SUV, HOTTEST_SUV = 2.3, 28.0
+"""Of a lesion."""
+ROOM_FOR_LARGER = 1.5
+"""A site takes lesions of so many medians at least, however small its usual ones are."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,41 @@ class Patient:
         return {part.name: part.shapes for part in self.studies[0].parts}
 
 
+@dataclass(frozen=True)
+class Population:
+    """What phantoms may have otherwise than usual.
+
+    Of `one_healthy_in` neighbouring patients one has no tumour. `lesion_mm` and `lesion_suv` are the medians of
+    diameter and SUV over all lesions; their spread and their places stay.
+    """
+
+    one_healthy_in: int = 2
+    lesion_mm: float = 17.0
+    lesion_suv: float = 6.5
+
+    def __post_init__(self) -> None:
+        """BenchError for patients that cannot be drawn."""
+        if self.one_healthy_in < 2:
+            raise BenchError(
+                f"One healthy patient in {self.one_healthy_in} leaves nobody with a tumour; choose 2 or more."
+            )
+        for name, (low, high) in {
+            "lesion_mm": (FINEST_LESION_MM, LARGEST_LESION_MM),
+            "lesion_suv": (FAINTEST_SUV, HOTTEST_SUV),
+        }.items():
+            if not low <= getattr(self, name) <= high:
+                raise BenchError(
+                    f"{name} is {getattr(self, name):g}; a median between {low:g} and {high:g} can be drawn."
+                )
+
+    @property
+    def unusual(self) -> dict[str, float]:
+        """What differs from the usual, by name."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(USUAL, name)}
+
+
+USUAL = Population()
+
 DIAGNOSES = ("MELANOMA", "LYMPHOMA", "LUNG_CANCER")
 SITES_BY_DIAGNOSIS = {
     "MELANOMA": {"lung": 0.3, "node": 0.35, "liver": 0.15, "bone": 0.2},
@@ -176,7 +216,9 @@ LESION_COUNTS = (0.28, 0.2, 0.15, 0.11, 0.09, 0.07, 0.05, 0.05)
 """Probabilities of 1 to 8 lesions in a patient who has any."""
 
 
-def draw_patient(seed: int, index: int, *, healthy: bool, studies: int) -> Patient:
+def draw_patient(
+    seed: int, index: int, *, healthy: bool, studies: int, population: Population = USUAL
+) -> Patient:
     """Patient `index` of the population `seed`; the same whatever else is drawn."""
     rng = np.random.default_rng([seed, index, 0])
     sex = "M" if rng.random() < 0.56 else "F"
@@ -205,9 +247,9 @@ def draw_patient(seed: int, index: int, *, healthy: bool, studies: int) -> Patie
         if diagnosis == "NEGATIVE":
             history.append(())
         elif not history:
-            history.append(_draw_lesions(lesion_rng, body, diagnosis, values, contrast))
+            history.append(_draw_lesions(lesion_rng, body, diagnosis, values, contrast, population))
         else:
-            history.append(_follow_up(lesion_rng, body, diagnosis, values, contrast, history[-1]))
+            history.append(_follow_up(lesion_rng, body, diagnosis, values, contrast, population, history[-1]))
     examined = []
     for number, lesions in enumerate(history):
         daily = np.random.default_rng([seed, index, 4 + number])
@@ -280,6 +322,7 @@ def _draw_lesions(
     diagnosis: str,
     values: dict[str, tuple[float, float]],
     contrast: bool,
+    population: Population,
     taken: Sequence[Lesion] = (),
     count: int | None = None,
 ) -> tuple[Lesion, ...]:
@@ -292,7 +335,7 @@ def _draw_lesions(
         if diagnosis == "LUNG_CANCER" and number == 0 and not taken:
             site = "lung"
         for _ in range(20):
-            lesion = _draw_lesion(rng, body, site, values, contrast)
+            lesion = _draw_lesion(rng, body, site, values, contrast, population)
             if all(_apart(lesion, other) for other in (*taken, *found)):
                 found.append(lesion)
                 break
@@ -304,12 +347,18 @@ def _apart(a: Lesion, b: Lesion) -> bool:
 
 
 def _draw_lesion(
-    rng: np.random.Generator, body: Body, site: str, values: dict[str, tuple[float, float]], contrast: bool
+    rng: np.random.Generator,
+    body: Body,
+    site: str,
+    values: dict[str, tuple[float, float]],
+    contrast: bool,
+    population: Population,
 ) -> Lesion:
     largest = {"lung": LARGEST_LESION_MM, "liver": LARGEST_LESION_MM, "node": 42.0, "bone": 34.0}[site]
-    diameter = float(np.clip(rng.lognormal(math.log(17), 0.5), FINEST_LESION_MM, largest))
+    largest = max(largest, ROOM_FOR_LARGER * population.lesion_mm)
+    diameter = float(np.clip(rng.lognormal(math.log(population.lesion_mm), 0.5), FINEST_LESION_MM, largest))
     enhanced = 30.0 if contrast else 0.0
-    suv = float(np.clip(rng.lognormal(math.log(6.5), 0.6), 2.3, 28.0))
+    suv = float(np.clip(rng.lognormal(math.log(population.lesion_suv), 0.6), FAINTEST_SUV, HOTTEST_SUV))
     hu: float | None
     if site == "lung":
         center = point_inside(rng, body.lungs, min(0.45 * diameter, 22.0))
@@ -366,6 +415,7 @@ def _follow_up(
     diagnosis: str,
     values: dict[str, tuple[float, float]],
     contrast: bool,
+    population: Population,
     before: Sequence[Lesion],
 ) -> tuple[Lesion, ...]:
     """The lesions some months later: treated, they shrink, cool or vanish; else they grow."""
@@ -382,7 +432,7 @@ def _follow_up(
                 site=lesion.site,
                 center=lesion.center,
                 diameter_mm=float(np.clip(lesion.diameter_mm * size, FINEST_LESION_MM, LARGEST_LESION_MM)),
-                suv=float(np.clip(lesion.suv * heat, 2.3, 28.0)),
+                suv=float(np.clip(lesion.suv * heat, FAINTEST_SUV, HOTTEST_SUV)),
                 hu=lesion.hu,
                 elongation=lesion.elongation,
                 bumps=lesion.bumps,
@@ -390,5 +440,5 @@ def _follow_up(
             )
         )
     if not responds and len(after) < len(LESION_COUNTS) and rng.random() < 0.5:
-        after += _draw_lesions(rng, body, diagnosis, values, contrast, taken=after, count=1)
+        after += _draw_lesions(rng, body, diagnosis, values, contrast, population, taken=after, count=1)
     return tuple(after)

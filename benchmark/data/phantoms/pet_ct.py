@@ -19,11 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmark.data.naming import TCIA_FILES
-from benchmark.data.phantoms.anatomy import Patient, draw_patient
+from benchmark.data.phantoms.anatomy import USUAL, Patient, Population, draw_patient
 from benchmark.data.phantoms.scanner import Volumes, scan
 from benchmark.data.phantoms.writing import all_written, checked_parameters, claimed, write_nifti
 from benchmark.files.writing import write_text
@@ -82,11 +83,12 @@ def write_phantoms(
     spacing_mm: Spacing = DEFAULT_SPACING_MM,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    **unusual: Any,
 ) -> None:
     """Write `cases` studies to `out`; what an earlier start finished is kept. `progress(done, cases)`.
 
-    The same seed gives the same bytes, for any `jobs`. A study is half a gigabyte of work memory and seconds
-    at AutoPET's spacing, a fraction of a second at 6 mm.
+    `unusual`: fields of a `Population`. The same seed gives the same bytes, for any `jobs`. A study is half a
+    gigabyte of work memory and seconds at AutoPET's spacing, a fraction of a second at 6 mm.
 
     Raises BenchError when `out` holds something else, phantoms of other parameters, or more cases.
     """
@@ -100,30 +102,35 @@ def write_phantoms(
         between_mm=(0.5, 20.0),
         grid="PET grid",
     )
-    with claimed(out, parameters):
-        planned = plan(cases, seed=seed)
+    population = Population(**unusual)
+    with claimed(out, parameters | population.unusual):
+        planned = plan(cases, seed=seed, one_healthy_in=population.one_healthy_in)
         missing = [study for study in planned if not _is_complete(out / study.folder)]
         done = len(planned) - len(missing)
         if progress:
             progress(done, cases)
-        write_study = partial(_write_study, out, seed=seed, spacing_mm=spacing_mm)
+        write_study = partial(_write_study, out, seed=seed, spacing_mm=spacing_mm, population=population)
         for _ in all_written(missing, write_study, jobs=jobs):
             done += 1
             if progress:
                 progress(done, cases)
-        write_text(out / METADATA_FILE, metadata_csv(planned, seed=seed, spacing_mm=spacing_mm))
+        write_text(
+            out / METADATA_FILE,
+            metadata_csv(planned, seed=seed, spacing_mm=spacing_mm, population=population),
+        )
 
 
-def plan(cases: int, *, seed: int) -> list[Examination]:
+def plan(cases: int, *, seed: int, one_healthy_in: int = USUAL.one_healthy_in) -> list[Examination]:
     """The first `cases` studies of the endless list that belongs to a seed.
 
-    Of two neighbours one is healthy, and of seven patients one is examined twice, by lot: any beginning of
+    Of `one_healthy_in` neighbours one is healthy, and of seven patients one is examined twice, by lot: any beginning of
     the list is balanced, and no study depends on how many follow.
     """
     planned: list[Examination] = []
     patient = 0
     while len(planned) < cases:
-        healthy = bool(_lot(seed, 1, patient // 2, 2) == patient % 2)
+        block, place = divmod(patient, one_healthy_in)
+        healthy = bool(_lot(seed, 1, block, one_healthy_in) == place)
         n_studies = 2 if _lot(seed, 2, patient // 7, 7) == patient % 7 else 1
         name = f"PETCT_{patient:04d}{_digest(seed, patient)[:6]}"
         for number in range(n_studies):
@@ -156,11 +163,13 @@ def _study_folder(seed: int, patient: int, number: int) -> str:
     return f"{date}-NA-PET-CT Ganzkoerper Phantom-{_uid(seed, patient, number)[-5:]}"
 
 
-def _write_study(out: Path, study: Examination, *, seed: int, spacing_mm: Spacing) -> None:
+def _write_study(
+    out: Path, study: Examination, *, seed: int, spacing_mm: Spacing, population: Population
+) -> None:
     folder = out / study.folder
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
-    patient = _patient(seed, study)
+    patient = _patient(seed, study, population)
     volumes = scan(patient, patient.studies[study.number], spacing_mm=spacing_mm)
     _check_label(volumes, study, patient)
     files = TCIA_FILES
@@ -169,8 +178,10 @@ def _write_study(out: Path, study: Examination, *, seed: int, spacing_mm: Spacin
     write_nifti(folder / files["label"], volumes.label, volumes.affine)
 
 
-def _patient(seed: int, study: Examination) -> Patient:
-    return draw_patient(seed, study.patient, healthy=study.healthy, studies=study.n_studies)
+def _patient(seed: int, study: Examination, population: Population) -> Patient:
+    return draw_patient(
+        seed, study.patient, healthy=study.healthy, studies=study.n_studies, population=population
+    )
 
 
 def _check_label(volumes: Volumes, study: Examination, patient: Patient) -> None:
@@ -183,13 +194,15 @@ def _is_complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in TCIA_FILES.values())
 
 
-def metadata_csv(planned: list[Examination], *, seed: int, spacing_mm: Spacing) -> str:
+def metadata_csv(
+    planned: list[Examination], *, seed: int, spacing_mm: Spacing, population: Population
+) -> str:
     """The clinical metadata in AutoPET's form: a row per DICOM series, the study as a part of the path."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     for study in planned:
-        patient = _patient(seed, study)
+        patient = _patient(seed, study, population)
         date = _study_date(seed, study.patient, study.number)
         low, high = patient.extent
         slices = int(np.ceil((high[2] - low[2]) / spacing_mm[2]))

@@ -89,14 +89,19 @@ def _note(out: Path, parameters: dict[str, Any]) -> None:
     wanted = {"kind": FIRST_KIND, **parameters}
     try:
         there = {"kind": FIRST_KIND, **json.loads(file.read_text(encoding="utf-8"))}
-        different = [key for key in ("kind", "generation", "seed", "spacing_mm") if there[key] != wanted[key]]
-        n_there = int(there["cases"])
+        n_there = int(there.pop("cases"))
+        always = {key: there[key] for key in ("kind", "generation", "seed", "spacing_mm")}
     except (ValueError, KeyError, TypeError) as error:
         raise BenchError(
             f"{file} is damaged ({error}). Remove {out} and write the phantoms again."
         ) from error
+    # What only unusual phantoms have is not named in the others' files.
+    decisive = dict.fromkeys(key for key in (*always, *there, *wanted) if key != "cases")
+    different = [key for key in decisive if there.get(key) != wanted.get(key)]
     if different:
-        shown = "; ".join(f"{key} {there[key]}, not {wanted[key]}" for key in different)
+        shown = "; ".join(
+            f"{key} {there.get(key, 'as usual')}, not {wanted.get(key, 'as usual')}" for key in different
+        )
         raise BenchError(f"{out} holds phantoms with {shown}. Choose another --out, or remove that folder.")
     if n_there > parameters["cases"]:
         raise BenchError(
