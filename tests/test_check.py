@@ -460,6 +460,6 @@ def test_real_cases_raise_no_false_alarm() -> None:
     findings = check_cases(cases, SPEC, thorough=True, jobs=2)
     assert [f for f in findings if f.is_fault] == []
     # Its CT lies 7 mm off its PET.
-    assert [(f.case_id.split("_")[2], f.problem[:40]) for f in findings] == [
+    assert [(f.case_id.split("_")[2], f.problem[:41]) for f in findings] == [
         ("019", "18% of the lesion's voxels lie outside of")
     ]

@@ -557,7 +557,10 @@ def test_a_method_s_page_has_its_text_arguments_examples_and_losses(bench: Bench
     assert bench("methods", "mirror_unet") == 0
     told = " ".join(bench.out.split())
     assert "Takes two roles, each a modality or a group" in told
-    assert "Decisions (what the paper leaves open or its code does otherwise):" in told
+    assert (
+        "Decisions (what the paper leaves open or its code does otherwise; `docs/differences.md` has the whole list"
+        in told
+    )
     assert "theta None float | Literal['learnable'] | None" in told.replace('"', "'")
     assert "version 'v3' str" in told
     assert "v3, CT only" in told

@@ -13,6 +13,7 @@ import fake_bench
 import pytest
 
 from benchmark import cli
+from benchmark.cli.streams import Output
 from benchmark.results.manifests import manifests
 from benchmark.results.runs import RunFolder
 
@@ -36,6 +37,27 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def states(folder: Path) -> list[str]:
     (manifest,) = manifests(folder / "results")
     return [RunFolder(folder / "results", cell.run_id).record().state for cell in manifest.cells]
+
+
+def test_help_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None:
+    # More than a pipe holds, so that the reader is gone while there is more to say.
+    ended = shell(f"{BENCH} report --help | head -c 1; {BENCH} report --help >&-", tmp_path)
+    assert "Traceback" not in ended.stderr
+    assert "TypeError" not in ended.stderr
+
+
+def test_a_stream_says_that_it_takes_no_bytes_and_still_moves_its_text(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as broken, kept.open("w") as elsewhere:
+        output = Output(broken, lambda _: elsewhere)
+        with pytest.raises(TypeError):
+            output.write(b"")  # type: ignore[arg-type]
+        output.write("text")
+        output.flush()
+        assert output.failure is not None
+    assert kept.read_text() == "text"
 
 
 @pytest.mark.parametrize(

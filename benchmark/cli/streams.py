@@ -86,16 +86,18 @@ class Output:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
+        failure: OSError | None = None
+        try:
+            # click asks a stream whether it takes bytes by writing some; a TypeError says no.
+            self._stream.write(text)
+        except OSError as error:
+            failure = error
         if self.failure is None:
             self._unflushed.append(text)
-            try:
-                self._stream.write(text)
-                if len(self._unflushed) > 1000:
-                    self.flush()
-            except OSError as error:
-                self._move(error)
-        else:
-            self._stream.write(text)
+            if failure is not None:
+                self._move(failure)
+            elif len(self._unflushed) > 1000:
+                self.flush()
         return len(text)
 
     def flush(self) -> None:
