@@ -12,8 +12,10 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
+from written_runs import score_rows
 
 from benchmark.planning.grid import load_study
+from benchmark.results.runs import RunFolder
 from benchmark.search.attributes import DEFINITION, GIVEN_BACK, MEANS, REASON, REFERENCE, RUN
 from reports.ground.drawing import style
 from reports.search import figures
@@ -118,6 +120,18 @@ def test_nothing_is_crowned_without_a_difference(tmp_path: Path, values: list[fl
     text = (tmp_path / "out" / "trials.md").read_text(encoding="utf-8")
     assert "**Phantoms: scores are not results**" in text
     assert text.count("**") == 2
+
+
+@pytest.mark.parametrize("regions", [["core"], ["core", "whole"]])
+def test_a_search_on_several_regions_says_that_it_averages_them(tmp_path: Path, regions: list[str]) -> None:
+    study = study_of()
+    for value in (0.5, 0.6):
+        add(study, [value], user_attrs={"run_id": "run"})
+    rows = [score_rows("run", {"": {"dice": [0.6]}}, where={"region": region}) for region in regions]
+    RunFolder(tmp_path, "run").write_validation(pd.concat(rows, ignore_index=True))
+    written = write_search_report(tmp_path, study, out=tmp_path / "out")
+    said = "Numbers of trials are means over the regions core, whole; one that is made of others counts as they do."
+    assert (said in written.files.summary) is (len(regions) > 1)
 
 
 def test_what_scores_the_best_trial_has_all_that_the_search_was_launched_with(tmp_path: Path) -> None:

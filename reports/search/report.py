@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +145,7 @@ def _write_search_report(results: Path, study: Study, definition: Definition, *,
             shown = f"![{markdown_text(text)}]({paths[0].name})\n"
             writer.pictures([WrittenFigure(text, "", tuple(paths))], [shown])
     lines = summary(trials, definition, best, on_front, pairs, study=study.study_name)
+    lines += _averaged(results, trials)
     lines += [f"Score it on the test part, without training again: {c}" for _, c in written_grids[:1]]
     title = f"Search {study.study_name}"
     # Among the grids, where MLflow has its parent run.
@@ -197,6 +199,20 @@ def _write_best(
     )
     write_grid(path, config, name=f"{study.study_name}-trial{number}", cell=str(number), header=header)
     return path, command
+
+
+def _averaged(results: Path, trials: pd.DataFrame) -> list[str]:
+    """What a trial's numbers average, where its data have several regions."""
+    for run in trials.loc[trials["state"] == "complete", "run"]:
+        if not run or not (folder := RunFolder(results, str(run))).validation_file.exists():
+            continue
+        with suppress(BenchError):
+            regions = list(map(str, folder.validation()["region"].unique()))
+            over = (
+                f"means over the regions {', '.join(regions)}; one that is made of others counts as they do"
+            )
+            return [f"Numbers of trials are {over}."] if len(regions) > 1 else []
+    return []
 
 
 def _compared(
