@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import operator
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ import pytest
 import threshold_methods
 import torch
 from finished import finished, split_evenly
+from rich.console import Console
 
-from benchmark.cli import main
+from benchmark.cli import evaluate, main
 from benchmark.execution.worker import PRELOAD
 from benchmark.finished.reopened import ReopenedRun
 from benchmark.processes import server as server_module
@@ -257,3 +259,30 @@ def test_predict_without_unlabelled_cases_says_what_to_do(
 ) -> None:
     assert bench("predict", v1.folder.run_id, "--out", tmp_path / "m", "--results", tmp_path) == 2
     assert "Name cases with --cases" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("regions", "title"),
+    [
+        (["tumor"], "Dice [%] without CT"),
+        (["core", "whole"], "Dice [%] without CT, mean over the regions core, whole"),
+    ],
+)
+def test_scores_without_a_modality_say_over_which_regions_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regions: list[str], title: str
+) -> None:
+    row = {
+        "modality": "CT",
+        "cell": "a",
+        "regions": regions,
+        "untold": [],
+        "manner": "zeros",
+        "identical": 1,
+        "cases": 2,
+    }
+    scores = {"dice": 50.0, "dice_without": 40.0, "difference": -10.0}
+    monkeypatch.setattr(evaluate, "_rows_without", lambda *_: [{**row, **scores}])
+    screen = Console(file=io.StringIO(), width=200)
+    evaluate._print_without(tmp_path, [], ["CT"], screen, as_json=False)
+    printed = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.splitlines()[0].strip() == title
