@@ -83,7 +83,7 @@ def _row(
     cells: list[Cell] = [(Span(measure.title),)] if several else []
     cells.append((Span(value, address=linked), Span(bounds)))
     cells += [
-        (Span(DECIMALS.format(record[name]) if not pd.isna(record[name]) else MISSING),)
+        (Span(DECIMALS.format(record[name]), address=linked) if not pd.isna(record[name]) else Span(MISSING),)
         for name in ("sd", "median")
     ]
     known = not pd.isna(record["n_missed"])
