@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from benchmark.results.runs import RunFolder
 from benchmark.tracking.content import GridMembership, read_run
 from benchmark.tracking.store import Store
 from benchmark.vocabulary import BenchError
+from benchmark.words import in_results
 
 SECRET = "hunter2"
 
@@ -44,7 +46,8 @@ def test_files_go_nowhere_but_into_the_results_folder(tmp_path: Path, place: str
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "mlartifacts" / "link").symlink_to(tmp_path / "elsewhere")
     uri = place.format(tmp=tmp_path)
-    with pytest.raises(BenchError, match=r"has its files in .*Remove mlflow\.db there and run `bench sync`"):
+    again = re.escape(f"Remove mlflow.db there and run `bench sync{in_results(tmp_path)}`")
+    with pytest.raises(BenchError, match=f"has its files in .*{again}"):
         store(tmp_path / "mlartifacts", uri).require_own("abc")
 
 
