@@ -183,7 +183,9 @@ class BlackbeanReference(Method):
                 raise BenchError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
         changed = [name for name, usual in AUGMENTATION.items() if getattr(self, name) != usual]
         if not self.augment and changed:
-            raise BenchError(f"{' and '.join(changed)} would turn nothing with augment: false; leave it out.")
+            raise BenchError(
+                f"{' and '.join(changed)} would have no effect with augment: false; leave it out."
+            )
 
     def preparation(self, usual: Preparation) -> Preparation:
         rules = {

@@ -10,7 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmark.nn.branches import branches_of, group_of, other_branch, title
-from benchmark.nn.corruption import CORRUPTIONS, add_noise, default_cubes, lattice, shuffle_cubes
+from benchmark.nn.corruption import (
+    CORRUPTIONS,
+    add_noise,
+    default_cubes,
+    lattice,
+    shuffle_common_cubes,
+    shuffle_cubes,
+)
 from benchmark.nn.decoders import BottleneckDecoder
 from benchmark.nn.heads import lesion_target
 from benchmark.nn.losses import check_rec_norm, dice_ce, lesion_presence, reconstructions
@@ -76,8 +83,8 @@ class MirrorUNet(Method):
     * The weights are the paper's: lambda_rec 1e-4, lambda_class 1e-3. The code's default of lambda_rec is 1e-3; its
       lambda_class reaches no loss, and what counts is 0.5. `loss_weights` sets them.
     * `n_cubes`: 27 cubes of 16^3 voxels in a 96^3 patch and in proportion for others; cubes do not overlap, and every
-      patch has its own places. The code shuffles one cube unless told otherwise, at the same place in all patches of a
-      step (`n_cubes=1, cube_places="common"`).
+      patch has its own places. The code shuffles one cube unless told otherwise; its cubes lie at the same places in
+      all patches of a step, and may overlap (`n_cubes=1, cube_places="common"`).
     * `noise_std`: 0.3 on the [0, 1] scale, always; the code draws the deviation of a step from [0, 0.3]
       (`noise_level="drawn"`).
     * D_BTL's last layer ends in normalisation and PReLU like the others, as in the code; the text has a plain decoder.
@@ -202,7 +209,9 @@ class MirrorUNet(Method):
         self.noise_level = _chosen("noise_level", noise_level, NOISE_LEVELS)
         self.cube_places = _chosen("cube_places", cube_places, CUBE_PLACES)
         self.n_cubes = default_cubes(patch_size) if n_cubes is None else n_cubes
-        if corruption == "shuffle":
+        if self.n_cubes < 1:
+            raise BenchError(f"n_cubes is {self.n_cubes}; it must be positive.")
+        if corruption == "shuffle" and self.cube_places == "own":
             lattice(patch_size, self.n_cubes)
         self.rec_norm = rec_norm or REC_NORMS[0]
         check_rec_norm(self.rec_norm, REC_NORMS)
@@ -364,8 +373,8 @@ class MirrorUNet(Method):
             drawn = self.noise_level == "drawn"
             return add_noise(ct, std=self.noise_std, generator=generator, drawn=drawn)
         if self.corruption == "shuffle":
-            common = self.cube_places == "common"
-            return shuffle_cubes(ct, n_cubes=self.n_cubes, generator=generator, common=common)
+            shuffle = shuffle_cubes if self.cube_places == "own" else shuffle_common_cubes
+            return shuffle(ct, n_cubes=self.n_cubes, generator=generator)
         return ct
 
 

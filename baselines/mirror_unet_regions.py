@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.nn.branches import branches_of, other_branch
 from benchmark.nn.decoders import BottleneckDecoder
-from benchmark.nn.dice import masks
+from benchmark.nn.dice import masks, softmax_dice
 from benchmark.nn.losses import dice_ce
 from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
 from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3, UnsupportedDatasetError
@@ -45,7 +45,8 @@ class MirrorUNetRegions(Method):
     * A region of several labels is written as its lowest one: its parts are not told apart. Regions that are no union
       of the two (the enhancing tumour) are not told, and not scored.
     * Every task has a Dice and cross-entropy of its own, with the paper's lambda_seg of 0.5. The authors' code counts
-      the oedema's Dice twice, without cross-entropy, and divides by three what it has already weighted with a third.
+      the oedema's Dice twice, without cross-entropy (`dice_twice: [edema]`), and divides by three what it has already
+      weighted with a third.
     * Logits are averaged over windows before the branches' probabilities are compared.
     * D_BTL's last layer ends in normalisation and PReLU, as in the PET/CT network.
     * T1Gd is the paper's; the authors' code feeds T2w to that branch.
@@ -56,6 +57,7 @@ class MirrorUNetRegions(Method):
     examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "v2": {"branch_regions": ["tumor core", "edema"], "bottleneck_region": "whole tumor"},
         "v1": {"branch_regions": ["tumor core", "edema"]},
+        "v1, as the code": {"branch_regions": ["tumor core", "edema"], "dice_twice": ["edema"]},
         "v2, groups": {
             "branches": [["T1Gd", "T1w"], ["FLAIR", "T2w"]],
             "branch_regions": ["tumor core", "edema"],
@@ -76,10 +78,11 @@ class MirrorUNetRegions(Method):
         branches: Sequence[str | Sequence[str]] | None = None,
         branch_regions: Sequence[str] | None = None,
         bottleneck_region: str | None = None,
+        dice_twice: Sequence[str] = (),
         shared_layers: Sequence[int] = (5,),
         channels: Sequence[int] = CHANNELS,
     ) -> None:
-        """`bottleneck_region` None: the bottleneck has no task."""
+        """`bottleneck_region` None: the bottleneck has no task. `dice_twice`: tasks without cross-entropy."""
         super().__init__(dataset, patch_size)
         first, second = branches_of(dataset, branches)
         self.labels_of = {region.name: region.labels for region in dataset.regions}
@@ -101,6 +104,11 @@ class MirrorUNetRegions(Method):
         self.bottleneck_decoder = None if bottleneck_region is None else BottleneckDecoder(channels, 2)
 
         tasks = [*self.regions, *([bottleneck_region] if bottleneck_region is not None else ())]
+        if isinstance(dice_twice, str) or not set(dice_twice) <= set(tasks):
+            raise BenchError(
+                f"dice_twice is {dice_twice!r}; it must list some of the tasks {', '.join(tasks)}."
+            )
+        self.dice_twice = tuple(dice_twice)
         self.loss_names = tuple(f"seg_{_slug(region)}" for region in tasks)
         if len(set(self.loss_names)) < len(self.loss_names):
             raise BenchError(f"The regions {', '.join(tasks)} give losses of the same name; rename one.")
@@ -145,7 +153,11 @@ class MirrorUNetRegions(Method):
         outputs = self.named_outputs(batch.image, generator=batch.generator)
         losses = {}
         for loss_name, (name, (_, region)) in zip(self.loss_names, self.output_kinds().items(), strict=True):
-            losses[loss_name] = dice_ce(outputs[name], masks(batch.label, [self.labels_of[region]]))
+            mask = masks(batch.label, [self.labels_of[region]])
+            twice = region in self.dice_twice
+            losses[loss_name] = (
+                2 * softmax_dice(outputs[name], mask) if twice else dice_ce(outputs[name], mask)
+            )
         return losses
 
     def named_outputs(

@@ -15,6 +15,7 @@ from benchmark.nn.unet import CHANNELS, UNet, check_patch_size
 from benchmark.protocols import Batch, DatasetSpec, Method, OutputKind, Size3
 from benchmark.vocabulary import BenchError, did_you_mean, lacks_modalities
 
+TURNS = ("strict", "coin")
 SHARINGS = ("bottleneck", "decoder", "all_but_first", "encoder")
 
 
@@ -38,7 +39,7 @@ class Valindria(Method):
       Dice alone on CT and MRI of different patients; here both modalities show the same patient.
     * The original shares the last convolution in all four networks; here the output layer goes with the decoder,
       since the backbone's holds a transposed convolution of its own.
-    * The turns are strict, as in the original. The code of Mirror U-Net tosses a coin.
+    * The turns are strict, as in the original. The code of Mirror U-Net tosses a coin in every step (`turns="coin"`).
     * Both branches update the batch statistics of shared layers, and use the mixture when they predict.
     * The paper that re-ran the method does not say which branch or sharing it scored; the second branch, of the leading
       modality, and Mirror's own sharing are the defaults.
@@ -56,6 +57,7 @@ class Valindria(Method):
         "all but the first layer shared": {"sharing": "all_but_first"},
         "shared encoder": {"sharing": "encoder"},
         "zero CT slip": {"zero_ct": True},
+        "a coin": {"turns": "coin"},
         "T1w and T2w": {"modalities": ["T1w", "T2w"]},
     }
     takes_modalities = "branches"
@@ -69,12 +71,15 @@ class Valindria(Method):
         *,
         modalities: Sequence[str] | None = None,
         sharing: str = "bottleneck",
+        turns: str = "strict",
         channels: Sequence[int] = CHANNELS,
         zero_ct: bool = False,
     ) -> None:
         super().__init__(dataset, patch_size)
         if sharing not in SHARINGS:
             raise BenchError(f"There is no sharing {sharing!r}. {did_you_mean(sharing, SHARINGS)}")
+        if turns not in TURNS:
+            raise BenchError(f"turns is {turns!r}; choose one of {', '.join(TURNS)}.")
         if modalities is None:
             pair = "modalities: [A, B]"
             modalities = [declared_modality(dataset, branch, write=pair) for branch in (0, 1)]
@@ -85,7 +90,7 @@ class Valindria(Method):
             raise lacks_modalities("modalities", missing, dataset)
         check_patch_size(patch_size, channels)
         self.first, self.second = modalities
-        self.sharing, self.channels, self.zero_ct = sharing, tuple(channels), zero_ct
+        self.sharing, self.turns, self.channels, self.zero_ct = sharing, turns, tuple(channels), zero_ct
         first = UNet(1, dataset.n_classes, channels=channels)
         second = UNet(1, dataset.n_classes, channels=channels)
         bottleneck = second.depth + 1
@@ -99,14 +104,23 @@ class Valindria(Method):
         self.branches = nn.ModuleDict({self.first: first, self.second: second})
         self.loss_names = ("seg",)
         self.readings = ("",) if zero_ct else (self.second, self.first, "logit")
-        self.remarks = ("each branch learns in every second step, the shared layers in every step",)
+        share = "in every second step" if turns == "strict" else "in one of two steps, by a coin"
+        self.remarks = (f"each branch learns {share}, the shared layers in every step",)
         if zero_ct:
             self.remarks += (f"the {self.first} branch is fed zeros in training, as in Mirror U-Net's code",)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        turn = self.second if batch.step % 2 else self.first
+        turn = self._turn(batch)
         outputs = self.named_outputs(batch.image, generator=batch.generator, streams=[turn])
         return {"seg": dice_ce(outputs[turn], batch.label)}
+
+    def _turn(self, batch: Batch) -> str:
+        """The branch that learns in this step; parts of one batch get the same answer."""
+        if self.turns == "strict":
+            return self.second if batch.step % 2 else self.first
+        # Not from the batch's generator: its next number is another one for every part of a batch.
+        coin = torch.Generator().manual_seed(batch.generator.initial_seed() + batch.step)
+        return self.second if torch.rand((), generator=coin) < 0.5 else self.first
 
     def named_outputs(
         self,
@@ -185,6 +199,7 @@ class Valindria(Method):
                 self.patch_size,
                 modalities=(self.first, self.second),
                 sharing=self.sharing,
+                turns=self.turns,
                 channels=self.channels,
                 zero_ct=self.zero_ct,
             )

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.nn.augmentation import adjust_contrast, flip, scale_intensity, shift_intensity
+from benchmark.nn.augmentation import (
+    adjust_contrast,
+    flip,
+    flip_scale_shift,
+    scale_intensity,
+    shift_intensity,
+)
 from benchmark.vocabulary import IGNORED
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
@@ -108,3 +114,22 @@ def test_a_flip_keeps_what_nobody_annotated() -> None:
     _, flipped = flip(noise(8), label, probability=0.5, generator=drawn())
     assert torch.equal(flipped.flatten(1).sort().values, label.flatten(1).sort().values)
     assert not torch.equal(flipped, label)
+
+
+def test_flips_one_factor_and_one_summand_for_all_modalities_of_a_patch() -> None:
+    """As MONAI's RandFlipd, RandScaleIntensityd(0.1) and RandShiftIntensityd(0.1), which draw once for all channels."""
+    image = torch.arange(24.0).reshape(1, 1, 4, 3, 2).expand(512, 2, -1, -1, -1) / 24
+    label = (image[:, :1] > 0.5).to(torch.uint8)
+    changed, moved = flip_scale_shift(image, label, generator=drawn())
+    assert torch.equal(changed[:, 0], changed[:, 1])
+    low, high = (find(changed.flatten(1), dim=1) for find in (torch.amin, torch.amax))
+    factors, summands = (high - low) * 24 / 23, low
+    assert 0.9 <= factors.min() < 0.901
+    assert 1.099 < factors.max() <= 1.1001
+    assert -0.1 <= summands.min() < -0.099
+    assert 0.099 < summands.max() <= 0.1
+    assert abs(float(torch.corrcoef(torch.stack([factors, summands]))[0, 1])) < 0.1
+    back = (changed - summands.reshape(-1, 1, 1, 1, 1)) / factors.reshape(-1, 1, 1, 1, 1)
+    assert torch.equal((back[:, :1] > 0.51).to(torch.uint8), moved)
+    # One patch in eight is mirrored along no axis.
+    assert 0.82 < float((moved != label).flatten(1).any(dim=1).float().mean()) < 0.93

@@ -113,7 +113,7 @@ def test_patches_that_the_network_cannot_halve_are_refused(patch: tuple[int, int
         ({"shift_std": -1}, "shift_std is -1"),
         ({"shift_std": float("nan")}, "shift_std is nan"),
         ({"intensity_range": 1.0}, "intensity_range is 1.0"),
-        ({"augment": False, "shift_std": 0.5}, "shift_std would turn nothing with augment: false"),
+        ({"augment": False, "shift_std": 0.5}, "shift_std would have no effect with augment: false"),
     ],
 )
 def test_an_augmentation_that_cannot_be_or_turns_nothing_is_refused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.nn.corruption import add_noise, default_cubes, shuffle_cubes
+from benchmark.nn.corruption import add_noise, default_cubes, shuffle_common_cubes, shuffle_cubes
 from benchmark.vocabulary import BenchError
 
 
@@ -38,6 +38,25 @@ def test_the_cubes_move_from_draw_to_draw() -> None:
     for seed in range(200):
         touched += (shuffle_cubes(image, n_cubes=1, generator=seeded(seed)) != image).float()
     assert (touched > 0).float().mean() > 0.9
+
+
+def test_common_cubes_lie_at_the_same_places_in_all_patches_and_may_overlap() -> None:
+    """The code's way. 40 cubes of 16^3 do not fit side by side into 32^3, and anywhere is reached."""
+    patch = torch.arange(32**3, dtype=torch.float32).reshape(1, 1, 32, 32, 32)
+    image = torch.cat([patch, patch])
+    shuffled = shuffle_common_cubes(image, n_cubes=1, generator=seeded())
+    moved = shuffled != image
+    assert 0.95 * 4096 < moved[0].sum() <= 4096
+    corner = [int(axis.min()) for axis in moved[0, 0].nonzero(as_tuple=True)]
+    assert [int(axis.min()) for axis in moved[1, 0].nonzero(as_tuple=True)] == corner
+    assert not torch.equal(shuffled[0], shuffled[1])
+    for many in (shuffled, shuffle_common_cubes(image, n_cubes=40, generator=seeded())):
+        assert torch.equal(many.flatten(1).sort(dim=1).values, image.flatten(1))
+    # What one cube took, another may carry on: further than a cube's edge.
+    far = shuffle_common_cubes(image, n_cubes=40, generator=seeded())[0].flatten().long()
+    assert ((far // 1024) - torch.arange(32**3) // 1024).abs().max() > 16
+    with pytest.raises(BenchError, match="do not fit"):
+        shuffle_cubes(image, n_cubes=40, generator=seeded())
 
 
 def test_27_cubes_in_the_papers_patch_and_in_proportion_elsewhere() -> None:

@@ -73,6 +73,18 @@ def test_every_task_is_dice_and_cross_entropy_against_its_region_s_mask() -> Non
     assert method.default_loss_weights() == dict.fromkeys(of, 0.5)
 
 
+def test_a_task_can_have_its_dice_twice_and_no_cross_entropy() -> None:
+    """As the oedema in the authors' code; by hand: twice one minus the Dice of the softmax, summed over the batch."""
+    asked, plain, twice = batch(BRAIN), small().eval(), small(dice_twice=["edema"]).eval()
+    with torch.no_grad():
+        usual, changed = plain.losses(asked), twice.losses(asked)
+        probability = plain.named_outputs(asked.image)["edema"].softmax(dim=1)[:, 1:]
+    mask = (asked.label == 1).float()
+    dice = 2 * (probability * mask).sum() / (probability.sum() + mask.sum())
+    torch.testing.assert_close(changed["seg_edema"], 2 * (1 - dice), rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(changed[name], usual[name]) for name in usual if name != "seg_edema")
+
+
 def test_v1_is_v2_without_the_bottleneck_s_task() -> None:
     v1, v2, asked = small(bottleneck_region=None).eval(), small().eval(), batch(BRAIN)
     v1.load_state_dict({k: v for k, v in v2.state_dict().items() if not k.startswith("bottleneck_decoder.")})
@@ -161,6 +173,8 @@ def test_a_group_that_has_lost_one_of_its_modalities_has_no_answer() -> None:
         ({"branch_regions": ["tumor core"]}, "it must be two of whole tumor, edema"),
         ({"branch_regions": ["whole tumor", "edema"]}, r"have the labels \[1\] in common"),
         ({"bottleneck_region": "edema"}, "'edema', the task of a branch"),
+        ({"dice_twice": ["enhancing tumor"]}, "dice_twice .* must list some of the tasks tumor core, edema"),
+        ({"dice_twice": "edema"}, "dice_twice is 'edema'; it must list"),
         ({"channels": (4, 8, 8, 8, 8, 8)}, "multiples of 32"),
     ],
 )

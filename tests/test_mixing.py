@@ -16,7 +16,7 @@ from benchmark.results.manifests import manifests, write_manifest
 from benchmark.results.runs import DataPlaces, RunFolder
 from benchmark.vocabulary import BenchError
 from reports.evidence.mixing import CONDITIONS, conditions, mixed, mixing_notes, refusal
-from reports.evidence.torn import torn_of
+from reports.evidence.unsound import unsound_of
 from reports.ground.runs import run_cells
 from reports.provenance.trace import trace
 from reports.tables.comparison.frames import TABLE3
@@ -199,6 +199,23 @@ def test_runs_whose_folds_tore_patients_apart_are_named_by_reports_why_and_claim
     written = write_report(tmp_path, source="runs", out=tmp_path / "out")
     assert any(line.startswith(words) for line in written.lines[:3])
     assert f"* {words}" in (tmp_path / "out" / "table2.md").read_text().replace("\\_", "_")
-    assert torn_of(tmp_path, "sound", 0) == ""
+    assert unsound_of(tmp_path, "sound", 0) == ""
     cell = trace(tmp_path, manifests(tmp_path)[0], "table2:v3/shuffle/5")
     assert any(fault.startswith("Run torn: fold 1 tests what it trained on") for fault in cell.faults)
+
+
+def test_runs_whose_checkpoint_was_chosen_on_the_test_part_are_named_by_reports_and_why(
+    tmp_path: Path,
+) -> None:
+    for run_id, training in (("sound", {}), ("chosen", {"checkpoint": "best", "best_on": "test"})):
+        write_run(tmp_path, run_id, [0.5], fpv_ml=[1], fnv_ml=[1])
+        content = {"dataset": "autopet", "method": "mirror_unet", "fold": 0, "seed": 0, "training": training}
+        RunFolder(tmp_path, run_id).write_config(content)
+    write_manifest(tmp_path, manifest_of((V3, 0, 0, "sound"), (V4, 0, 0, "chosen")))
+    words = "NOT SOUND: 1 run (chosen): the checkpoint was chosen by the Dice of the test cases"
+    written = write_report(tmp_path, source="runs", out=tmp_path / "out")
+    assert any(line.startswith(words) for line in written.lines[:3])
+    assert words in (tmp_path / "out" / "table2.md").read_text().replace("\\_", "_")
+    assert unsound_of(tmp_path, "sound", 0) == ""
+    cell = trace(tmp_path, manifests(tmp_path)[0], "table2:v4/0.2/4-5-6")
+    assert any(fault.startswith("Run chosen: the checkpoint was chosen") for fault in cell.faults)

@@ -43,6 +43,7 @@ CODE = PAPER | {
     "training.other_patches": "background",
     "training.checkpoint": "best",
     "training.validate_every": 200,
+    "training.best_on": "test",
     "training.precision": "float32",
 }
 V123 = {"inference.overlap": 0.25, "method_args.rec_norm": "joint_mse", "loss_weights.seg": 0.5}
@@ -254,18 +255,26 @@ def test_the_page_of_differences_names_every_setting_of_the_authors_profile_and_
         if ours[cell].get(name) != value
     }
     brain = {"branches", "batch_size", "patch_size", "seg_tumor_core", "seg_edema", "seg_whole_tumor"}
+    brain |= {"augmentation", "dice_twice"}
     assert changed <= named | {"channels_last"}
     chosen = {
         "class_label",
         "theta",
         "shown_at_inference",
         "zero_ct",
+        "turns",
         "noise_std",
         "seg",
         "epochs",
         "score_grid",
     }
     values = {
+        "none",
+        "flip_scale_shift",
+        "strict",
+        "coin",
+        "validation",
+        "test",
         "both",
         "second",
         "volume",

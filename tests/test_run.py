@@ -36,6 +36,7 @@ from benchmark.registry import build_method
 from benchmark.results.attempts import attempts
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder
+from benchmark.training import in_loop
 from benchmark.training.fold import open_fold, run_preparation
 from benchmark.training.in_loop import Predictor
 from benchmark.training.inference import as_inferred
@@ -287,6 +288,30 @@ def test_a_run_whose_data_changed_since_it_was_planned_is_refused(data: ReadyDat
 def test_the_best_checkpoint_needs_a_validation_that_can_be_scored(data: ReadyData, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="validations > 0"):
         order(data, tmp_path, training=settings()["training"] | {"checkpoint": "best", "validations": 0})
+
+
+def test_the_checkpoint_is_chosen_on_the_test_part_only_where_asked(
+    data: ReadyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`best_on: test` repeats the authors' code: the run warns, and a search is refused."""
+    looked_at: list[set[str]] = []
+    real = in_loop.mean_dice
+
+    def noted(labels: Any, cases: Sequence[PreparedCase], **rest: Any) -> float:
+        looked_at.append({case.case_id for case in cases})
+        return real(labels, cases, **rest)
+
+    monkeypatch.setattr(in_loop, "mean_dice", noted)
+    best = settings()["training"] | {"checkpoint": "best"}
+    parts = open_fold(order(data, tmp_path)).validation, open_fold(order(data, tmp_path)).test
+    for where, cases in zip(("validation", "test"), parts, strict=True):
+        record = execute_run(order(data, tmp_path, training=best | {"best_on": where}))
+        assert (record.state, record.error) == ("done", None)
+        assert looked_at[-1] == {case.case_id for case in cases}
+        assert any("chosen on the test cases" in line for line in record.warnings) == (where == "test")
+    assert looked_at[0] != looked_at[1]
+    with pytest.raises(BenchError, match="best_on has no effect with checkpoint: last"):
+        order(data, tmp_path, training=settings()["training"] | {"best_on": "test"})
 
 
 def test_a_run_that_cannot_write_its_last_record_does_not_lose_its_checkpoint(

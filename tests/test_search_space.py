@@ -166,6 +166,13 @@ def test_a_method_that_trains_itself_is_said_to_be_never_pruned(tmp_path: Path) 
     assert unpruned_notes("median", needs(load_search("theta").only(["shared_layers=5"]))) == []
 
 
+def test_a_search_may_not_choose_checkpoints_on_the_test_part() -> None:
+    """As the profile `authors` does."""
+    target = SearchTarget(load_profile("authors"), "autopet")
+    with pytest.raises(BenchError, match="best_on: test chooses on cases that a search may not see"):
+        Trainings(load_search("lambda"), target).probes()
+
+
 def test_only_leaves_choices_out() -> None:
     search = load_search("lambda").only(["version=v3", "corruption=none,shuffle"])
     assert len(list(search.combinations())) == 1 * 2 * 7

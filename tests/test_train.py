@@ -107,6 +107,35 @@ def test_the_loss_falls(cases: list[PreparedCase], tmp_path: Path, precision: st
     assert last["seg"] < first["seg"]
 
 
+def test_augmentation_is_of_every_step_and_ends_the_same_after_an_interruption(
+    cases: list[PreparedCase], tmp_path: Path
+) -> None:
+    """The network is shown mirrored patches of other intensities, the same ones when a training goes on."""
+    shown: dict[str, list[torch.Tensor]] = {}
+
+    def network(name: str) -> MirrorUNet:
+        class Watched(MirrorUNet):
+            def losses(self, batch: Any) -> dict[str, torch.Tensor]:
+                shown.setdefault(name, []).append(batch.image.clone())
+                return super().losses(batch)
+
+        made = method()
+        made.__class__ = Watched
+        return made
+
+    for name, augmentation in (("plain", "none"), ("whole", "flip_scale_shift")):
+        run(cases, RunFolder(tmp_path, name), network(name), augmentation=augmentation, steps=4)
+    pieces = RunFolder(tmp_path, "pieces")
+    with pytest.raises(InterruptedRunError):
+        run(cases, pieces, augmentation="flip_scale_shift", steps=4, asked_to_stop=after(2))
+    run(cases, pieces, augmentation="flip_scale_shift", steps=4)
+    assert pieces.weights_file.read_bytes() == RunFolder(tmp_path, "whole").weights_file.read_bytes()
+    for usual, changed in zip(shown["plain"], shown["whole"], strict=True):
+        means = [patch.mean(dim=(1, 2, 3)) for patch in changed - usual]
+        assert all(float(mean.abs().max()) > 0 for mean in means)
+        assert float((changed - usual).abs().max()) < 0.1 + 1.1 * float(usual.abs().max())
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_and_cases(
     cases: list[PreparedCase], tmp_path: Path
 ) -> None:

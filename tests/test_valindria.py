@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +84,24 @@ def test_even_steps_show_the_ct_and_odd_steps_the_pet_with_the_same_mask() -> No
         method, asked = small(), batch(step=step)
         logits = small().branches[branch](asked.image[:, channel : channel + 1])
         assert torch.equal(method.losses(asked)["seg"], dice_ce(logits, asked.label))
+
+
+def test_a_coin_says_whose_turn_it_is_and_all_parts_of_a_batch_get_its_answer() -> None:
+    method = small(turns="coin")
+    turns = [tuple(method._turn(batch(step=step)) for _ in range(2)) for step in range(200)]
+    assert all(first == second for first, second in turns)
+    heads = [first == "PET" for first, _ in turns]
+    assert 70 < sum(heads) < 130
+    # Strict turns never run twice; of 199 pairs of a coin's about half do.
+    assert 70 < sum(a == b for a, b in itertools.pairwise(heads)) < 130
+    whole = batch(n=2, step=5)
+    halves = [whole.part(k, k + 1) for k in range(2)]
+    whole.generator.manual_seed(5)
+    first = method._turn(halves[0])
+    torch.rand(7, generator=whole.generator)
+    assert method._turn(halves[1]) == first
+    with pytest.raises(BenchError, match="turns is 'fair'; choose one of strict, coin"):
+        small(turns="fair")
 
 
 def test_a_training_goes_on_from_a_checkpoint_in_which_one_branch_has_no_moments_yet() -> None:

@@ -13,7 +13,7 @@ from types import FrameType
 
 import torch
 
-from benchmark.config import RunConfig
+from benchmark.config import RunConfig, TrainingConfig
 from benchmark.credentials import without_secrets
 from benchmark.data.patches import PatchSampler
 from benchmark.data.store import PreparedCase
@@ -169,7 +169,7 @@ def _execute(
     run.beat.tell("train", 0, steps)
     method = planned_method(config, run.data.spec)
     known = environment.library_warnings(device, training.precision)
-    warnings = (*_warnings(method, run.data.train), *known)
+    warnings = (*_warnings(method, training, run.data.train), *known)
     for warning in warnings:
         log.warning(warning)
     told = {"tasks": list(method.tasks), "fusion": method.fusion, "remarks": list(method.remarks)}
@@ -181,12 +181,19 @@ def _execute(
     return replace(run.record, state="trained" if order.trial else "done")
 
 
-def _warnings(method: BaseMethod, train_cases: Sequence[PreparedCase]) -> tuple[str, ...]:
+def _warnings(
+    method: BaseMethod, training: TrainingConfig, train_cases: Sequence[PreparedCase]
+) -> tuple[str, ...]:
+    warnings = []
     with_lesion = sum(case.has_lesion for case in train_cases)
     if method.class_label == "volume" and with_lesion in (0, len(train_cases)):
         kind = "have a lesion" if with_lesion else "are tumour-free"
-        return (f"All {len(train_cases)} training cases {kind}: the classifier sees one class only.",)
-    return ()
+        warnings.append(f"All {len(train_cases)} training cases {kind}: the classifier sees one class only.")
+    if training.best_on == "test":
+        warnings.append(
+            "The checkpoint is chosen on the test cases (best_on: test), so these scores flatter."
+        )
+    return tuple(warnings)
 
 
 class _WithoutSecrets(logging.Formatter):

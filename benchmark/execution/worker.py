@@ -60,6 +60,10 @@ def inspect_runs(questions: list[tuple[dict[str, Any], Path | None]]) -> list[In
             wanted = run_preparation(method, config, spec)
             check_preparation(wanted, spec)
             own = isinstance(method, ExternalMethod)
+            if own and config.training.best_on == "test":
+                raise BenchError(
+                    f"{config.method} trains by itself and never sees the test part; leave out best_on: test."
+                )
             inspected.append(Inspected(None, wanted, tuple(method.readings), own))
         except UnsupportedDatasetError as error:
             inspected.append(Inspected(unsupported=str(error)))

@@ -56,6 +56,19 @@ def flip(
     return image, label
 
 
+def flip_scale_shift(
+    image: Image, label: Integer[Tensor, "b 1 x y z"], *, generator: torch.Generator
+) -> tuple[Image, Integer[Tensor, "b 1 x y z"]]:
+    """MONAI's tutorial of BraTS: mirrored along each axis with probability 1/2, times 0.9 to 1.1, plus -0.1 to 0.1.
+
+    Factor and summand are those of a patch, common to its modalities.
+    """
+    image, label = flip(image, label, probability=0.5, generator=generator)
+    drawn = 2 * torch.rand((2, len(image), 1, 1, 1, 1), generator=generator, device=image.device) - 1
+    factor, summand = (0.1 * drawn).to(image.dtype)
+    return image * (1 + factor) + summand, label
+
+
 def _uniform(image: Image, generator: torch.Generator) -> Float[Tensor, "b m 1 1 1"]:
     b, m = image.shape[:2]
     return torch.rand((b, m, 1, 1, 1), generator=generator, device=image.device).to(image.dtype)

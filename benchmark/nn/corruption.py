@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from benchmark.vocabulary import BenchError, Size3
@@ -52,12 +52,9 @@ def add_noise(
     return image + std * part * noise.to(image.dtype)
 
 
-def shuffle_cubes(
-    image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator: torch.Generator, common: bool = False
-) -> Tensor:
+def shuffle_cubes(image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator: torch.Generator) -> Tensor:
     """Shuffle the voxels inside `n_cubes` random cubes of every patch; a voxel's modalities stay together.
 
-    `common`: at the same places in all patches, as by the authors' code; the order of the voxels is each patch's own.
     The cubes lie on a lattice whose offset is random, so no two overlap; a patch thinner than a cube
     gets cubes as thin as itself.
     """
@@ -66,9 +63,8 @@ def shuffle_cubes(
     n_cells, volume = len(cell_start), len(inside)
 
     # Draw.
-    places = 1 if common else b
-    offsets = torch.rand((places, 3), generator=generator, device=device)
-    chosen = torch.rand((places, n_cells), generator=generator, device=device).argsort(dim=1)[:, :n_cubes]
+    offsets = torch.rand((b, 3), generator=generator, device=device)
+    chosen = torch.rand((b, n_cells), generator=generator, device=device).argsort(dim=1)[:, :n_cubes]
     order = torch.rand((b, n_cubes, volume), generator=generator, device=device).argsort(dim=2)
 
     # Apply.
@@ -76,9 +72,40 @@ def shuffle_cubes(
     moved = ((offsets * (slack + 1)).long() * strides).sum(dim=1, keepdim=True)
     start = (moved + cell_start[chosen]).unsqueeze(2)
     index, source = (start + inside).expand(b, -1, -1).flatten(1), (start + inside[order]).flatten(1)
-    flat = image.flatten(2)
+    return _moved(image.flatten(2), index, source).reshape(image.shape)
+
+
+def shuffle_common_cubes(
+    image: Float[Tensor, "b m x y z"], *, n_cubes: int, generator: torch.Generator
+) -> Tensor:
+    """Shuffle the voxels inside cubes at the same places in all patches, one cube after the other.
+
+    As the authors' code: a cube may lie anywhere in the patch, also across another; the order of the voxels is each
+    patch's own.
+    """
+    b, size, device = len(image), tuple(image.shape[2:]), image.device
+    _, inside, _, strides = _places(size, 1, device)
+    edge, _ = lattice(size, 1)
+
+    # Draw.
+    room = torch.tensor([n - e + 1 for n, e in zip(size, edge, strict=True)], device=device)
+    corners = (torch.rand((n_cubes, 3), generator=generator, device=device) * room).long()
+    order = torch.rand((b, n_cubes, len(inside)), generator=generator, device=device).argsort(dim=2)
+
+    # Apply.
+    starts, flat = (corners * strides).sum(dim=1), image.flatten(2)
+    for number in range(n_cubes):
+        here = starts[number] + inside
+        flat = _moved(flat, here.expand(b, -1), here[order[:, number]])
+    return flat.reshape(image.shape)
+
+
+def _moved(
+    flat: Float[Tensor, "b m voxels"], index: Integer[Tensor, "b n"], source: Integer[Tensor, "b n"]
+) -> Tensor:
+    """`flat` with the values at `source`, in all modalities alike, where `index` is."""
     index, source = (voxels.unsqueeze(1).expand(-1, flat.shape[1], -1) for voxels in (index, source))
-    return flat.scatter(2, index, flat.gather(2, source)).reshape(image.shape)
+    return flat.scatter(2, index, flat.gather(2, source))
 
 
 @lru_cache(maxsize=16)

@@ -62,7 +62,13 @@ class Trainings:
         if (digest := self.digest(str(settings.get("method")))) is not None:
             settings["method_digest"] = digest
         source = f"{self.search.source} with profile {self.place.profile.name}, {described(params)}"
-        return run_config(decide_auto(settings, self.bfloat16), source=source)
+        config = run_config(decide_auto(settings, self.bfloat16), source=source)
+        if config.training.best_on == "test":
+            raise BenchError(
+                f"{source}: training.best_on: test chooses on cases that a search may not see; leave it out of a copy "
+                "of the profile."
+            )
+        return config
 
     def run(self, params: Params, *, trial: str, seed: int | None = None) -> PlannedRun:
         """The same as a cell of a grid, whose factors are the trial's number and values."""

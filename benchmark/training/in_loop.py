@@ -86,11 +86,11 @@ def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
     if config.training.checkpoint == "best":
         if not run.folder.best_weights_file.exists():
             raise DataError(
-                f"No validation case of fold {config.fold} has a lesion, so no checkpoint is the best."
+                f"No {config.training.best_on} case of fold {config.fold} has a lesion, so no checkpoint is the best."
             )
         load_weights(method, weights)
 
-    # Only here, when nothing can be chosen any more, are the test cases opened.
+    # Only here, when nothing can be chosen any more, are the test cases opened (but by `best_on: test`).
     predictor, cases, seconds = Predictor(method, config, run.device), run.scored_cases, list[float]()
 
     def predicted() -> Iterator[Predicted]:
@@ -180,14 +180,15 @@ def _judge(run: OpenRun, steps: int) -> Callable[[int, float], bool]:
 
 
 def _validation(run: OpenRun, method: Method) -> Callable[[], float]:
-    """The mean Dice of the first reading on the validation part."""
+    """The mean Dice of the first reading on the validation part, or on what the configuration chooses by instead."""
     first = method.readings[0]
+    cases = run.data.test if run.config.training.best_on == "test" else run.data.validation
 
     def labels(case: PreparedCase) -> np.ndarray:
         run.beat.tell("validate")
         return Predictor(method, run.config, run.device)(case, [first])[first]
 
-    return lambda: mean_dice(labels, run.data.validation, spec=run.data.spec, told=method.predicted_regions)
+    return lambda: mean_dice(labels, cases, spec=run.data.spec, told=method.predicted_regions)
 
 
 def _timed(run: OpenRun, method: Method, reading: str, *, all_readings: float) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from benchmark.config import TrainingConfig
 from benchmark.data.patches import PatchArrays
+from benchmark.nn.augmentation import flip_scale_shift
 from benchmark.nn.quick_layers import with_quick_layers
 from benchmark.protocols import Batch, Method
 from benchmark.training.environment import step_seed
@@ -73,6 +74,8 @@ class OptimiserStep:
         self._generator.manual_seed(seed)
         method, config = self.method, self.config
         batch = _to_device(patches, method, self.device, self._format, self._generator)
+        if config.augmentation == "flip_scale_shift":
+            batch = _augmented(batch, self._format)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * _lr_factor(config.schedule, patches.step, self._steps)
         self.optimiser.zero_grad(set_to_none=True)
@@ -140,6 +143,11 @@ def _to_device(
         step=patches.step,
         generator=generator,
     )
+
+
+def _augmented(batch: Batch, memory_format: torch.memory_format) -> Batch:
+    image, label = flip_scale_shift(batch.image, batch.label, generator=batch.generator)
+    return replace(batch, image=image.contiguous(memory_format=memory_format), label=label)
 
 
 def _lr_factor(schedule: str, step: int, steps: int) -> float:

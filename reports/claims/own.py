@@ -17,7 +17,7 @@ from reports.claims.tables import Cell, Table, own_table, paper_tables
 from reports.claims.testing import ROUNDING, tested
 from reports.claims.tree import Comparison, Operand, value_of
 from reports.evidence.mixing import Mixed, conditions, mixed, refusal
-from reports.evidence.torn import torn_notes
+from reports.evidence.unsound import unsound_notes
 from reports.ground.addressed import measured
 from reports.ground.launches import SEARCH, shown_of
 from reports.ground.layout import TableLayout
@@ -61,8 +61,8 @@ class Launch:
     @cached_property
     def refusal(self) -> str:
         """Why its runs must not be compared with one another, as its table says; empty where they may."""
-        torn = torn_notes(self.results, self.planned)
-        return refusal(self.mixed, self.manifest.name) or (torn[0] if torn else "")
+        unsound = unsound_notes(self.results, self.planned)
+        return refusal(self.mixed, self.manifest.name) or (unsound[0] if unsound else "")
 
     @cached_property
     def cells(self) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.evidence.configs import gives_id
 from reports.evidence.recomputing import RunRows
-from reports.evidence.torn import splits_path, torn_of
+from reports.evidence.unsound import splits_path, unsound_of
 from reports.ground.runs import places_of
 from reports.ground.words import counted, enumerated
 
@@ -114,14 +114,14 @@ def data_of(
         except (BenchError, OSError) as error:
             digest = "changed"
             faults.append(str(error))
+    if unsound := unsound_of(results, folder.run_id, fold):
+        faults.append(f"Run {folder.run_id}: {unsound}.")
     if splits is not None and fold < len(splits.folds):
         test = set(splits.folds[fold].test)
         n_fold = len(test - set(record.excluded_cases))
         scored = {case.case_id for case in rows.cases} if rows is not None else set()
         n_test = len(scored & test)
         faults += _strangers(scored - test, splits, fold=fold, path=path)
-        if torn := torn_of(results, folder.run_id, fold):
-            faults.append(f"Run {folder.run_id}: {torn}.")
         if "splits" in parts and not record.excluded_cases:
             digest = "unchanged" if splits.fingerprint == parts["splits"] else "changed"
             if digest == "changed":

@@ -19,7 +19,7 @@ from benchmark.data.store import Store
 from benchmark.results.manifests import GridManifest
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
-from reports.evidence.torn import splits_path
+from reports.evidence.unsound import splits_path
 from reports.ground.remembering import remembered
 from reports.ground.runs import config_of, current_runs, places_of, seen
 

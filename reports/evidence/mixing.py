@@ -25,7 +25,7 @@ from benchmark.notices import notice
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 from reports.evidence.evidence import commit_of
-from reports.evidence.torn import torn_notes
+from reports.evidence.unsound import unsound_notes
 from reports.ground.frames import TableFacts
 from reports.ground.runs import places_of, seen
 from reports.ground.words import counted, enumerated
@@ -220,4 +220,4 @@ def checked(behind: TableFacts, results: Path, runs: pd.DataFrame) -> TableFacts
     found = mixed(conditions(results, runs))
     if why_not := refusal(found, f"The report of {behind.manifest}"):
         raise BenchError(why_not)
-    return replace(behind, mixed=tuple(mixing_notes(found)), torn=tuple(torn_notes(results, runs)))
+    return replace(behind, mixed=tuple(mixing_notes(found)), unsound=tuple(unsound_notes(results, runs)))

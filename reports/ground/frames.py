@@ -45,7 +45,7 @@ class TableFacts:
     `states` counts the planned runs, each once, however many cells are read from it; those whose method
     cannot serve the data set are `unsupported`, not failed. Seeds, folds, checkpoint rules and scoring grids
     are those of the finished runs. `mixed`: what is to be said of runs that were not made alike; `damaged`: why runs
-    cannot be read, which are counted as failed; `torn`: which runs were tested on patients that they were trained on.
+    cannot be read, which are counted as failed; `unsound`: which runs have scores that flatter, and why.
     """
 
     manifest: str
@@ -61,7 +61,7 @@ class TableFacts:
     n_superseded: int
     mixed: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
-    torn: tuple[str, ...] = ()
+    unsound: tuple[str, ...] = ()
 
     @property
     def n_runs(self) -> int:

@@ -24,7 +24,7 @@ def own_notes(
 ) -> Iterator[str]:
     """All that is to be said of own numbers: progress, counts, conditions, and what the marks mean."""
     names = {key: measures[key].name for key in own}
-    yield from behind.torn
+    yield from behind.unsound
     yield progress_note(next(iter(own.values())), behind, noun=noun)
     yield from _counts(own, names, behind, noun=noun)
     yield from _conditions(behind, noun=noun)

@@ -108,7 +108,7 @@ def report(
 
     shown = APART if apart else SHOWN[source]
     title = titled(f"Table {comparison.name}: {shown}", lacking)
-    lines = [*(own.behind.torn if own is not None else ()), *summary]
+    lines = [*(own.behind.unsound if own is not None else ()), *summary]
     if own is not None and dice is not None:
         lines.append(progress_note(dice, own.behind, noun=comparison.noun))
         lines += _best_lines("Own", own.frames, comparison)

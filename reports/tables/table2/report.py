@@ -108,7 +108,7 @@ def report(
     title = titled(f"Table 2 and Figures 4 to 6: {APART if apart else SHOWN[source]}", unfinished(dice))
     progress = [progress_note(dice, known)] if dice is not None and known is not None else []
     lines = [
-        *(known.torn if known else ()),
+        *(known.unsound if known else ()),
         *summary,
         *progress,
         *_best_lines(dice, None if apart else paper),

@@ -1,4 +1,5 @@
-"""Runs whose folds put one patient on both sides: their scores are partly of training data; see `datasets.torn`."""
+"""Runs whose scores flatter: a patient on both sides of their fold (see `datasets.torn`), or a checkpoint chosen by its
+Dice on the test cases."""
 
 from __future__ import annotations
 
@@ -13,10 +14,16 @@ from benchmark.files.places import exists
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
-from reports.ground.runs import places_of
+from reports.ground.runs import config_of, places_of
 
 NAMED = 4
 """So many runs are named; the others are counted."""
+
+
+CHOSEN_ON_TEST = (
+    "the checkpoint was chosen by the Dice of the test cases (training.best_on: test), as in the authors' code: the "
+    "scores are too high by what the choice gained"
+)
 
 
 def torn_fold(splits: Splits, fold: int, *, reader: str, root: Path) -> str:
@@ -26,9 +33,11 @@ def torn_fold(splits: Splits, fold: int, *, reader: str, root: Path) -> str:
     return torn_words(splits.folds[fold], fold, known_patients(splits, reader=reader, root=root))
 
 
-def torn_of(results: Path, run_id: str, fold: int) -> str:
-    """The same of a run's fold; empty as well where its folds cannot be read any more."""
+def unsound_of(results: Path, run_id: str, fold: int) -> str:
+    """Why a run's scores flatter, as a sentence's end; empty where nothing is known that says so."""
     try:
+        if config_of(results, run_id).get("training", {}).get("best_on") == "test":
+            return CHOSEN_ON_TEST
         places, folder = places_of(results, run_id), RunFolder(results, run_id)
         path = splits_path(folder, str(places.splits))
         return _torn(path, path.stat().st_mtime_ns, fold, places.root, folder.path.parent)
@@ -53,12 +62,12 @@ def _reader_of(splits: Path, runs: Path) -> str:
     return ""
 
 
-def torn_notes(results: Path, runs: pd.DataFrame) -> list[str]:
+def unsound_notes(results: Path, runs: pd.DataFrame) -> list[str]:
     """What a table must say of the finished rows of `run_cells` before anything else."""
     done = runs[runs["state"] == "done"].drop_duplicates("run_id")
     found: dict[str, list[str]] = {}
     for run_id, fold in zip(done["run_id"], done["fold"], strict=True):
-        if words := torn_of(results, str(run_id), int(fold)):
+        if words := unsound_of(results, str(run_id), int(fold)):
             found.setdefault(words, []).append(str(run_id))
     return [f"NOT SOUND: {counted(len(ids), 'run')} ({_some(ids)}): {words}." for words, ids in found.items()]
 
