@@ -1,4 +1,4 @@
-"""A convolution as a sum of matrix products, for the shapes for which a processor's own kernels are slow.
+"""A convolution's gradients as sums of matrix products, for the shapes for which a processor's own kernels are slow.
 
 The padded volume is cut along z into overlapping windows, one a row of a matrix. A banded matrix holds the kernel's
 weights once for each voxel of a block, and turns a window with all its channels into a block of output voxels with
@@ -35,16 +35,12 @@ class Geometry:
 
     size: Size3
     kernel: Size3
-    stride: Size3
     padding: Size3
     block: int
 
     @property
     def out(self) -> Size3:
-        x, y, z = (
-            (n + 2 * p - k) // s + 1
-            for n, k, s, p in zip(self.size, self.kernel, self.stride, self.padding, strict=True)
-        )
+        x, y, z = (n + 2 * p - k + 1 for n, k, p in zip(self.size, self.kernel, self.padding, strict=True))
         return x, y, z
 
     @property
@@ -54,42 +50,33 @@ class Geometry:
     @property
     def window(self) -> int:
         """Input voxels along z that a block of output voxels sees."""
-        return (self.block - 1) * self.stride[2] + self.kernel[2]
+        return self.block - 1 + self.kernel[2]
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows along x and y, with those at the ends that only neighbours look at."""
-        x, y = (
-            n + (k - 1) // s for n, k, s in zip(self.out[:2], self.kernel[:2], self.stride[:2], strict=True)
-        )
+        x, y = (n + k - 1 for n, k in zip(self.out[:2], self.kernel[:2], strict=True))
         return x, y
 
     @cached_property
-    def shifts(self) -> list[tuple[int, int]]:
-        """For every place of the kernel in x and y, in its order: which of the strided grids, and how many rows on."""
-        (_, y), (sx, sy) = self.grid, self.stride[:2]
-        return [
-            (i % sx * sy + j % sy, (i // sx * y + j // sy) * self.blocks)
-            for i in range(self.kernel[0])
-            for j in range(self.kernel[1])
-        ]
+    def shifts(self) -> list[int]:
+        """For every place of the kernel in x and y, in its order: how many rows on."""
+        _, y = self.grid
+        return [(i * y + j) * self.blocks for i in range(self.kernel[0]) for j in range(self.kernel[1])]
 
-    def rows(self, maps: Float[Tensor, "b c x y z"]) -> Float[Tensor, "g n w"]:
-        """The windows: one matrix for each of the grids that a stride divides x and y into."""
-        (x, y), (sx, sy, sz) = self.grid, self.stride
-        ends = (sx * x, sy * y, (self.blocks * self.block - 1) * sz + self.kernel[2])
+    def rows(self, maps: Float[Tensor, "b c x y z"]) -> Float[Tensor, "n w"]:
+        """The windows."""
+        ends = (*self.grid, self.blocks * self.block - 1 + self.kernel[2])
         pads = [0, 0]
         for n, p, end in reversed(list(zip(self.size, self.padding, ends, strict=True))):
             pads += [p, end - n - p]
         c = maps.shape[1]
         lines = F.pad(maps.permute(0, 2, 3, 4, 1), pads).contiguous().flatten(3)
-        windows = lines.unfold(3, self.window * c, self.block * sz * c)
-        grids = windows.unflatten(2, (y, sy)).unflatten(1, (x, sx)).permute(2, 4, 0, 1, 3, 5, 6)
-        return grids.reshape(sx * sy, -1, self.window * c)
+        return lines.unfold(3, self.window * c, self.block * c).reshape(-1, self.window * c)
 
     def parts(self, rows: int) -> Iterator[tuple[int, int]]:
         """Ranges of rows, without the last ones, behind which the shifted rows end."""
-        last = rows - max(shift for _, shift in self.shifts)
+        last = rows - max(self.shifts)
         for start in range(0, last, ROWS):
             yield start, min(start + ROWS, last)
 
@@ -98,42 +85,15 @@ class Geometry:
         kx, ky, kz = self.kernel
         width = self.block * c_out
         matrix = self.window * c_in * width
-        strides = (ky * matrix, matrix, c_in * width, width, self.stride[2] * c_in * width + c_out, 1)
+        strides = (ky * matrix, matrix, c_in * width, width, c_in * width + c_out, 1)
         return matrices.as_strided((kx, ky, kz, c_in, self.block, c_out), strides)
 
 
 @lru_cache(maxsize=256)
-def geometry(size: Size3, kernel: Size3, stride: Size3, padding: Size3, channels_out: int) -> Geometry:
+def geometry(size: Size3, kernel: Size3, padding: Size3, channels_out: int) -> Geometry:
     """Blocks that make at least `WIDTH` columns of `channels_out` channels, as far as the volume is long enough."""
-    z = (size[2] + 2 * padding[2] - kernel[2]) // stride[2] + 1
-    return Geometry(size, kernel, stride, padding, min(z, -(-WIDTH // channels_out)))
-
-
-def convolve(
-    maps: Float[Tensor, "b c x y z"],
-    weight: Float[Tensor, "o c i j k"],
-    bias: Float[Tensor, "o"] | None,
-    *,
-    stride: Size3,
-    padding: Size3,
-) -> Float[Tensor, "b o p q r"]:
-    """What `F.conv3d` computes, in the memory format of `maps`; without gradients."""
-    shape = geometry(_size(maps), _size(weight), stride, padding, len(weight))
-    lines = _products(shape, shape.rows(maps), weight, bias)
-    return lines.contiguous(memory_format=_memory_format(maps))
-
-
-def weight_gradient(
-    maps: Float[Tensor, "b c x y z"],
-    gradient: Float[Tensor, "b o p q r"],
-    *,
-    kernel: Size3,
-    stride: Size3,
-    padding: Size3,
-) -> Float[Tensor, "o c i j k"]:
-    """The gradient of a convolution's weights, from that of its output."""
-    shape = geometry(_size(maps), kernel, stride, padding, gradient.shape[1])
-    return _correlation(shape, shape.rows(maps), gradient)
+    z = size[2] + 2 * padding[2] - kernel[2] + 1
+    return Geometry(size, kernel, padding, min(z, -(-WIDTH // channels_out)))
 
 
 def gradients(
@@ -149,57 +109,53 @@ def gradients(
     with the kernel turned round, and the weights' is that of this kernel, turned round.
     """
     x, y, z = (k - 1 - p for k, p in zip(_size(weight), padding, strict=True))
-    shape = geometry(_size(gradient), _size(weight), (1, 1, 1), (x, y, z), maps.shape[1])
+    shape = geometry(_size(gradient), _size(weight), (x, y, z), maps.shape[1])
     rows = shape.rows(gradient)
-    lines = _products(shape, rows, _turned(weight), None)
+    lines = _products(shape, rows, _turned(weight))
     to_weight = _turned(_correlation(shape, rows, maps))
     return lines.contiguous(memory_format=_memory_format(maps)), to_weight.contiguous()
 
 
 def _products(
-    shape: Geometry, rows: Float[Tensor, "g n w"], weight: Float[Tensor, "o c i j k"], bias: Tensor | None
+    shape: Geometry, rows: Float[Tensor, "n w"], weight: Float[Tensor, "o c i j k"]
 ) -> Float[Tensor, "b o p q r"]:
+    """The convolution of the windows with the weights."""
     c_out, c_in, kx, ky, _ = weight.shape
     matrices = rows.new_zeros(kx * ky, shape.window * c_in, shape.block * c_out)
     shape.band(matrices, c_in, c_out).copy_(weight.permute(2, 3, 4, 1, 0).unsqueeze(4))
-    result = rows.new_empty(rows.shape[1], shape.block * c_out)
-    columns = None if bias is None else bias.repeat(shape.block)
-    for start, end in shape.parts(rows.shape[1]):
+    result = rows.new_empty(len(rows), shape.block * c_out)
+    for start, end in shape.parts(len(rows)):
         part = result[start:end]
-        for number, (grid, shift) in enumerate(shape.shifts):
-            shifted = rows[grid, start + shift : end + shift]
-            if number:
-                part.addmm_(shifted, matrices[number])
-            elif columns is None:
-                torch.mm(shifted, matrices[0], out=part)
-            else:
-                torch.addmm(columns, shifted, matrices[0], out=part)
+        torch.mm(rows[start:end], matrices[0], out=part)
+        for matrix, shift in zip(matrices[1:], shape.shifts[1:], strict=True):
+            part.addmm_(rows[start + shift : end + shift], matrix)
     x, y, z = shape.out
     lines = result.view(-1, *shape.grid, shape.blocks * shape.block, c_out)
     return lines[:, :x, :y, :z].permute(0, 4, 1, 2, 3)
 
 
 def _correlation(
-    shape: Geometry, rows: Float[Tensor, "g n w"], gradient: Float[Tensor, "b o p q r"]
+    shape: Geometry, rows: Float[Tensor, "n w"], gradient: Float[Tensor, "b o p q r"]
 ) -> Float[Tensor, "o c i j k"]:
-    c_out, c_in = gradient.shape[1], rows.shape[2] // shape.window
+    """The gradient of the weights that give `gradient`'s maps from the windows."""
+    c_out, c_in = gradient.shape[1], rows.shape[1] // shape.window
     ends = (*shape.grid, shape.blocks * shape.block)
     pads = [0, 0]
     for n, end in reversed(list(zip(shape.out, ends, strict=True))):
         pads += [0, end - n]
-    blocks = F.pad(gradient.permute(0, 2, 3, 4, 1), pads).contiguous().view(rows.shape[1], -1)
-    matrices = rows.new_zeros(len(shape.shifts), rows.shape[2], blocks.shape[1])
+    blocks = F.pad(gradient.permute(0, 2, 3, 4, 1), pads).contiguous().view(len(rows), -1)
+    matrices = rows.new_zeros(len(shape.shifts), rows.shape[1], blocks.shape[1])
     # Of wide rows the transposed product is the faster one.
-    wide = rows.shape[2] > 2 * blocks.shape[1]
-    sums = matrices.new_zeros(len(shape.shifts), blocks.shape[1], rows.shape[2]) if wide else matrices
-    for start, end in shape.parts(rows.shape[1]):
+    wide = rows.shape[1] > 2 * blocks.shape[1]
+    sums = matrices.new_zeros(len(shape.shifts), blocks.shape[1], rows.shape[1]) if wide else matrices
+    for start, end in shape.parts(len(rows)):
         part = blocks[start:end]
-        for number, (grid, shift) in enumerate(shape.shifts):
-            shifted = rows[grid, start + shift : end + shift]
+        for added, shift in zip(sums, shape.shifts, strict=True):
+            shifted = rows[start + shift : end + shift]
             if wide:
-                sums[number].addmm_(part.t(), shifted)
+                added.addmm_(part.t(), shifted)
             else:
-                sums[number].addmm_(shifted.t(), part)
+                added.addmm_(shifted.t(), part)
     if wide:
         matrices.copy_(sums.transpose(1, 2))
     return shape.band(matrices, c_in, c_out).sum(dim=4).permute(4, 3, 0, 1, 2)
