@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.planning.places import chosen_devices
+from benchmark.execution.places import chosen_devices
 from benchmark.processes import devices
 from benchmark.processes.devices import Slot, cores, cpu_jobs, free_memory, oom_kills, slots
 from benchmark.training.environment import device_named

@@ -14,9 +14,8 @@ from benchmark.config import Resources, RunConfig, merge, run_config, run_id
 from benchmark.data.readers.autopet import SPEC
 from benchmark.datasets.pipeline import ready_data
 from benchmark.execution.evaluating import Evaluation, score_again, score_without
+from benchmark.execution.places import places_for
 from benchmark.execution.pool import Pool
-from benchmark.planning.launch import PlannedRun
-from benchmark.planning.places import places_for
 from benchmark.processes.devices import Slot
 from benchmark.processes.server import ForkServer
 from benchmark.results.runs import RunFolder, RunRecord
@@ -83,8 +82,7 @@ def test_one_run_at_a_time_or_two_the_scores_and_weights_are_the_same_byte_for_b
     with Pool() as pool:
         for jobs in (1, 2):
             orders = [order_of(run, data, tmp_path / f"jobs{jobs}", root=tcia_root) for run in runs]
-            planned = [PlannedRun({}, order.config) for order in orders]
-            places = places_for(["cpu"], planned, jobs, 1)
+            places = places_for(["cpu"], [order.config for order in orders], jobs, 1)
             assert places == [Slot("cpu", 1)] * jobs
             pool.run(orders, places)
     for order in orders:
@@ -113,9 +111,8 @@ def test_places_have_the_threads_that_the_runs_were_planned_with(monkeypatch: py
     monkeypatch.setattr("benchmark.processes.devices.cores", lambda: 16)
     monkeypatch.setattr("benchmark.processes.devices.free_memory", lambda: 10**12)
     configs = [run_config({**BEFORE, "threads": 4, "seed": seed}, source="test") for seed in range(9)]
-    planned = [PlannedRun({}, config) for config in configs]
-    assert places_for(["cpu"], planned, None, 1) == [Slot("cpu", 4)] * 4
-    assert places_for(["cpu"], planned, 7, 1) == [Slot("cpu", 4)] * 7
+    assert places_for(["cpu"], configs, None, 1) == [Slot("cpu", 4)] * 4
+    assert places_for(["cpu"], configs, 7, 1) == [Slot("cpu", 4)] * 7
 
 
 def test_what_is_scored_later_has_the_run_s_own_threads_too(monkeypatch: pytest.MonkeyPatch) -> None:

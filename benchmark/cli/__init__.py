@@ -21,6 +21,7 @@ with signals.ending_silently():
     import typer
 
     from benchmark.cli import (
+        cluster,
         data,
         evaluate,
         merge,
@@ -66,6 +67,7 @@ def _bench(
 
 app.command()(run.run)
 app.command()(search.search)
+app.command()(cluster.work)
 app.command()(results.status)
 app.command()(results.show)
 app.command()(results.report)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark.cli.cluster import Engine, print_script, submit_pilots
 from benchmark.cli.common import (
     AsJson,
     DataNames,
@@ -16,6 +17,7 @@ from benchmark.cli.common import (
     Results,
     data_roots,
     device_names,
+    is_given,
     stopped_by_ctrl_c,
 )
 from benchmark.vocabulary import BenchError
@@ -44,6 +46,7 @@ class ScoreGrid(enum.StrEnum):
 
 
 def run(
+    context: typer.Context,
     grid: Annotated[
         str | None,
         typer.Option(help="A study by name, or a YAML file; default: table2, or your --method-file alone."),
@@ -66,6 +69,23 @@ def run(
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time on the CPU.")] = None,
     devices: Annotated[str | None, typer.Option(help="E.g. cuda:0,cuda:1 or cpu; default: all GPUs.")] = None,
     jobs_per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU.")] = 1,
+    on: Annotated[
+        Engine | None,
+        typer.Option(help="Hand the runs to pilots that a batch system starts; default: run here."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="With --on: how many pilots.")] = 1,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --on: what a pilot asks for, a YAML file; default: ~/.config/mirror-bench/slurm.yaml."
+        ),
+    ] = None,
+    submit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="With --on: a setting of --cluster, e.g. partition=gpu. Repeatable."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check the study, list the runs, start none; the data is not read."),
@@ -92,9 +112,15 @@ def run(
     from benchmark.execution.pool import Pool, check_writable
     from benchmark.planning import setup
     from benchmark.planning.grid import load_profile
-    from benchmark.planning.grid_launch import GridRequest, launch_grid, plan_grid
+    from benchmark.planning.grid_launch import GridRequest, launch_grid, plan_grid, plan_pilots
     from benchmark.registry import use_method_files
 
+    batch = None
+    if on is Engine.SLURM:
+        from benchmark.execution.engines.slurm import settings_from
+
+        batch = settings_from(cluster, submit or ())
+    refuse_idle(context, on)
     own_methods = use_method_files(method_file or ())
     screen = console(to_stderr=as_json)
     asked = setup.asked_study(grid, own_methods)
@@ -120,6 +146,7 @@ def run(
         jobs_per_device=jobs_per_device,
         splits=splits,
         overrides={"inference": {"score_grid": score_grid.value}} if score_grid is ScoreGrid.NATIVE else {},
+        elsewhere=None if batch is None else batch.computes_in_bfloat16,
     )
     setup.check_names(size)
     if not dry_run:
@@ -132,8 +159,30 @@ def run(
 
     with stopped_by_ctrl_c(), Pool(stop_on_error=on_error is OnError.STOP) as pool:
         planned = plan_grid(pool, request)
+        settings = setup.LaunchSettings(
+            results=results,
+            splits=splits,
+            skip_bad_cases=skip_bad_cases,
+            resources=Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds),
+            screen=screen,
+            quiet=as_json,
+            data_names=request.data_names,
+        )
         if dry_run:
             _print_plan(screen, planned, results, as_json=as_json)
+            if batch and not as_json:
+                print_script(screen, results, planned.study.name, len(planned.chosen), batch)
+            return
+        if batch:
+            files = tuple(method_file or ())
+            pilots = plan_pilots(
+                planned,
+                settings,
+                retry_failed=retry_failed,
+                method_files=files,
+                bfloat16=batch.computes_in_bfloat16,
+            )
+            submit_pilots(screen, pilots, batch, workers)
             return
 
         def monitor(labels: dict[str, str], due: int) -> Monitor:
@@ -150,21 +199,29 @@ def run(
         outcome = launch_grid(
             pool,
             planned,
-            setup.LaunchSettings(
-                results=results,
-                splits=splits,
-                skip_bad_cases=skip_bad_cases,
-                resources=Resources(save_predictions=save_predictions, checkpoint_seconds=checkpoint_seconds),
-                screen=screen,
-                quiet=as_json,
-                data_names=request.data_names,
-            ),
+            settings,
             monitor=monitor,
             retry_failed=retry_failed,
             mlflow=mlflow,
         )
         code = _conclude(screen, outcome, results, as_json=as_json)
     raise typer.Exit(code)
+
+
+def refuse_idle(context: typer.Context, on: Engine | None) -> None:
+    """BenchError for options that say nothing where the runs are executed."""
+    idle = (
+        ("workers", "cluster", "submit") if on is None else ("jobs", "devices", "jobs_per_device", "on_error")
+    )
+    for name in idle:
+        if is_given(context, name):
+            option = f"--{name.replace('_', '-')}"
+            what = (
+                "without --on"
+                if on is None
+                else f"with --on {on.value}: the cluster's file and --submit say it"
+            )
+            raise BenchError(f"{option} has no effect {what}; leave it out.")
 
 
 def numbers(text: str | None, option: str) -> list[int] | None:

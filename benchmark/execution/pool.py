@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import signal
@@ -93,6 +94,7 @@ class _State:
     retries: dict[str, int] = field(default_factory=dict)
     vain: dict[str, int] = field(default_factory=dict)
     stops_sent: int = 0
+    idle_since: float | None = None
 
 
 class Pool:
@@ -158,10 +160,12 @@ class Pool:
         *,
         observer: Observer | None = None,
         more: Callable[[], RunOrder | None] = lambda: None,
+        patience: float = math.inf,
     ) -> None:
         """Execute all orders, whatever becomes of each, or stop when asked to.
 
         `more` is asked for a further order whenever a place is free and no order waits for it; None: not now.
+        `patience`: seconds to wait for runs that other launchers have, once there is nothing else to do.
         Errors: BenchError when nothing can be written to the results any more.
         """
         observer = observer or Observer()
@@ -177,6 +181,11 @@ class Pool:
                     break
                 if not state.workers and not state.queue and state.waiting and not self.stops:
                     observer.waiting([w.order for w in state.waiting])
+                    state.idle_since = state.idle_since or time.monotonic()
+                    if time.monotonic() - state.idle_since > patience:
+                        break
+                else:
+                    state.idle_since = None
                 for worker, status in self._ended(state):
                     state.free.append(worker.slot)
                     self._settle(state, worker, status, observer)

@@ -14,16 +14,18 @@ from benchmark.data.splits import n_folds_in
 from benchmark.datasets.registry import dataset
 from benchmark.execution.monitor import Monitor
 from benchmark.execution.overview import label, labels_of, state_words
+from benchmark.execution.places import chosen_devices, places_for
+from benchmark.execution.plan_file import RunPlan, write_plan
 from benchmark.execution.pool import Pool
 from benchmark.planning import setup
 from benchmark.planning.grid import Profile, Study
 from benchmark.planning.launch import counts, launch, plan
-from benchmark.planning.places import chosen_devices, places_for
 from benchmark.planning.setup import CheckedRun, GridLaunch, LaunchSettings
 from benchmark.processes.devices import Slot
 from benchmark.processes.signals import answered
 from benchmark.registry import method_digest
 from benchmark.results.manifests import CellRun, manifests
+from benchmark.results.order import RunOrder
 from benchmark.vocabulary import BenchError
 from benchmark.words import counted
 
@@ -50,6 +52,8 @@ class GridRequest:
     jobs_per_device: int = 1
     splits: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: bool | None = None
+    """Where the runs are for other machines: whether those compute in bfloat16. None: they run here."""
 
     @property
     def n_folds(self) -> int:
@@ -110,19 +114,48 @@ class GridPlan:
         return rows
 
     @property
+    def chosen(self) -> list[CheckedRun]:
+        return [checked for checked in self.runs if checked.run.chosen]
+
+    @property
     def unsupported(self) -> list[str]:
         """Of the chosen runs, how many cannot serve their data set and why; a sentence for each reason."""
-        chosen = [checked for checked in self.runs if checked.run.chosen]
-        reasons = Counter(checked.unsupported for checked in chosen if checked.unsupported)
+        reasons = Counter(checked.unsupported for checked in self.chosen if checked.unsupported)
         return [
-            f"{n} of {counted(len(chosen), 'run')} of {self.study.name} cannot be done on these data: {reason}"
+            f"{n} of {counted(len(self.chosen), 'run')} of {self.study.name} cannot be done on these data: {reason}"
             for reason, n in reasons.items()
         ]
 
     def refuse_nothing_to_do(self) -> None:
         """BenchError where none of the chosen runs can serve its data set."""
-        if all(checked.unsupported for checked in self.runs if checked.run.chosen):
+        if all(checked.unsupported for checked in self.chosen):
             raise BenchError(" ".join(self.unsupported))
+
+
+@dataclass(frozen=True)
+class AnnouncedGrid:
+    """A grid whose data are prepared and whose manifests are written, one launch a data set."""
+
+    launches: Sequence[GridLaunch]
+
+    @property
+    def cells(self) -> list[CellRun]:
+        return [cell for one in self.launches for cell in one.chosen]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the manifests."""
+        return [one.manifest.name for one in self.launches]
+
+    @property
+    def orders(self) -> dict[str, RunOrder]:
+        return {run_id: order for one in self.launches for run_id, order in one.orders.items()}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What people call the runs, by id."""
+        cells = self.cells
+        return labels_of(cells, fold_and_seed=len({(cell.fold, cell.seed) for cell in cells}) > 1)
 
 
 @dataclass(frozen=True)
@@ -147,7 +180,9 @@ def plan_grid(pool: Pool, request: GridRequest) -> GridPlan:
     """Plan every run and bind its method; BenchError for the first fault. No data set is read but for its layout."""
     folds = request.wanted_folds
     study = setup.study_on(pool, request.study, request.own_methods, request.roots)
-    names, bfloat16 = chosen_devices(pool, request.devices, request.jobs)
+    names, bfloat16 = ["cpu"], bool(request.elsewhere)
+    if request.elsewhere is None:
+        names, bfloat16 = chosen_devices(pool, request.devices, request.jobs)
     planned = plan(
         study,
         request.profile,
@@ -160,7 +195,8 @@ def plan_grid(pool: Pool, request: GridRequest) -> GridPlan:
         bfloat16=bfloat16,
         digest=method_digest,
     )
-    places = places_for(names, planned, request.jobs, request.jobs_per_device)
+    wanted = [run.config for run in planned if run.chosen]
+    places = places_for(names, wanted, request.jobs, request.jobs_per_device)
     return GridPlan(request, study, setup.inspect(pool, planned, study, request.roots), places)
 
 
@@ -177,19 +213,9 @@ def launch_grid(
 
     `monitor` is called once there is something to do, with the runs' labels by id and how many are due.
     """
-    request, results = planned.request, settings.results
-    planned.refuse_nothing_to_do()
-    if not settings.quiet:
-        for line in planned.unsupported:
-            settings.screen.print(line, soft_wrap=True, markup=False, highlight=False)
-    launches = [
-        setup.announce(planned.study, request.profile, name, planned.runs, root, settings)
-        for name, root in request.roots.items()
-    ]
-    cells = [cell for one in launches for cell in one.chosen]
-    names = [one.manifest.name for one in launches]
-    orders = {run_id: order for one in launches for run_id, order in one.orders.items()}
-    labels = labels_of(cells, fold_and_seed=len({(cell.fold, cell.seed) for cell in cells}) > 1)
+    results = settings.results
+    announced = announce_grid(planned, settings)
+    cells, names, labels = announced.cells, announced.names, announced.labels
 
     def execute(due: Sequence[CellRun]) -> None:
         watching = monitor(labels, len(due))
@@ -198,17 +224,55 @@ def launch_grid(
                 around.enter_context(tracking.Mirror(results, name))
             around.enter_context(watching)
             around.enter_context(answered(pool.request_stop))
-            pool.run([orders[cell.run_id] for cell in due], planned.places, observer=watching)
+            pool.run([announced.orders[cell.run_id] for cell in due], planned.places, observer=watching)
 
     standings = launch(results, cells, retry_failed=retry_failed, execute=execute)
     return GridOutcome(
-        launches=launches,
+        launches=announced.launches,
         cells=cells,
         total=len(labels),
         states=counts(standings),
         undelivered=len(tracking.undelivered(results, grids=names)) if mlflow else 0,
         stopped=bool(pool.stops),
         stopped_by_error=pool.stopped_by_error,
+    )
+
+
+def announce_grid(planned: GridPlan, settings: LaunchSettings) -> AnnouncedGrid:
+    """Prepare the data and write the manifests; BenchError where none of the runs can serve its data set."""
+    planned.refuse_nothing_to_do()
+    if not settings.quiet:
+        for line in planned.unsupported:
+            settings.screen.print(line, soft_wrap=True, markup=False, highlight=False)
+    return AnnouncedGrid(
+        [
+            setup.announce(planned.study, planned.request.profile, name, planned.runs, root, settings)
+            for name, root in planned.request.roots.items()
+        ]
+    )
+
+
+def plan_pilots(
+    planned: GridPlan,
+    settings: LaunchSettings,
+    *,
+    retry_failed: bool,
+    method_files: Sequence[Path] = (),
+    bfloat16: bool = False,
+) -> RunPlan | None:
+    """The plan that pilots work on, written: what is missing of the grid. None where nothing is."""
+    announced = announce_grid(planned, settings)
+    due: list[CellRun] = []
+    launch(settings.results, announced.cells, retry_failed=retry_failed, execute=due.extend)
+    if not due:
+        return None
+    return write_plan(
+        planned.study.name,
+        [announced.orders[cell.run_id] for cell in due],
+        grids=announced.names,
+        labels=announced.labels,
+        method_files=method_files,
+        bfloat16=bfloat16,
     )
 
 

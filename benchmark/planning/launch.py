@@ -18,6 +18,7 @@ from typing import Any
 from benchmark.config import RunConfig, merge, run_config, run_id
 from benchmark.planning.grid import Profile, Study, describe, select
 from benchmark.results.manifests import CellRun, GridManifest, one_a_run
+from benchmark.results.order import is_due
 from benchmark.results.runs import FailureClass, RunFolder, State, state_of
 from benchmark.vocabulary import BenchError
 
@@ -142,19 +143,6 @@ class Standing:
 def standings(results: Path, cells: Sequence[CellRun]) -> list[Standing]:
     """How every run of a grid stands now."""
     return [Standing(cell, *state_of(RunFolder(results, cell.run_id))) for cell in cells]
-
-
-def is_due(state: State, failure: FailureClass | None, *, retry_failed: bool) -> bool:
-    """Whether a launch runs it: what is missing, was interrupted or left by a search, and what failed when asked to.
-
-    What is unsupported is tried each time: it fails at once, or the missing package is there now. A damaged run is not:
-    its error says what to remove first.
-    """
-    return state in ("pending", "running", "trained", "pruned") or (
-        state == "failed"
-        and failure != "damaged"
-        and (retry_failed or failure in ("interrupted", "unsupported"))
-    )
 
 
 def launch(

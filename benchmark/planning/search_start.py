@@ -12,12 +12,12 @@ import optuna
 
 from benchmark.credentials import has_secret, is_address, without_secrets
 from benchmark.execution.monitor import Preparation as ShownPreparation
+from benchmark.execution.places import chosen_devices, places_for
 from benchmark.execution.pool import Pool
 from benchmark.files.places import refuse_links
 from benchmark.files.writing import write_json
 from benchmark.planning import setup
 from benchmark.planning.grid import Profile
-from benchmark.planning.places import chosen_devices, places_for
 from benchmark.planning.search_loop import Searching
 from benchmark.planning.search_space import Search, SearchTarget
 from benchmark.planning.setup import CheckedRun, LaunchSettings, prepared_data
@@ -69,7 +69,9 @@ def check(
     trainings = Trainings(search, place, fold, bfloat16, method_digest)
     probes = trainings.probes()
     on_cpu = names == ["cpu"]
-    places = places_for(names, probes, jobs if on_cpu else None, 1 if on_cpu else jobs or 1)
+    places = places_for(
+        names, [probe.config for probe in probes], jobs if on_cpu else None, 1 if on_cpu else jobs or 1
+    )
     checked_runs = setup.inspect(pool, probes, search, roots)
     if unserved := [one for one in checked_runs if one.preparation is None]:
         factors = unserved[0].run.factors

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.config import Resources, RunConfig
-from benchmark.results.runs import RunFolder, State
+from benchmark.results.runs import FailureClass, RunFolder, State
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,16 @@ def has_all(order: RunOrder, state: State) -> bool:
     if order.trial is None:
         return state == "done"
     return state in ("done", "trained") and RunFolder(order.results, order.run_id).validation_file.exists()
+
+
+def is_due(state: State, failure: FailureClass | None, *, retry_failed: bool) -> bool:
+    """Whether a launch runs it: what is missing, was interrupted or left by a search, and what failed when asked to.
+
+    What is unsupported is tried each time: it fails at once, or the missing package is there now. A damaged run is not:
+    its error says what to remove first.
+    """
+    return state in ("pending", "running", "trained", "pruned") or (
+        state == "failed"
+        and failure != "damaged"
+        and (retry_failed or failure in ("interrupted", "unsupported"))
+    )

@@ -6,15 +6,13 @@ import ctypes
 import os
 import platform
 import re
-import subprocess
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmark.processes.devices import missing
+from benchmark.processes.versions import git_commit, version_of
 from benchmark.vocabulary import BenchError
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "connected-components-3d", "mirror-bench")
@@ -24,7 +22,7 @@ def facts(device: torch.device, *, threads: int) -> dict[str, Any]:
     """Versions, hardware and commit, for `run.json`."""
     content: dict[str, Any] = {
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version_of(name) for name in PACKAGES},
         "git_commit": git_commit(),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -67,31 +65,6 @@ def library_warnings(
             "Install torch 2.10 or newer, or set precision: float32.",
         )
     return ()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-@cache
-def git_commit() -> str:
-    """The commit of this suite's sources, with `+changes` if they differ from it; `unknown` outside a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        head = _git(here, "rev-parse", "HEAD")
-        return f"{head}+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else head
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def _git(folder: Path, *words: str) -> str:
-    answer = subprocess.run(
-        ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
-    return answer.stdout.strip()
 
 
 def _cpu_model() -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from benchmark.config import RunConfig
 from benchmark.execution.pool import Pool
 from benchmark.execution.worker import cuda_devices
-from benchmark.planning.launch import PlannedRun
 from benchmark.processes import devices
 from benchmark.processes.devices import Slot
 from benchmark.vocabulary import BenchError
@@ -30,18 +30,18 @@ def chosen_devices(pool: Pool, asked: Sequence[str] | None, jobs: int | None) ->
 
 
 def places_for(
-    names: Sequence[str], planned: Sequence[PlannedRun], jobs: int | None, jobs_per_device: int
+    names: Sequence[str], configs: Sequence[RunConfig], jobs: int | None, jobs_per_device: int
 ) -> list[Slot]:
-    """How many of the planned runs each device takes at a time."""
+    """How many of the runs with these configurations each device takes at a time."""
     if list(names) != ["cpu"]:
         if jobs is not None:
             raise BenchError("--jobs is for the CPU; on GPUs say --jobs-per-device.")
         return devices.slots(list(names), per_device=jobs_per_device)
     if jobs_per_device != 1:
         raise BenchError("--jobs-per-device is for GPUs; on the CPU say --jobs.")
-    largest = max(run.config.training.batch_size * prod(run.config.training.patch_size) for run in planned)
-    chosen = len({run.config.canonical_json() for run in planned if run.chosen})
-    threads = max(run.config.threads for run in planned)
+    largest = max(config.training.batch_size * prod(config.training.patch_size) for config in configs)
+    runs = len({config.canonical_json() for config in configs})
+    threads = max(config.threads for config in configs)
     return devices.slots(
-        ["cpu"], per_device=jobs or devices.cpu_jobs(largest, chosen, threads=threads), threads=threads
+        ["cpu"], per_device=jobs or devices.cpu_jobs(largest, runs, threads=threads), threads=threads
     )
