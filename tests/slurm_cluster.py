@@ -157,8 +157,8 @@ class Cluster:
                     daemon.wait(10)
 
 
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", name="slurm")
+def own_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of three nodes with two cores each, whose arrays have at most four tasks."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         pytest.skip(f"SLURM is not installed here: no {missing[0]} (Debian: apt-get install slurm-wlm munge)")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import fake_bench
@@ -17,10 +18,12 @@ from benchmark.cli import main
 from benchmark.execution import pilot as pilots
 from benchmark.execution.engines.slurm import SlurmSettings, script_of, settings_from
 from benchmark.execution.pilot import PilotRecord, pilot_file, pilot_records, work
-from benchmark.execution.plan_file import RunPlan, plan_named, read_plan, refuse_other_code, write_plan
+from benchmark.execution.plan_file import RunPlan, read_plan, refuse_other_code, write_plan
 from benchmark.execution.pool import Pool
 from benchmark.files.places import DamagedFileError
+from benchmark.files.writing import write_json
 from benchmark.processes.devices import Slot
+from benchmark.results.manifests import CellRun, GridManifest, write_manifest
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.vocabulary import BenchError
 
@@ -53,7 +56,7 @@ def states(plan: RunPlan) -> list[str]:
 
 def test_a_plan_comes_back_as_it_was_written_and_the_same_orders_have_the_same_plan(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "done", "code")
-    assert read_plan(plan.folder) == plan == plan_named(tmp_path.resolve(), plan.id)
+    assert read_plan(plan.folder) == plan
     assert plan.folder == tmp_path.resolve() / "plans" / plan.id
     before = (plan.folder / "plan.json").stat().st_mtime_ns
     assert plan_of(tmp_path, "done", "code") == plan
@@ -77,8 +80,6 @@ def test_a_plan_that_was_moved_damaged_or_made_with_other_code_is_refused(tmp_pa
         (moved / "plan.json").write_text(json.dumps(content | odd))
         with pytest.raises(DamagedFileError, match="is damaged"):
             read_plan(moved)
-    with pytest.raises(DamagedFileError, match="leads out"):
-        plan_named(tmp_path, "../../etc")
     refuse_other_code(plan)
     for change, words in (("commit", "the commit abc"), ("packages", "the set of packages abc")):
         (plan.folder / "plan.json").write_text(json.dumps(content | {change: "abc"}))
@@ -181,6 +182,42 @@ def test_a_damaged_pilot_file_is_left_out(tmp_path: Path) -> None:
     assert isinstance(pilot_records(plan)[0], PilotRecord)
 
 
+def test_status_tells_of_the_pilots_of_the_newest_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cluster whose `squeue` knows a task that waits and one that runs; a third has gone without a word."""
+    results = tmp_path / "results"
+    orders = [fake_runs.order(results.resolve(), "done", number=n) for n in range(3)]
+    cells = tuple(CellRun({"number": str(n)}, 0, 0, order.run_id) for n, order in enumerate(orders))
+    write_manifest(results, GridManifest("fakes", "1", "p", "d", "r", "f", 0.0, cells))
+    older = write_plan("fakes", orders, grids=["fakes-1"], labels={})
+    plan = write_plan("fakes", orders[:2], grids=["fakes-1"], labels={})
+    write_json(older.folder / "submissions" / "1.json", {"jobs": [1], "workers": 1, "submitted": 5.0})
+    write_json(plan.folder / "submissions" / "7.json", {"jobs": [7], "workers": 4, "submitted": 9.0})
+    for number, cause in enumerate((None, None, "nothing left to start")):
+        record = PilotRecord(number, f"n{number}", f"7_{number}", 10.0, "s", cause=cause)
+        write_json(pilot_file(plan, number), asdict(record))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    told = "7_0|RUNNING|n0|n0|4:02\\n7_3|PENDING|(Resources)||10:00\\n"
+    (programs / "squeue").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nprintf "{told}"\n')
+    (programs / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(SystemExit) as end:
+        main(["status", "--results", str(results)])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"4 pilots of plan {plan.id}: 1 running, 1 gone, 1 ended, 1 pending" in lines
+    assert "  running  pilot 0, job 7_0, on n0, 4:02 left" in lines
+    assert "  gone     pilot 1, job 7_1, on n1, its job has ended without a word; see its log" in lines
+    assert "  pending  a pilot, job 7_3, Resources, 10:00 left" in lines
+    assert "--jobs=7 " in (tmp_path / "asked").read_text()
+    with pytest.raises(SystemExit):
+        main(["status", "--results", str(results), "--json"])
+    (grid,) = json.loads(capsys.readouterr().out)
+    assert [pilot["state"] for pilot in grid["pilots"]] == ["running", "gone", "ended", "pending"]
+
+
 # ------------------------------------------------------------------------------------------------ the script of SLURM
 
 SETTINGS = SlurmSettings(
@@ -188,6 +225,7 @@ SETTINGS = SlurmSettings(
     account="proj_1",
     gpus="a100:2",
     cpus=8,
+    time="24:00:00",
     memory="64G",
     modules=("cuda/12.4",),
     setup=("source ~/envs/bench/bin/activate",),

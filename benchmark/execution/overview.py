@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
+from benchmark.execution.pilot_status import PilotStatus, pilots_of, summary
 from benchmark.files.places import DamagedFileError, is_name, is_there
 from benchmark.results.attempts import Attempt, attempts
 from benchmark.results.manifests import CellRun, GridManifest, manifests, one_a_run
@@ -229,6 +230,7 @@ def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
         "eta_seconds": _eta(results, words),
         "running": running,
         "failed": failed,
+        "pilots": [asdict(pilot) for pilot in pilots_of(results, manifest.name)],
     }
 
 
@@ -266,6 +268,12 @@ def print_status(console: Console, results: Path, grid: str | None) -> None:
             console.print(
                 Text(f"  running {run['run']}  {run['cell']}  {where(beat)}", "cyan"), soft_wrap=True
             )
+        pilots = [PilotStatus(**pilot) for pilot in manifest["pilots"]]
+        if pilots:
+            console.print(Text(summary(pilots)), soft_wrap=True)
+        for pilot in pilots:
+            if pilot.state != "ended":
+                console.print(Text(f"  {pilot.line}"), soft_wrap=True)
         for run in manifest["failed"]:
             text = f"  failed  {run['run']}  {run['cell']}  {run['failure']}: {first_line(run['error'])}"
             console.print(Text(text, "red"), soft_wrap=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from benchmark.files.places import Name, inside
+from benchmark.files.places import Name
 from benchmark.files.schemas import STRICT, Whole, read_as
 from benchmark.files.writing import write_json
 from benchmark.processes.versions import git_commit, packages_digest
@@ -97,19 +97,18 @@ def write_plan(
     return read_plan(path)
 
 
-def read_plan(path: Path) -> RunPlan:
-    """A plan from its file or its folder. DamagedFileError for anything else; BenchError for a plan that was moved."""
+def read_plan(path: Path, *, below: Path | None = None) -> RunPlan:
+    """A plan from its file or its folder. `below`: the folder under which nothing may be a link; None: a user named it.
+
+    DamagedFileError for anything that is no plan; BenchError for one that was moved.
+    """
     path = path / FILE if path.is_dir() else path
-    plan = read_as(RunPlan, path)
+    plan = read_as(RunPlan, path, below=below)
     if not plan.orders or len({order.results for order in plan.orders}) > 1:
         raise BenchError(f"{path} is no plan: it has no runs, or runs of several results folders.")
     if plan.folder.resolve() != path.parent.resolve():
         raise BenchError(f"{path} is a plan for {plan.folder}; where results were moved, plan again.")
     return plan
-
-
-def plan_named(results: Path, name: str) -> RunPlan:
-    return read_plan(inside(results / FOLDER, name))
 
 
 def refuse_other_code(plan: RunPlan) -> None:

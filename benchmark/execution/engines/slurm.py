@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.execution.plan_file import RunPlan
+from benchmark.files.places import is_there, read_text
 from benchmark.files.schemas import STRICT, Amount, Whole, read_as
 from benchmark.files.strict_yaml import parse, read_yaml
 from benchmark.files.writing import write_json, write_text
@@ -55,7 +56,8 @@ class SlurmSettings(BaseModel):
     cpus: int = Field(4, ge=1)
     memory: Annotated[str, Field(pattern=r"^[0-9]+[KMGT]?$")] | None = None
     """Of a pilot, as `--mem` takes it: 32G. None: the cluster's default."""
-    time: Annotated[str, Field(pattern=r"^[0-9]+([:-][0-9]+)*$")] = "24:00:00"
+    time: Annotated[str, Field(pattern=r"^[0-9]+([:-][0-9]+)*$")] | None = None
+    """Of a pilot, as `--time` takes it. None: the partition's default; a longer one than its limit waits for ever."""
     margin_seconds: int = Field(300, ge=10)
     """How long before the time limit a pilot is told to save its checkpoints. SLURM may be a minute early."""
     bfloat16: bool | None = None
@@ -128,7 +130,6 @@ def script_of(folder: Path, title: str, n_runs: int, settings: SlurmSettings) ->
         "--open-mode=append",
         "--requeue",
         f"--signal=B:USR1@{settings.margin_seconds}",
-        f"--time={settings.time}",
         "--nodes=1",
         "--ntasks=1",
         f"--cpus-per-task={settings.cpus}",
@@ -137,7 +138,7 @@ def script_of(folder: Path, title: str, n_runs: int, settings: SlurmSettings) ->
         options.append(f"--gres=gpu:{settings.gpus}")
     if settings.memory:
         options.append(f"--mem={settings.memory}")
-    named = {name: getattr(settings, name) for name in ("partition", "account", "qos", "constraint")}
+    named = {name: getattr(settings, name) for name in ("time", "partition", "account", "qos", "constraint")}
     options += [f"--{name}={value}" for name, value in named.items() if value]
     options += [line.removeprefix("#SBATCH").strip() for line in settings.sbatch]
     script = folder / "slurm.sh"
@@ -246,7 +247,7 @@ def cancel(plan: RunPlan) -> None:
 
 def _resubmitted(plan: RunPlan) -> list[str]:
     path = plan.folder / "resubmitted"
-    return re.findall(r"^(\d+)", path.read_text(), re.MULTILINE) if path.is_file() else []
+    return re.findall(r"^(\d+)", read_text(path, below=plan.results), re.MULTILINE) if is_there(path) else []
 
 
 def _largest_array() -> int:
