@@ -14,6 +14,7 @@ from written_pages import png
 from written_runs import methods_manifest, score_rows, write_failure, write_scores
 
 from benchmark.config import run_config
+from benchmark.results.attempts import begin, end
 from benchmark.results.manifests import write_manifest
 from benchmark.results.runs import DataPlaces, Heartbeat, RunFolder, RunRecord, WithoutFacts
 from benchmark.scoring.projections import Projections
@@ -37,6 +38,11 @@ def write_sound(results: Path) -> Path:
     write_manifest(results, methods_manifest("mine", *cells))
     write_manifest(results, methods_manifest("more", ("A", 0, 0, GOOD), ("D", 0, 0, THIRD)))
     _write_search(results)
+    figures = results / "panels" / "mine-k"
+    figures.mkdir(parents=True)
+    (figures / "panels_case00_axial.png").write_bytes(png())
+    picture = {"title": "Case case00", "stems": ["panels_case00_axial"], "runs": [GOOD]}
+    (figures / "figures.json").write_text(json.dumps({"panels_case00": picture}))
     fold = {"train": ["t"], "validation": ["v"], "test": ["case00", "case01"]}
     splits = {"format": "splits 1", "seed": 0, "source": "drawn", "folds": [fold]}
     (results / "splits" / "phantom-1").mkdir(parents=True)
@@ -70,6 +76,8 @@ def _write_run(results: Path, run_id: str, dice: float) -> None:
     folder.panels.mkdir()
     (folder.panels / "case00.png").write_bytes(png())
     (folder.panels / "case00.json").write_text("{}")
+    begin(folder)
+    end(folder, "done")
 
 
 def _write_search(results: Path) -> None:
