@@ -391,6 +391,18 @@ KINDS = {
     "MetaImage of nothing": fault(
         other_format(".mha", lambda b: b"nothing"), "SUV.mha is damaged, or none that SimpleITK"
     ),
+    "MetaImage with voxels elsewhere": fault(
+        other_format(".mha", lambda b: b.replace(b"= LOCAL", b"= pipe!")),
+        "SUV.mha does not hold its voxels itself",
+    ),
+    "MetaImage with a long header": fault(
+        other_format(".mha", lambda b: b.replace(b"NDims", b"Comment = " + b"x" * 2**16 + b"\nNDims", 1)),
+        "SUV.mha does not hold its voxels itself",
+    ),
+    "NRRD with voxels elsewhere": fault(
+        other_format(".nrrd", lambda b: b.replace(b"\n\n", b"\ndata file: pipe\n\n", 1)),
+        "SUV.nrrd does not hold its voxels itself",
+    ),
     # Tables of metadata.
     "a table about others": warning(
         table("Subject ID,diagnosis\nPETCT_zzz,NEGATIVE\n"), "none of them about a case"
