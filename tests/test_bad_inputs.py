@@ -6,6 +6,7 @@ warning or sound, and words of what is said.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import re
@@ -14,6 +15,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -389,6 +391,18 @@ KINDS = {
     "MetaImage of nothing": fault(
         other_format(".mha", lambda b: b"nothing"), "SUV.mha is damaged, or none that SimpleITK"
     ),
+    "MetaImage with voxels elsewhere": fault(
+        other_format(".mha", lambda b: b.replace(b"= LOCAL", b"= pipe!")),
+        "SUV.mha does not hold its voxels itself",
+    ),
+    "MetaImage with a long header": fault(
+        other_format(".mha", lambda b: b.replace(b"NDims", b"Comment = " + b"x" * 2**16 + b"\nNDims", 1)),
+        "SUV.mha does not hold its voxels itself",
+    ),
+    "NRRD with voxels elsewhere": fault(
+        other_format(".nrrd", lambda b: b.replace(b"\n\n", b"\ndata file: pipe\n\n", 1)),
+        "SUV.nrrd does not hold its voxels itself",
+    ),
     # Tables of metadata.
     "a table about others": warning(
         table("Subject ID,diagnosis\nPETCT_zzz,NEGATIVE\n"), "none of them about a case"
@@ -504,21 +518,38 @@ def test_tables_that_cannot_be_read_are_named_with_their_line(root: Path) -> Non
         autopet.discover(root)
 
 
-def test_a_patient_s_folder_that_cannot_be_read_is_one_fault_and_stops_no_other(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+def shut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for who has no right to list a folder, nor to see what is in it."""
+
+    def guarded(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def asked(path: object, *more: object, **said: object) -> Any:
+            place = Path(path) if isinstance(path, (str, Path)) else Path()
+            if folder in place.parents or (place == folder and name.endswith("dir")):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return real(path, *more, **said)
+
+        return asked
+
+    for name in ("stat", "lstat", "listdir", "scandir"):
+        monkeypatch.setattr(os, name, guarded(name))
+
+
+@pytest.mark.parametrize(
+    ("closed", "case_id"), [("PETCT_3", "PETCT_3_unreadable"), ("PETCT_3/study", "PETCT_3_study")]
+)
+def test_a_folder_that_cannot_be_read_is_the_fault_of_one_case_and_stops_no_other(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str, case_id: str
 ) -> None:
-    closed, iterdir = root / "PETCT_3", Path.iterdir
-
-    def refuses(self: Path) -> object:
-        if self == closed:
-            raise PermissionError(13, "Permission denied", str(self))
-        return iterdir(self)
-
-    monkeypatch.setattr(Path, "iterdir", refuses)
+    shut(root / closed, monkeypatch)
     cases = autopet.discover(root)
     assert len(cases) == 6
     faults = [f for f in checked_cases(cases, autopet.SPEC, thorough=False).findings if f.is_fault]
-    assert {f.case_id for f in faults} == {"PETCT_3_unreadable"}
+    assert {f.case_id for f in faults} == {case_id}
+    assert {f.problem for f in faults} >= {"SUV.nii.gz cannot be read (Permission denied)"}
+    ready = ready_data("autopet", root, results=tmp_path, skip_bad_cases=True, n_folds=4)
+    assert (ready.n_cases, ready.excluded_cases) == (5, (case_id,))
 
 
 def test_uncompressed_metaimage_and_nrrd_files_are_prepared_to_the_same_arrays(

@@ -126,6 +126,41 @@ def planted_run(place: Place) -> None:
     path.write_text(json.dumps(content))
 
 
+def attempted(**values: object) -> Callable[[Place], None]:
+    """The second run's only attempt with other values of these keys."""
+    content = json.dumps({"attempts": [{"node": "there", "start": 0.0, **values}]})
+    return lambda place: (other(place).path / "attempts.json").write_text(content) and None
+
+
+FIGURES = "panels/mine-k"
+
+
+def drawn(**values: object) -> Callable[[Place], None]:
+    """The record of the only figure of single cases with other values of these keys."""
+
+    def make(place: Place) -> None:
+        path = place.results / FIGURES / "figures.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({key: {**picture, **values} for key, picture in content.items()}))
+
+    return make
+
+
+def figure_elsewhere(place: Place) -> None:
+    (place.outside / "mine.png").write_text(SECRET)
+    drawn(stems=["../../../outside/mine"])(place)
+
+
+def piped(name: str) -> Callable[[Place], None]:
+    """A pipe in place of a file of the results."""
+
+    def make(place: Place) -> None:
+        (place.results / name).unlink()
+        os.mkfifo(place.results / name)
+
+    return make
+
+
 def circular(place: Place) -> None:
     (place.root / "loop").symlink_to("loop")
     changed(f"{RUN}/data.json", scored_on=str(place.root / "loop"))(place)
@@ -172,6 +207,20 @@ TRAPS: list[tuple[str, Callable[[Place], None], str, str]] = [
     ("run of a long name", linked("runs/" + "x" * 255, "folder"), "merge", "is a link, or no name of a run"),
     ("damaged heartbeat", lambda place: (place.results / "runs" / RUNNING / "heartbeat.json").write_text("{"),
      "status", "heartbeat.json is damaged"),
+    ("attempt without a time", attempted(start="x"), "show other", "attempts.0.start: Input should be a valid number"),
+    ("attempt of no date", attempted(start=1e300), "show other", "less than or equal to 100000000000"),
+    ("attempt that never ends", attempted(end=float("inf")), "show other", "attempts.0.end: Input should be a finite"),
+    ("cause of no words", attempted(end=1.0, cause=3), "show other", "attempts.0.cause: Input should be a valid str"),
+    ("attempt of a newer version", attempted(gpu=1), "show other", "attempts.0.gpu: this version does not know"),
+    ("attempts elsewhere", linked(f"{RUN}/attempts.json", "secret"), "show other", "attempts.json is a link"),
+    ("figures' record as a pipe", piped(f"{FIGURES}/figures.json"), "report", "figures.json is a pipe, no file"),
+    ("deep record of figures", lambda place: (place.results / FIGURES / "figures.json").write_text('{"a":' * 10**5)
+     and None, "report", "figures.json is damaged (it is too deep)"),
+    ("figure of no run", drawn(runs=3), "report", "panels_case00.runs: Input should be a valid array"),
+    ("figure elsewhere", figure_elsewhere, "report", "panels_case00.stems.0: Value error, a name has letters"),
+    ("figure to a secret", linked(f"{FIGURES}/panels_case00_axial.pdf", "secret"), "report", "axial.pdf is a link"),
+    ("figure as a pipe", piped(f"{FIGURES}/panels_case00_axial.png"), "report", "axial.png is a pipe, no file"),
+    ("figures elsewhere", linked(FIGURES, "folder"), "report", f"{FIGURES} is a link"),
     ("absolute grid", planted_grid, "all", "grid: Value error, a name has letters"),
     ("run elsewhere", planted_run, "merge", "cells.0.run_id: Value error, a name has letters"),
     ("grid that is a list", lambda place: (place.results / "grids" / "more-k.json").write_text("[]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,22 @@ def test_a_page_replaces_an_earlier_one_and_nothing_else(
     with pytest.raises(BenchError, match=r"is not empty.*--out"), new_page(tmp_path / "other"):
         pass
     assert (tmp_path / "other" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "huge", "pipe"])
+def test_what_only_looks_like_a_page_is_no_page(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "html").mkdir()
+    (tmp_path / "page").write_text(MARK)
+    index = tmp_path / "html" / "index.html"
+    if kind == "link":
+        index.symlink_to(tmp_path / "page")
+    elif kind == "pipe":
+        os.mkfifo(index)
+    else:
+        index.touch()
+        os.truncate(index, 2**43)
+    with pytest.raises(BenchError, match="no page of an earlier report"), new_page(tmp_path / "html"):
+        pass
 
 
 def without_drawing(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[GridManifest]:

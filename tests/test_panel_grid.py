@@ -12,10 +12,11 @@ from test_panel_figures import RULES, SHAPE, SPACING, body, empty
 from written_pages import without_ink
 from written_runs import NAN, V3, manifest_of, methods_manifest, write_regions, write_run
 
+from benchmark.files.places import DamagedFileError
 from benchmark.files.writing import write_json
 from benchmark.planning.grid import matching
 from benchmark.results.manifests import GridManifest, write_manifest
-from benchmark.vocabulary import BenchError, DataError
+from benchmark.vocabulary import BenchError
 from reports.panels.choice import Chosen
 from reports.panels.grid import drawn_figures, figures_folder, selected_cells, write_grid_figures
 from reports.panels.included import include_panels
@@ -284,5 +285,5 @@ def test_without_figures_and_with_those_of_other_runs_the_report_says_how_to_mak
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "figures.json").write_text("[1]")
-    with pytest.raises(DataError, match=r"figures\.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"figures\.json is damaged"):
         drawn_figures(tmp_path)

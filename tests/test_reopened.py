@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_a_run_says_where_its_data_lie(tcia_root: Path, tmp_path: Path) -> None:
         "scored_on": str(data.store),
         "splits": str(data.splits),
     }
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_weights_that_are_no_file_are_refused(tcia_root: Path, tmp_path: Path, kind: str) -> None:
+    run = mirror(tcia_root, tmp_path)
+    weights = run.folder.weights_file
+    weights.rename(tmp_path / "elsewhere")
+    os.mkfifo(weights) if kind == "pipe" else weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(
+        BenchError, match=rf"Run {run.folder.run_id}: .*last\.safetensors is a {kind}, no file"
+    ):
+        reopen(tmp_path, run.folder.run_id)
 
 
 def test_its_weights_give_the_stored_scores_and_other_weights_do_not(tcia_root: Path, tmp_path: Path) -> None:

@@ -409,6 +409,12 @@ def test_the_test_part_is_looked_at_once(bench: Bench) -> None:
     assert "was looked at on" in bench.err
     assert "second look" in bench.err
     assert bench.search(study, *options) == 0
+    (marker,) = (bench.results / "searches").glob("*.final.json")
+    settled = json.loads(marker.read_text())
+    for odd in ({}, {**settled, "looked": "x"}, {**settled, "looked": 1e300}, {**settled, "params": []}):
+        marker.write_text(json.dumps(odd))
+        assert bench.search(study, *options, "--final") == 2
+        assert "final.json is damaged" in bench.err
 
 
 def test_ctrl_c_leaves_the_trial_open_and_the_next_start_continues_it(bench: Bench) -> None:

@@ -48,6 +48,22 @@ def test_no_command_reaches_a_terminal(command: str, capsys: pytest.CaptureFixtu
     assert "a" in told.out
 
 
+@pytest.mark.parametrize("text", ["[/b]", "[bold]x", "[link=http://a]x"])
+def test_no_text_is_markup(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not in a status either, whose spinner shows markup whatever the console does."""
+    screen = console()
+    with screen.status(text) as shown:
+        shown.update(f"1 {text}")
+        assert str(shown.renderable.text) == f"1 {text}"
+    with screen.status("") as shown:
+        assert str(shown.renderable.text) == ""
+    table = Table(text, title=text)
+    table.add_row(text)
+    screen.print(text)
+    screen.print(table)
+    assert capsys.readouterr().out.count(text) == 4
+
+
 def test_lines_and_tabs_stay() -> None:
     assert plain("a\tb\nc é 日本") == "a\tb\nc é 日本"
 

@@ -11,6 +11,7 @@ import pytest
 from written_runs import V3, manifest_of, write_run
 
 from benchmark.results.runs import RunFolder
+from benchmark.tracking import log_folder
 from benchmark.tracking.content import GridMembership, read_run
 from benchmark.tracking.store import Store
 from benchmark.vocabulary import BenchError
@@ -88,3 +89,20 @@ def test_no_tag_or_parameter_has_a_password(tmp_path: Path, address: str) -> Non
     content = read_run(folder, GridMembership([manifest], {"storage": address}))
     assert any("host" in value for value in content.tags.values())
     assert SECRET not in repr(content.tags) + repr(content.params)
+
+
+def test_no_link_of_a_page_is_followed_to_what_nobody_gives_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, sent = tmp_path / "html", []
+    (page / "data").mkdir(parents=True)
+    (tmp_path / "folder").mkdir()
+    for path in (page / "index.html", page / "data" / "a.js", tmp_path / "secret", tmp_path / "folder" / "x"):
+        path.touch()
+    (page / "more.html").symlink_to(tmp_path / "secret")
+    (page / "pictures").symlink_to(tmp_path / "folder")
+    monkeypatch.setattr(
+        "benchmark.tracking.syncing.log_report", lambda results, grid, files, **_: sent.extend(files)
+    )
+    log_folder(tmp_path, "mine", page)
+    assert [str(path.relative_to(page)) for path in sent] == ["data/a.js", "index.html"]

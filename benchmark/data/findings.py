@@ -48,7 +48,8 @@ class Finding:
     def from_json(cls, content: Mapping[str, object]) -> Finding:
         """What `to_json` gave; KeyError and TypeError for anything else."""
         files = content["files"]
-        assert isinstance(files, list)
+        if not isinstance(files, list):
+            raise TypeError("files is no list")
         return cls(
             case_id=str(content["case_id"]),
             problem=str(content["problem"]),

@@ -45,10 +45,17 @@ def passed_over(folders: Iterable[Path]) -> list[Path]:
     return sorted(
         path
         for folder in folders
-        if folder.is_dir()
-        for path in folder.iterdir()
+        for path in _listed(folder)
         if is_junk(path.name) and (path.name in (*_JUNK, ".DS_Store") or path.name.startswith("._"))
     )
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Nothing where there is no folder, or one that cannot be looked into, which is told elsewhere."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def by_stem(folder: Path) -> dict[str, Path]:

@@ -18,14 +18,17 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
 
 from benchmark.data.findings import Finding
 from benchmark.data.images import write_mask
 from benchmark.data.prepare import FORMAT, Geometry, prepare_case, read_native_label
 from benchmark.data.voxel_checks import Signature
+from benchmark.files.places import DamagedFileError, Name, is_regular, is_there
+from benchmark.files.schemas import STRICT, Amount, Open, Text, checked, read_as, read_mapping
 from benchmark.files.writing import write_json, written_whole
 from benchmark.vocabulary import Case, CaseSummary, DataError, DatasetSpec, Preparation, Size3, Unclipped
 
@@ -156,27 +159,72 @@ class PreparedCase:
 # Mapped files hold a descriptor each; a bounded number stays below the usual limit of 1,024.
 @lru_cache(maxsize=256)
 def _mapped(path: Path) -> np.ndarray:
-    array: np.ndarray = np.load(path, mmap_mode="r")
+    try:
+        # A pipe would be waited for, and a link leads elsewhere.
+        if not is_regular(path):
+            raise ValueError("it is no file")
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}). Start again to have it rebuilt.") from error
     return array
 
 
+class _Intensities(Open):
+    intensities: dict[str, dict[str, Any] | None]
+
+
+class _Known(Open):
+    """Of the identity, what is read again."""
+
+    modalities: list[Text]
+    preparation: _Intensities
+    ignore: int | None = None
+
+
+def _plausible(identity: dict[str, Any]) -> dict[str, Any]:
+    _Known.model_validate(identity)
+    return identity
+
+
+_Identity = Annotated[dict[str, Any], AfterValidator(_plausible)]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """`store.json`."""
+
+    __pydantic_config__ = STRICT
+
+    identity: _Identity
+    cases: tuple[Name, ...]
+
+
 class Store:
-    """The prepared cases of one data set. Opening it reads the small JSON files only."""
+    """The prepared cases of one data set. Opening it reads the small JSON files only; what they hold may be somebody
+    else's. DataError for what is not prepared, or damaged."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         path = root / "store.json"
-        if not path.exists():
+        if not is_there(path):
             raise DataError(
                 f"There is no prepared data in {root}. `bench data prepare` or `bench run` makes it."
             )
-        content = json.loads(path.read_text(encoding="utf-8"))
-        self.identity: dict[str, Any] = content["identity"]
-        self.case_ids: tuple[str, ...] = tuple(content["cases"])
+        try:
+            content = read_as(_Content, path, below=root)
+        except DamagedFileError as error:
+            raise DataError(f"{error}. Remove it, and start again to have it written.") from error
+        self.identity: dict[str, Any] = content.identity
+        self.case_ids = content.cases
 
     @cached_property
     def cases(self) -> dict[str, PreparedCase]:
-        return {case_id: read_case(self.root / "cases" / case_id) for case_id in self.case_ids}
+        found = {case_id: read_case(self.root / "cases" / case_id) for case_id in self.case_ids}
+        if odd := [case_id for case_id, case in found.items() if case.case_id != case_id]:
+            raise DataError(
+                f"{found[odd[0]].folder} holds another case, {found[odd[0]].case_id}. Remove it, and start again."
+            )
+        return found
 
     @property
     def fingerprint(self) -> str:
@@ -199,10 +247,21 @@ def store_fingerprint(identity: Mapping[str, Any], cases: Iterable[PreparedCase]
     return hashlib.sha256(json.dumps([identity, inputs], sort_keys=True).encode()).hexdigest()[:16]
 
 
+class _Case(Open):
+    """Of `case.json`, what has a simple type."""
+
+    case_id: Name
+    patient: Text
+    lesion_ml: Amount
+    identity: _Identity
+
+
 def read_case(folder: Path) -> PreparedCase:
     """A prepared case from its `case.json`; DataError if that is missing or damaged."""
+    path = folder / "case.json"
     try:
-        content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        content = read_mapping(path, below=folder.parent)
+        checked(_Case, content, source=str(path))
         g = content["geometry"]
         geometry = Geometry(
             native_shape=_three(g["native_shape"]),
@@ -231,7 +290,7 @@ def read_case(folder: Path) -> PreparedCase:
                 for role, entry in content["inputs"].items()
             },
         )
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (DamagedFileError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder} is not a prepared case ({error}). Start again to have it rebuilt."
         ) from error
@@ -296,8 +355,10 @@ def _arrays_of(case: Case) -> list[str]:
 
 def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str | None:
     """Why a case must be prepared (again), or None. Files whose size and time have not changed are not read."""
+    if not is_there(folder / "case.json"):
+        return "not prepared yet"
     try:
-        content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        content = read_mapping(folder / "case.json", below=folder.parent)
         if content["identity"] != identity:
             return "prepared with other parameters or library versions"
         if content["patient"] != case.patient or set(content["inputs"]) != set(case.files):
@@ -315,9 +376,7 @@ def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str |
         for name in _arrays_of(case):
             if not _unchanged(folder / f"{name}.npy", content["arrays"][name]):
                 return f"{name}.npy is damaged"
-    except FileNotFoundError:
-        return "not prepared yet"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DamagedFileError, OSError, ValueError, KeyError, TypeError):
         return "case.json is damaged"
     return None
 

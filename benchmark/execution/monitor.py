@@ -17,6 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -421,8 +422,25 @@ class Preparation:
         return lambda done, total: self.show(what, done, total)
 
 
+class _PlainStatus(Status):
+    """Rich takes what a status says for markup, whatever its console takes."""
+
+    def __init__(self, status: RenderableType, *, console: Console) -> None:
+        super().__init__(_as_it_is(status), console=console)
+
+    def update(self, status: RenderableType | None = None, **options: Any) -> None:
+        super().update(None if status is None else _as_it_is(status), **options)
+
+
+def _as_it_is(text: RenderableType) -> RenderableType:
+    return Text(text) if isinstance(text, str) else text
+
+
 class _PlainConsole(Console):
     """Styles are the suite's own; text may be anybody's, and gives no commands to the terminal."""
+
+    def status(self, status: RenderableType, **_: Any) -> Status:
+        return _PlainStatus(status, console=self)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

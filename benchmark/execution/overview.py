@@ -19,7 +19,7 @@ from rich.text import Text
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
 from benchmark.execution.pilot_status import PilotStatus, pilots_of, summary
 from benchmark.files.places import DamagedFileError, is_name, is_there
-from benchmark.results.attempts import Attempt, attempts
+from benchmark.results.attempts import Attempt, written_attempts
 from benchmark.results.manifests import CellRun, GridManifest, manifests, one_a_run
 from benchmark.results.runs import RunFolder, load_scores, state_of
 from benchmark.vocabulary import BenchError
@@ -329,7 +329,7 @@ def run_facts(results: Path, folder: RunFolder) -> dict[str, Any]:
         "record": {
             key: value for key, value in asdict(record).items() if key not in ("run_id", "state", "failure")
         },
-        "attempts": [asdict(attempt) for attempt in read(lambda: attempts(folder), list[Attempt]())],
+        "attempts": [asdict(attempt) for attempt in read(lambda: written_attempts(folder), list[Attempt]())],
         "config": read(folder.config, dict[str, Any]()) if is_there(folder.config_file) else {},
         "history": _plain(read(folder.history, pd.DataFrame()).tail(5)),
         "scores": [] if scores is None else _plain(mean_scores(scores)),
@@ -372,7 +372,7 @@ def print_run(console: Console, folder: RunFolder, facts: Mapping[str, Any]) -> 
     elif error:
         console.print(Text(f"\n{facts['failure'] or 'error'}: {error}", style="red"), soft_wrap=True)
     _print_block(console, "Facts", {k: v for k, v in record.items() if v not in (None, "", [], ())})
-    _print_rows(console, "Attempts", [_attempt_row(attempt) for attempt in attempts(folder)])
+    _print_rows(console, "Attempts", [_attempt_row(Attempt(**attempt)) for attempt in facts["attempts"]])
     _print_block(console, "Configuration", _in_force(facts["config"]))
     _print_rows(console, "History, last rows", facts["history"])
     _print_rows(console, "Scores, means over cases (n: cases that define the value)", facts["scores"])

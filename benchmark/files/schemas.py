@@ -114,7 +114,7 @@ def _faults(error: ValidationError) -> str:
     return "; ".join(found[:TOLD]) + more
 
 
-class _Open(BaseModel):
+class Open(BaseModel):
     """Known keys have their types, others are left as they are."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
@@ -123,7 +123,7 @@ class _Open(BaseModel):
 Text = Annotated[str, Field(max_length=100_000)]
 
 
-class Facts(_Open):
+class Facts(Open):
     """Of `facts` in run.json, what anybody reads; whoever made the run may have written more."""
 
     tasks: list[Text] = []
@@ -145,7 +145,7 @@ class Facts(_Open):
     cpu: Text | None = None
 
 
-class Costs(_Open):
+class Costs(Open):
     """Of a reading, as `RunRecord.costs`."""
 
     parameters: Whole | None = None
@@ -155,7 +155,7 @@ class Costs(_Open):
     timed_cases: Whole | None = None
 
 
-class Settings(_Open):
+class Settings(Open):
     """Of a run's configuration, what is read without asking whether this version could run it."""
 
     dataset: Text = ""

@@ -105,6 +105,7 @@ def reopen(results: Path, run_id: str, *, device: str = "cpu", threads: int | No
         raise BenchError(
             f"Run {run_id} is {word}; only finished runs can be opened. `bench run` finishes them."
         )
+    folder.refuse_odd_files()
     config, record, places = (
         run_config(folder.config(), source=str(folder.config_file)),
         folder.record(),

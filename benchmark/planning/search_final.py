@@ -7,12 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from benchmark import tracking
 from benchmark.execution.monitor import monitor_for
 from benchmark.execution.overview import label
-from benchmark.files.writing import exclusive, read_json, write_json
+from benchmark.files.places import DamagedFileError, is_there
+from benchmark.files.schemas import Amount, Open, Text, Whole, checked, read_mapping
+from benchmark.files.writing import exclusive, write_json
 from benchmark.planning import setup
 from benchmark.planning.launch import PlannedRun, launch
 from benchmark.planning.search_loop import Searching, best_of
@@ -34,7 +38,7 @@ def look_at_the_test_part(
     results, search = searching.settings.results, searching.trainings.search
     marker = results / "searches" / f"{searching.trials.name}.final.json"
     with exclusive(marker.with_suffix(".lock"), wait=True):
-        settled = read_json(marker) if marker.exists() else _settle(searching, marker)
+        settled = _settled(marker) if is_there(marker) else _settle(searching, marker)
     if settled["looked"]:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(settled["looked"]))
         raise BenchError(
@@ -74,6 +78,25 @@ def look_at_the_test_part(
         raise BenchError(
             f"--final: run {failed.cell.run_id} is {failed.word}: {error} The same command tries it again."
         )
+
+
+class _Settled(Open):
+    """Of what was settled, what is read again."""
+
+    trial: Whole
+    params: dict[Literal["best", "paper"], dict[Text, Any]]
+    seeds: list[Whole]
+    looked: Annotated[Amount, Field(le=1e11)] | None
+
+
+def _settled(marker: Path) -> dict[str, Any]:
+    """DamagedFileError for what is no record of it."""
+    try:
+        content = read_mapping(marker, below=marker.parent)
+        checked(_Settled, content, source=str(marker))
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}. Remove it if nobody has looked at the test part yet.") from error
+    return content
 
 
 def _settle(searching: Searching, marker: Path) -> dict[str, Any]:
@@ -127,15 +150,13 @@ def _orders(searching: Searching, settled: dict[str, Any]) -> list[tuple[CellRun
     roots = {searching.trainings.place.dataset: searching.root}
     checked_runs = setup.inspect(searching.pool, planned, searching.trainings.search, roots)
     found = []
-    for checked in checked_runs:
-        ready, usual = searching.data.wanted(checked), searching.data.usual(checked)
-        cell = checked.run.cell(ready.fingerprint)
+    for one in checked_runs:
+        ready, usual = searching.data.wanted(one), searching.data.usual(one)
+        cell = one.run.cell(ready.fingerprint)
         found.append(
             (
                 cell,
-                setup.order_of(
-                    checked.run.config, cell.run_id, searching.data, ready, usual, searching.settings
-                ),
+                setup.order_of(one.run.config, cell.run_id, searching.data, ready, usual, searching.settings),
             )
         )
     return found

@@ -14,14 +14,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from benchmark.files.writing import read_json, write_json
+from pydantic import Field
+
+from benchmark.files.places import DamagedFileError, is_there
+from benchmark.files.schemas import STRICT, Amount, Text, read_as
+from benchmark.files.writing import write_json
 from benchmark.results.runs import RunFolder
-from benchmark.vocabulary import BenchError
 
 DEADLY_ATTEMPTS = 3
 """After so many attempts in a row that ended with their machine, and none of which came further, a run has failed."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+Time = Annotated[Amount, Field(le=1e11)]
+"""Seconds since 1970; later ones have no date."""
 _JOBS = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
@@ -30,20 +36,38 @@ class Attempt:
     """`start` and `end` are seconds since 1970 by the clock of `node`; `boot` and `job` name what it was part of;
     `progress` changes with the run's checkpoints."""
 
-    node: str
-    start: float
-    end: float | None = None
-    cause: str | None = None
-    boot: str = ""
-    job: str = ""
-    progress: str = ""
+    __pydantic_config__ = STRICT
+
+    node: Text
+    start: Time
+    end: Time | None = None
+    cause: Text | None = None
+    boot: Text = ""
+    job: Text = ""
+    progress: Text = ""
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The file."""
+
+    __pydantic_config__ = STRICT
+
+    attempts: tuple[Attempt, ...]
+
+
+def written_attempts(folder: RunFolder) -> list[Attempt]:
+    """All that were written down; DamagedFileError where they cannot be read."""
+    if not is_there(_file(folder)):
+        return []
+    return list(read_as(_Written, _file(folder), below=folder.path.parent).attempts)
 
 
 def attempts(folder: RunFolder) -> list[Attempt]:
-    """All that were written down; none where the file is damaged."""
+    """The same for who goes on with the run: none where the file is damaged, which stops nobody."""
     try:
-        return [Attempt(**entry) for entry in read_json(_file(folder))["attempts"]]
-    except (OSError, BenchError, KeyError, TypeError):
+        return written_attempts(folder)
+    except DamagedFileError:
         return []
 
 

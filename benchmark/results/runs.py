@@ -36,7 +36,15 @@ from pydantic import AfterValidator, Field
 from benchmark.credentials import without_secrets
 from benchmark.data.naming import case_id_from
 from benchmark.files import tables
-from benchmark.files.places import DamagedFileError, Elsewhere, is_name, is_there, regular_files
+from benchmark.files.places import (
+    DamagedFileError,
+    Elsewhere,
+    is_name,
+    is_regular,
+    is_there,
+    kind_of,
+    regular_files,
+)
 from benchmark.files.schemas import (
     STRICT,
     UNDEFINED,
@@ -262,13 +270,15 @@ class RunFolder:
                 f"Run {self.run_id}: {words}. {remedy or f'Remove {self.path} and start its grid again.'}"
             ) from error
 
-    def refuse_links(self) -> None:
-        """DamagedFileError where the folder holds a link: who goes on with the run would write where it leads."""
+    def refuse_odd_files(self) -> None:
+        """DamagedFileError where the folder holds a link, a pipe or a device: who goes on with the run, or loads its
+        weights, would write where a link leads, and wait for a pipe."""
         with self._named():
             for folder, folders, files in os.walk(self.path):
-                for name in (*folders, *files):
-                    if (Path(folder) / name).is_symlink():
-                        raise DamagedFileError(f"{Path(folder) / name} is a link, and none is followed")
+                links = [name for name in folders if (Path(folder) / name).is_symlink()]
+                for path in (Path(folder) / name for name in (*links, *files)):
+                    if not is_regular(path):
+                        raise DamagedFileError(f"{path} is {kind_of(path)}, no file")
                 # Where nnU-Net predicts, in folders that its next start removes, images are links.
                 folders[:] = [name for name in folders if not name.startswith(".")]
 
@@ -344,7 +354,7 @@ class RunFolder:
         try:
             record = self.record()
             if record.state != "done":
-                self.refuse_links()
+                self.refuse_odd_files()
             if record.state == "running":
                 self.heartbeat()
         except DamagedFileError as error:

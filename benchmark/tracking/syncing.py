@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.credentials import without_secrets
+from benchmark.files.places import is_regular
 from benchmark.files.writing import exclusive
 from benchmark.tracking.content import GridMembership, Survey, survey
 from benchmark.tracking.deadline import Deadline
@@ -159,8 +160,11 @@ def log_report(
 
 
 def log_folder(results: Path, grid_name: str, folder: Path) -> None:
-    """Add a folder with all that is in it to the parent run of a grid, under its name; else as `log_report`."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """Add a folder with all files that are in it to the parent run of a grid, under its name; else as `log_report`.
+
+    A link may have come with the results, and lead to what nobody means to give away.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if is_regular(path)]
     log_report(results, grid_name, files, folder=folder, name=folder.name)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from benchmark.files.places import is_regular
 from benchmark.files.writing import exclusive
 from benchmark.vocabulary import BenchError
 
@@ -87,10 +88,15 @@ def _require_page(out: Path) -> None:
     if not out.exists() or not {path.name for path in out.iterdir()} - {BUILDING, LOCK}:
         return
     index = out / INDEX
-    if not index.is_file() or MARK not in index.read_text(encoding="utf-8", errors="replace")[:4000]:
+    if not (is_regular(index) and _is_page(index)):
         raise BenchError(
             f"{out} is not empty, and no page of an earlier report is in it. Name another folder with --out."
         )
+
+
+def _is_page(index: Path) -> bool:
+    with index.open(encoding="utf-8", errors="replace") as file:
+        return MARK in file.read(4000)
 
 
 def _swap(building: Path, out: Path) -> None:

@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmark.data.naming import case_id_from
+from benchmark.files.places import DamagedFileError, Name, is_there
+from benchmark.files.schemas import STRICT, Text, checked, read_mapping
 from benchmark.files.writing import exclusive, write_json
 from benchmark.results.manifests import CellRun, GridManifest
 from benchmark.results.runs import RunFolder
-from benchmark.vocabulary import BenchError, DataError
+from benchmark.vocabulary import BenchError
 from reports.evidence.experiments import banner_of
 from reports.ground import banner, drawing
 from reports.ground.runs import current_runs
@@ -126,9 +127,11 @@ def _is_wanted(
 class Picture:
     """A figure on disk: what it shows, the runs behind it, and the files' stems."""
 
-    title: str
-    stems: list[str]
-    runs: list[str] = field(default_factory=list)
+    __pydantic_config__ = STRICT
+
+    title: Text
+    stems: list[Name]
+    runs: list[Name] = field(default_factory=list)
 
 
 def write_grid_figures(
@@ -221,17 +224,14 @@ def _note(folder: Path, drawn: Mapping[str, Picture]) -> None:
 
 
 def drawn_figures(folder: Path) -> dict[str, Picture]:
-    """What there is in a folder of figures; nothing where there is none. DataError for a damaged record."""
+    """What there is in a folder of figures; nothing where there is none. DamagedFileError for a damaged record."""
     record = folder / RECORD
-    if not record.exists():
+    if not is_there(record):
         return {}
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        return {key: Picture(**entry) for key, entry in content.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{record} is damaged ({error}). Remove it; `bench panels` writes it again."
-        ) from error
+        return checked(dict[str, Picture], read_mapping(record, below=folder), source=str(record))
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}. Remove it; `bench panels` writes it again.") from error
 
 
 def figures_folder(results: Path, manifest: GridManifest) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmark.files.places import DamagedFileError, is_there, read_bytes, refuse_links
 from benchmark.files.writing import written_whole
+from benchmark.notices import notice
 from benchmark.results.manifests import GridManifest
 from reports.ground.cells import titled
 from reports.ground.files import WrittenFigure
@@ -28,25 +31,40 @@ class Included:
     def files(self) -> list[Path]:
         return [path for figure in self.figures for path in figure.files]
 
+    def leave_out(self, error: DamagedFileError) -> None:
+        """Say what cannot be shown, and why."""
+        notice(str(error))
+        words = f"Left out of the figures of single cases: {error}"
+        self.remarks.append(words)
+        self.texts.append(f"{markdown_text(words)}\n")
+
 
 def include_panels(results: Path, manifest: GridManifest, out: Path, *, note: str = "") -> Included:
     """Copy the figures of single cases to a report's folder.
 
-    Figures of runs that the grid has no more are left out. Where there are none, the text says how to make them. `note`
-    stands in the title.
+    Figures of runs that the grid has no more are left out, and what is no figure of the suite's is named. Where there
+    are none, the text says how to make them. `note` stands in the title.
     """
     figure = figure_of(manifest.grid)
     name = f"Figure {figure.number}. {figure.title}" if figure else "Single cases"
     folder = figures_folder(results, manifest)
-    every = drawn_figures(folder)
-    pictures = current(every, [cell.run_id for cell in current_runs(manifest)])
     included = Included(texts=[f"### {titled(name, note)}\n"])
+    try:
+        refuse_links(folder, below=folder.parent)
+        every = drawn_figures(folder)
+    except DamagedFileError as error:
+        included.leave_out(error)
+        return included
+    pictures = current(every, [cell.run_id for cell in current_runs(manifest)])
     for picture in pictures.values():
         title = ", ".join(picture.title.splitlines())
         shown = markdown_text(title)
         for stem in picture.stems:
-            copied = [_copied(folder / f"{stem}.{kind}", out) for kind in FORMATS]
-            present = [path for path in copied if path is not None]
+            try:
+                present = _copied([folder / f"{stem}.{kind}" for kind in FORMATS], out)
+            except DamagedFileError as error:
+                included.leave_out(error)
+                continue
             if not present:
                 continue
             included.figures.append(WrittenFigure(titled(name, note), title, tuple(present)))
@@ -56,15 +74,16 @@ def include_panels(results: Path, manifest: GridManifest, out: Path, *, note: st
     if not included.figures or gone:
         command = f"`bench panels --grid {manifest.name}`"
         stale = f"{gone} of the figures of single cases show runs that the grid has no more; " if gone else ""
-        included.remarks.append(f"{stale}{command} draws what every branch says of single cases.")
-        included.texts += [f"{remark}\n" for remark in included.remarks]
+        remark = f"{stale}{command} draws what every branch says of single cases."
+        included.remarks.append(remark)
+        included.texts.append(f"{remark}\n")
     return included
 
 
-def _copied(source: Path, out: Path) -> Path | None:
-    if not source.exists():
-        return None
-    target = out / source.name
-    with written_whole(target) as temporary:
-        temporary.write_bytes(source.read_bytes())
-    return target
+def _copied(sources: Iterable[Path], out: Path) -> list[Path]:
+    """Those of the files that are there, in the folder; DamagedFileError, before any is written, for what is none."""
+    contents = {path.name: read_bytes(path, below=path.parent) for path in sources if is_there(path)}
+    for name, content in contents.items():
+        with written_whole(out / name) as temporary:
+            temporary.write_bytes(content)
+    return [out / name for name in contents]

@@ -18,7 +18,7 @@ from benchmark.files.places import is_regular
 from benchmark.vocabulary import BenchError
 
 from .children import executed, forked, warm
-from .folders import GOOD, OTHER, move_database
+from .folders import GOOD, OTHER, THIRD, move_data, move_database
 
 SECRET = "canary-5f1c"
 """Stands in files beside the results, and as a password in them."""
@@ -78,6 +78,8 @@ class Place:
     def prepare(self, sound: Path) -> None:
         """`sound`: the results folder to copy."""
         shutil.copytree(sound, self.results)
+        for run_id in (GOOD, OTHER, THIRD):
+            move_data(self.results, run_id)
         # MLflow's database belongs to the folder that it was made in.
         if (self.results / "mlflow.db").exists():
             move_database(self.results, artifacts=(self.results / "mlflow_artifacts").resolve())

@@ -14,15 +14,31 @@ from written_pages import png
 from written_runs import methods_manifest, score_rows, write_failure, write_scores
 
 from benchmark.config import run_config
+from benchmark.data.prepare import Geometry
+from benchmark.data.readers.phantom import SPEC
+from benchmark.data.splits import Fold, Splits
+from benchmark.data.store import preparation_identity
+from benchmark.files.writing import write_json
+from benchmark.registry import build_method
+from benchmark.results.attempts import begin, end
 from benchmark.results.manifests import write_manifest
 from benchmark.results.runs import DataPlaces, Heartbeat, RunFolder, RunRecord, WithoutFacts
 from benchmark.scoring.projections import Projections
 from benchmark.search.attributes import DEFINITION, MEANS, RUN
 from benchmark.search.cards import SearchCard
 from benchmark.search.storage import journal_file, open_storage
+from benchmark.training.checkpoint import save_weights
 
 GOOD, OTHER, THIRD, RUNNING = "aaaa1111", "bbbb2222", "cccc3333", "dddd4444"
 SEARCH = "theta-12345678"
+STORE = "stores/phantom-1"
+SETTINGS = {
+    "dataset": "phantom",
+    "method": "mirror_unet",
+    "method_args": {"version": "v1", "channels": [2, 4, 4, 4, 4]},
+    "loss_weights": {"rec_ct": 1e-4, "seg": 0.5},
+    "training": {"patch_size": [16, 16, 16]},
+}
 
 
 def write_sound(results: Path) -> Path:
@@ -37,10 +53,14 @@ def write_sound(results: Path) -> Path:
     write_manifest(results, methods_manifest("mine", *cells))
     write_manifest(results, methods_manifest("more", ("A", 0, 0, GOOD), ("D", 0, 0, THIRD)))
     _write_search(results)
-    fold = {"train": ["t"], "validation": ["v"], "test": ["case00", "case01"]}
-    splits = {"format": "splits 1", "seed": 0, "source": "drawn", "folds": [fold]}
-    (results / "splits" / "phantom-1").mkdir(parents=True)
-    (results / "splits" / "phantom-1" / "splits.json").write_text(json.dumps(splits))
+    _write_store(results / STORE)
+    figures = results / "panels" / "mine-k"
+    figures.mkdir(parents=True)
+    (figures / "panels_case00_axial.png").write_bytes(png())
+    picture = {"title": "Case case00", "stems": ["panels_case00_axial"], "runs": [GOOD]}
+    (figures / "figures.json").write_text(json.dumps({"panels_case00": picture}))
+    splits = Splits((Fold(("t",), ("v",), ("case00", "case01")),), 0, "drawn", {})
+    write_json(results / "splits" / "phantom-1" / "splits.json", splits.to_json())
     return results
 
 
@@ -51,25 +71,27 @@ def _write_run(results: Path, run_id: str, dice: float) -> None:
     write_scores(results, run_id, [rows], train_seconds=60.0, steps=3, facts=facts)
     folder = RunFolder(results, run_id)
     folder.write_validation(rows.assign(split="validation"))
-    settings = {
-        "dataset": "phantom",
-        "method": "mirror_unet",
-        "method_args": {},
-        "loss_weights": {"seg": 1.0},
-    }
-    folder.write_config(run_config(settings, source="fuzz").model_dump(mode="json"))
+    folder.write_config(run_config(SETTINGS, source="fuzz").model_dump(mode="json"))
     folder.write_history([{"step": n, "seconds": n, "seg": 1 / n, "val_dice": n / 10} for n in (1, 2, 3)])
-    store = results / "stores" / "phantom-1"
-    folder.write_data(DataPlaces(results, store, store, results / "splits" / "phantom-1" / "splits.json"))
+    move_data(results, run_id)
     folder.write_without(rows, WithoutFacts("CT", "zeros", {"": {"case00": 3, "case01": 0}}))
     pictures = Projections("PET", ["tumor"])
     pictures.add(np.ones((4, 5), np.uint8), reading="", case_id="case00", region="tumor")
     pictures.write(folder.projections_file)
-    folder.weights_file.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    method = build_method(
+        SETTINGS["method"],
+        SETTINGS["method_args"],
+        spec=SPEC,
+        patch_size=(16, 16, 16),
+        loss_weights=SETTINGS["loss_weights"],
+    )
+    save_weights(method, folder.weights_file)
     folder.log_file.write_text("trained\n")
     folder.panels.mkdir()
     (folder.panels / "case00.png").write_bytes(png())
     (folder.panels / "case00.json").write_text("{}")
+    begin(folder)
+    end(folder, "done")
 
 
 def _write_search(results: Path) -> None:
@@ -99,6 +121,33 @@ def _write_search(results: Path) -> None:
         study.tell(trial, value)
     card = SearchCard("theta", SEARCH, journal.name, False, 1.0)
     (results / "searches" / f"{SEARCH}.json").write_text(json.dumps(asdict(card)))
+
+
+def _write_store(store: Path) -> None:
+    """Two cases without their arrays: who opens them finds them changed since the runs were planned."""
+    preparation = SPEC.preparation_at((4.0, 4.0, 5.0))
+    identity = preparation_identity(SPEC, preparation)
+    for number in range(2):
+        case_id, path = f"case{number:02d}", str(store / "image.nii.gz")
+        affine = tuple(map(tuple, np.diag([4.0, 4.0, 5.0, 1.0]).tolist()))
+        geometry = Geometry((4, 4, 4), affine, (4, 4, 4), (4.0, 4.0, 5.0), (0, 0, 0), (4, 4, 4))
+        entry = {"path": path, "size": 1, "mtime_ns": 1, "hash": "x"}
+        content = {
+            "case_id": case_id,
+            "patient": case_id,
+            "lesion_ml": 1.0,
+            "geometry": {**asdict(geometry), "native_header": ""},
+            "identity": identity,
+            "inputs": dict.fromkeys(("CT", "PET", "label"), entry),
+        }
+        write_json(store / "cases" / case_id / "case.json", content)
+    write_json(store / "store.json", {"identity": identity, "cases": ["case00", "case01"]})
+
+
+def move_data(results: Path, run_id: str) -> None:
+    """Let a run's data lie in this folder."""
+    store, splits = results / STORE, results / "splits" / "phantom-1" / "splits.json"
+    RunFolder(results, run_id).write_data(DataPlaces(results, store, store, splits))
 
 
 def move_database(results: Path, *, artifacts: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from benchmark.files.writing import written_whole
 ENDINGS = (".nrrd", ".mha")
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """ITK's axes point left and posterior."""
+_MOST_HEADER = 2**16
+"""Bytes, within which a header says where the voxels are."""
+_IN_THE_SAME_FILE = (b"LOCAL", b"Local", b"local")
 _DTYPES = {
     "8-bit signed integer": np.int8,
     "8-bit unsigned integer": np.uint8,
@@ -32,6 +36,7 @@ def opened(path: Path) -> Volume:
     """The header of a file that is there and not empty."""
     import SimpleITK as sitk
 
+    _refuse_voxels_elsewhere(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with _reading(path):
@@ -47,6 +52,22 @@ def opened(path: Path) -> Volume:
         dtype=np.dtype(_DTYPES[kind]),
         stored_axes=len(shape),
     )
+
+
+def _refuse_voxels_elsewhere(path: Path) -> None:
+    """A header may name any file, or pipe, for the voxels; only the header's own file is hashed and looked at."""
+    with path.open("rb") as file:
+        head = file.read(_MOST_HEADER)
+    if path.suffix.lower() == ".mha":
+        named = re.search(rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*\r?$", head, re.M)
+        elsewhere = len(head) == _MOST_HEADER if named is None else named[1] not in _IN_THE_SAME_FILE
+    else:
+        header, *_ = re.split(rb"\r?\n\r?\n", head, maxsplit=1)
+        elsewhere = len(header) == _MOST_HEADER or bool(re.search(rb"^data ?file:", header, re.M | re.I))
+    if elsewhere:
+        raise UnreadableError(
+            f"{path.name} does not hold its voxels itself, according to its header", CONVERT
+        )
 
 
 def voxels_of(image: Volume) -> np.ndarray:

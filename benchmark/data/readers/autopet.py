@@ -116,7 +116,7 @@ def remarks(root: Path) -> list[Finding]:
     studies = [] if is_nnunet(folder) else [s for patient in subfolders(folder) for s in _listed_in(patient)]
     parts = [folder / part for part in (IMAGES, LABELS, UNLABELLED)]
     found = passed_over_finding([folder, *parts, *(study.parent for study in studies), *studies])
-    if empty := [study for study in studies if _is_empty(study)]:
+    if empty := [study for study in studies if _files_in(study) is None]:
         problem = f"empty study folders are passed over: {', '.join(study.name for study in empty[:3])}"
         found.append(
             Finding(THE_DATA_SET, problem, "Remove them, or put the study there.", tuple(empty), "warning")
@@ -181,9 +181,9 @@ def _tcia_studies(folder: Path) -> list[_Study]:
     studies = []
     for patient in subfolders(folder):
         for study in _listed_in(patient):
-            if _is_empty(study):
+            there = _files_in(study)
+            if there is None:
                 continue
-            there = by_stem(study)
             if patient.name.startswith("PETCT_") or there.keys() & set(_STEMS.values()):
                 files = {role: there.get(stem, study / TCIA_FILES[role]) for role, stem in _STEMS.items()}
                 label = files.pop("label")
@@ -200,8 +200,15 @@ def _listed_in(patient: Path) -> list[Path]:
         return [patient / "unreadable"] if patient.name.startswith("PETCT_") else []
 
 
-def _is_empty(study: Path) -> bool:
-    return study.is_dir() and all(is_junk(path.name) for path in study.iterdir())
+def _files_in(study: Path) -> dict[str, Path] | None:
+    """A study's images by their names without ending; None for a folder that holds nothing. Of one that cannot be
+    looked into there are none, so that its files are named as a fault and the others are read."""
+    try:
+        if all(is_junk(path.name) for path in study.iterdir()):
+            return None
+    except OSError:
+        return {}
+    return by_stem(study)
 
 
 def _nnunet_studies(folder: Path, *, part: str = IMAGES) -> list[_Study]:
