@@ -2,6 +2,7 @@
 
     with remembering():          while nobody expects the results to change: the parts of one page
         read_everything(...)
+        forget("scores")         what takes much memory, and nobody asks for any more
 
 Outside of such a block nothing is kept.
 """
@@ -25,6 +26,13 @@ def remembering() -> Iterator[None]:
         yield
     finally:
         _KEPT.reset(token)
+
+
+def forget(kind: str) -> None:
+    """Keep no longer what was asked for under keys that begin with this."""
+    kept = _KEPT.get() or {}
+    for key in [key for key in kept if isinstance(key, tuple) and key[0] == kind]:
+        del kept[key]
 
 
 def is_remembering() -> bool:

@@ -157,15 +157,14 @@ def curves(history: pd.DataFrame) -> dict[str, object]:
     """The columns of a run's history over its steps, each at most MOST_POINTS, the last of them always there."""
     if history.empty:
         return {"steps": [], "series": {}}
-    history = history.iloc[thinned(len(history))]
-    steps = history["step"] if "step" in history else pd.Series(range(len(history)))
+    shown = thinned(len(history))
+    columns = {str(name): history[name].to_numpy()[shown].tolist() for name in history}
+    steps = columns.get("step", range(len(shown)))
     series = {
-        str(name): [_five_digits(value) for value in history[name].tolist()]
-        for name in history
-        if name not in NOT_A_CURVE
+        name: list(map(_five_digits, values)) for name, values in columns.items() if name not in NOT_A_CURVE
     }
     return {
-        "steps": [int(step) for step in steps],
+        "steps": list(map(int, steps)),
         "series": {
             name: values for name, values in series.items() if any(value is not None for value in values)
         },
