@@ -170,13 +170,13 @@ def check_numbers(columns: Mapping[str, np.ndarray], *, path: Path) -> None:
             raise DamagedFileError(f"{path} cannot be believed ({name} is {values.min()})")
 
 
-def read_history(path: Path, *, below: Path) -> pd.DataFrame:
+def read_history(path: Path, *, below: Path) -> dict[str, np.ndarray]:
     """The numbers in a CSV file by column; steps are whole, and ascend from zero."""
     content = read_bytes(path, below=below)
     if content.count(b"\n") > MOST_STEPS or content[:100_000].split(b"\n", 1)[0].count(b",") >= MOST_CURVES:
         raise DamagedFileError(f"{path} cannot be read (it has more rows or columns than a training)")
     if not content.strip():
-        return pd.DataFrame()
+        return {}
     try:
         # In one piece: a column's type is that of its first piece.
         whole = csv.ReadOptions(use_threads=False, block_size=len(content))
@@ -191,11 +191,11 @@ def read_history(path: Path, *, below: Path) -> pd.DataFrame:
             raise DamagedFileError(f"{path} cannot be read (column {name[:100]!r} is not of numbers)")
         if len(name) > LONGEST_NAME:
             raise DamagedFileError(f"{path} cannot be read (a column's name has {len(name)} characters)")
-    frame = pd.DataFrame(columns, copy=False)
+    numbers = {name: column for name, column in columns.items() if column is not None}
     for name in ("step", "seconds", "epoch"):
-        if name in frame and not frame[name].between(0, 2**53).all():
+        if name in numbers and not ((numbers[name] >= 0) & (numbers[name] <= 2**53)).all():
             raise DamagedFileError(f"{path} cannot be believed ({name} is not finite, or negative)")
-    return frame
+    return numbers
 
 
 def _curve(column: pa.ChunkedArray) -> np.ndarray | None:
