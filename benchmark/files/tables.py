@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ def open_scores(path: Path, columns: Mapping[str, str], *, below: Path, **option
             f"{path} cannot be read (it claims {footer.num_rows:,} rows and {size:,} bytes, more than the "
             f"{MOST_ROWS:,} and {MOST_COLUMN_BYTES:,} that scores may have)"
         )
-    missing = [name for name in columns if name not in schema.names]
-    unknown = [name for name in schema.names if name not in columns]
-    if missing or unknown or len(schema.names) != len(columns):
+    names = schema.names
+    missing = [name for name in columns if name not in names]
+    unknown = [name for name in names if name not in columns]
+    if missing or unknown or len(names) != len(columns):
         raise DamagedFileError(f"{path}: missing columns {missing}, unknown columns {unknown[:5]}.")
-    for name, kind in columns.items():
-        if not _is(schema.field(name).type, kind):
-            raise DamagedFileError(f"{path} cannot be read ({name} is {schema.field(name).type}, not {kind})")
+    for name, kind in zip(names, schema.types, strict=True):
+        if not _is(kind, columns[name]):
+            raise DamagedFileError(f"{path} cannot be read ({name} is {kind}, not {columns[name]})")
     return file
 
 
@@ -65,6 +67,7 @@ def unpacked(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
         return file.read(columns=list(columns), use_threads=False)
 
 
+@lru_cache(maxsize=64)
 def _is(kind: pa.DataType, wanted: str) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
