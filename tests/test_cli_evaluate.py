@@ -197,6 +197,13 @@ def test_panels_are_drawn_from_what_the_branches_say(
     drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
     assert f"{case_id}.png" in drawn
     assert all(name in capsys.readouterr().out.replace("\n", "") for name in sorted(drawn)[:1])
+    # A launch that calls the data phantoms knows more than the reader, autopet.
+    cell = CellRun({"method": "Mirror U-Net v1"}, 0, 0, v1.folder.run_id)
+    write_manifest(tmp_path, GridManifest("mine", "k", "demo", "phantom", "", "f", 1.0, (cell,)))
+    assert bench(*asked, "--out", tmp_path / "under") == 0
+    plain, under = ((tmp_path / name / f"{case_id}.png").read_bytes() for name in ("drawn", "under"))
+    heights = [int.from_bytes(content[20:24], "big") for content in (plain, under)]
+    assert heights[1] == heights[0] + 44, "a strip of 0.22 inches for the banner"
 
 
 def test_panels_need_runs_or_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

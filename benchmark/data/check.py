@@ -26,7 +26,7 @@ from benchmark.data.images import (
     shape_text,
 )
 from benchmark.data.images.grid import corners_apart_mm
-from benchmark.data.voxel_checks import Inspector, Signature, listed, same_images
+from benchmark.data.voxel_checks import Inspector, Signature, copies, listed
 from benchmark.vocabulary import Case, DatasetSpec
 from benchmark.words import counted
 
@@ -72,9 +72,9 @@ def checked_cases(
 
     Cheap: missing, empty and truncated files, headers that are none or contradict themselves, shapes, affines, voxel
     sizes, the number of modalities in a file with four axes, the type of the label. `thorough` adds checksums, NaN and
-    infinity, label values, what values a CT or a PET cannot have, metadata that contradict the label, and one image in
-    two cases. It takes some seconds and, per job, a gigabyte for a whole-body case. `jobs` threads; `progress` is told
-    (cases done, cases).
+    infinity, label values, what values a CT or a PET cannot have, metadata that contradict the label, and one image or
+    label in two cases. It takes some seconds and, per job, a gigabyte for a whole-body case. `jobs` threads; `progress`
+    is told (cases done, cases).
     """
 
     def checked(case: Case) -> _CheckedCase:
@@ -88,13 +88,13 @@ def checked_cases(
             for done, (case, found) in enumerate(zip(cases, pool.map(checked, cases), strict=True), 1):
                 findings += found.findings
                 facts += [found.facts] if found.facts else []
-                signatures |= {(case.case_id, modality): s for modality, s in found.signatures.items()}
+                signatures |= {(case.case_id, role): s for role, s in found.signatures.items()}
                 if progress is not None:
                     progress(done, len(cases))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    findings += same_images(signatures, {case.case_id: case for case in cases})
+    findings += copies(signatures, {case.case_id: case for case in cases})
     order = {case.case_id: number for number, case in enumerate(cases)}
     return Checked(sorted(findings, key=lambda finding: order[finding.case_id]), facts)
 
