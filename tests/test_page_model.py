@@ -68,11 +68,15 @@ def test_a_curve_is_thinned_to_its_ends_and_what_lies_evenly_between() -> None:
 
 
 def test_curves_have_all_columns_with_a_value_and_null_where_there_is_none() -> None:
-    history = pd.DataFrame(
-        {"step": [1, 2, 3], "epoch": 0.1, "seconds": 1.0, "seg": [0.1234567, 0.5, NAN], "val_dice": NAN}
-    )
+    history = {
+        "step": np.array([1, 2, 3]),
+        "epoch": np.full(3, 0.1),
+        "seconds": np.ones(3),
+        "seg": np.array([0.1234567, 0.5, NAN]),
+        "val_dice": np.full(3, NAN),
+    }
     assert curves(history) == {"steps": [1, 2, 3], "series": {"seg": [0.12346, 0.5, None]}}
-    assert curves(pd.DataFrame()) == {"steps": [], "series": {}}
+    assert curves({}) == curves({"step": np.empty(0)}) == {"steps": [], "series": {}}
 
 
 def test_all_thumbnails_are_wanted_where_there_is_room() -> None:
