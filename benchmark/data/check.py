@@ -26,7 +26,7 @@ from benchmark.data.images import (
     shape_text,
 )
 from benchmark.data.images.grid import corners_apart_mm
-from benchmark.data.voxel_checks import Inspector, Signature, copies, listed
+from benchmark.data.voxel_checks import Inspection, Inspector, Signature, copies, listed
 from benchmark.vocabulary import Case, DatasetSpec
 from benchmark.words import counted
 
@@ -159,19 +159,21 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> _CheckedCas
             _check_label_type(file.volume, spec, found)
     if not thorough:
         return _CheckedCase(found.all, {}, facts_of(case, files[0].volume) if files else None)
-    inspector, label = Inspector(case, spec), None
-    # The images are held against the label.
+    inspection, label = _inspected(files, Inspector(case, spec), found)
+    facts = (
+        facts_of(case, files[0].volume, label=label, spec=spec, values=inspection.values) if files else None
+    )
+    return _CheckedCase([*found.all, *inspection.findings], inspection.signatures, facts)
+
+
+def _inspected(
+    files: Sequence[_File], inspector: Inspector, found: _Findings
+) -> tuple[Inspection, np.ndarray | None]:
+    """What the voxels of all files tell, the label first: the images are held against it; and the label's voxels."""
+    label = None
     for file in sorted(files, key=lambda file: file.roles != ("label",)):
-        if not file.volume.is_placed:
-            continue
-        try:
-            voxels = read_voxels(file.volume)
-        except UnreadableError as error:
-            found.report(error.problem, error.remedy, file.roles)
-            continue
-        except MemoryError:
-            problem = f"{file.volume.path.name} does not fit into memory"
-            found.report(problem, "Check with fewer jobs at a time.", file.roles)
+        voxels = _voxels(file, found) if file.volume.is_placed else None
+        if voxels is None:
             continue
         if file.roles == ("label",):
             inspector.label(voxels, file.volume)
@@ -180,11 +182,19 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> _CheckedCas
             for role in file.roles:
                 channel = voxels[..., file.channels[role]] if role in file.channels else voxels
                 inspector.image(role, channel, file.volume)
-    inspection = inspector.done()
-    facts = (
-        facts_of(case, files[0].volume, label=label, spec=spec, values=inspection.values) if files else None
-    )
-    return _CheckedCase([*found.all, *inspection.findings], inspection.signatures, facts)
+    return inspector.done(), label
+
+
+def _voxels(file: _File, found: _Findings) -> np.ndarray | None:
+    """None, and a finding, where they cannot be read."""
+    try:
+        return read_voxels(file.volume)
+    except UnreadableError as error:
+        found.report(error.problem, error.remedy, file.roles)
+    except MemoryError:
+        problem = f"{file.volume.path.name} does not fit into memory"
+        found.report(problem, "Check with fewer jobs at a time.", file.roles)
+    return None
 
 
 def _roles_by_file(case: Case) -> list[tuple[str, ...]]:
