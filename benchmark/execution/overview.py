@@ -80,8 +80,9 @@ def dice_by_reading(results: Path, run_ids: Sequence[str]) -> dict[Reading, floa
 def mean_dice(scores: pd.DataFrame) -> dict[Reading, float]:
     """Of these scores, as `dice_by_reading`."""
     dice = scores[(scores["metric"] == "dice") & (scores["split"] == "test")]
-    means = over_cases_then_regions(dice, ["run_id", "reading"]).dropna()
-    return {(str(run_id), str(reading)): 100 * float(mean) for (run_id, reading), mean in means.items()}
+    means = over_cases_then_regions(dice, ["run_id", "reading"]).dropna().reset_index()
+    rows = means.itertuples(index=False, name=None)
+    return {(str(run_id), str(reading)): 100 * float(mean) for run_id, reading, mean in rows}
 
 
 def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, str]) -> list[Table]:

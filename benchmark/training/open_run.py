@@ -103,9 +103,9 @@ class OpenRun:
 
 
 def _summary(scores: pd.DataFrame) -> str:
-    means = over_cases(scores, ["reading", "metric"]).reset_index()
-    means = means.sort_values(["reading", "region", "metric"])
+    names = ["reading", "region", "metric"]
+    means = over_cases(scores, ["reading", "metric"]).reset_index().sort_values(names)
     return ", ".join(
-        f"{row.reading} {row.region} {METRICS[row.metric].title} {METRICS[row.metric].scale * row.value:.4g}".strip()
-        for row in means.itertuples()
+        f"{reading} {region} {METRICS[metric].title} {METRICS[metric].scale * value:.4g}".strip()
+        for reading, region, metric, value in means[[*names, "value"]].itertuples(index=False, name=None)
     )

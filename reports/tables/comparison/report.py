@@ -121,7 +121,7 @@ def _published_lines(
 ) -> list[str]:
     """What the terminal is told of the published numbers, or why there are none."""
     if paper:
-        return [] if apart else _best_lines("Published", paper, comparison)
+        return [] if apart else list(_best_lines("Published", paper, comparison))
     if manifest is None or source == "runs":
         return []
     return [
