@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -18,8 +17,8 @@ from reports.claims.report import claims_report
 from reports.ground.cells import Source
 from reports.ground.files import ReportFiles
 from reports.ground.launches import Launches, folder_names, newer_unfinished, newest_launches
-from reports.ground.remembering import remembering
-from reports.ground.runs import Coordinates, planned_and_scored
+from reports.ground.remembering import forget, remembering
+from reports.ground.runs import SCORES_KEPT, Coordinates, planned_and_scored
 from reports.ground.threads import on_one_thread
 from reports.ground.words import counted
 from reports.page.coverage import STATES, Coverage, coverage
@@ -100,8 +99,7 @@ def write_html(
     chosen = newest_launches(results) if launches is None else launches
     if not chosen and not search_cards(results):
         raise _no_runs(results)
-    with new_page(out) as building, ExitStack() as reading:
-        reading.enter_context(remembering())
+    with new_page(out) as building, remembering():
         parts = _parts(results, chosen, source=source, out=building / "files")
         waiting = _waiting(results, chosen) if launches is None else []
         searches = list(_searches(results, building / "files", storage)) if launches is None else []
@@ -114,9 +112,8 @@ def write_html(
         )
         grids = [shown_grid(results, part.manifest) for part in parts if part.report and part.manifest]
         page = _page(results, building, grids, parts=parts, waiting=waiting, searches=searches, claims=judged)
-        # What follows looks at the files again, cell by cell.
-        reading.close()
-        reading.enter_context(remembering())
+        # What follows reads the scores again, cell by cell.
+        forget(SCORES_KEPT)
         rows = shown_parts(page, results)
         files = write_page(
             with_links(page, grids, rows),

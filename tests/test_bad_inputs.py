@@ -152,6 +152,28 @@ def twice(root: Path) -> None:
     shutil.copytree(root / STUDY, root / "PETCT_0" / "again")
 
 
+def one_label(marked: np.ndarray) -> Callable[[Path], None]:
+    """The same label for the images of two patients."""
+
+    def make(root: Path) -> None:
+        for patient in (0, 1):
+            rewrite(path_of(root, "SEG", patient), lambda v: marked.astype(v.dtype))
+
+    return make
+
+
+def ball(radius: float) -> np.ndarray:
+    """In the middle of the body: 257 voxels of radius 4, 81 of radius 2.5."""
+    distance = np.linalg.norm(np.indices((24, 22, 20)).T - (11, 11, 10), axis=-1).T
+    return distance <= radius
+
+
+def box() -> np.ndarray:
+    marked = np.zeros((24, 22, 20), bool)
+    marked[8:14, 8:14, 8:12] = True
+    return marked
+
+
 def exchanged(root: Path) -> None:
     ct, pet = path_of(root, "CTres"), path_of(root, "SUV")
     ct.rename(root / "x"), pet.rename(ct), (root / "x").rename(pet)
@@ -327,6 +349,13 @@ KINDS = {
     "copy in 16 scaled bits": fault(copied(scaled), "CT image is the same as that of PETCT_1_study"),
     "copy turned, as float64": fault(reoriented, "image is the same as that of PETCT_1_study"),
     "a study twice": warning(twice, r"the CT image is the same as that of PETCT_0_again \(patient PETCT_0\)"),
+    # One label in two cases.
+    "a label under another patient": warning(
+        one_label(ball(4)),
+        r"same voxels as that of PETCT_1_study \(patient PETCT_1\), whose images are others",
+    ),
+    "a small label that two cases have": sound(one_label(ball(2.5))),
+    "a box that two cases have": sound(one_label(box())),
     # Headers.
     "an edge of 0": fault(patched(PIXDIM, "<f", 0.0), "has voxels of 0 x 4 x 5 according to its header"),
     "a negative edge": fault(patched(PIXDIM, "<f", -4.0), "has voxels of -4 x 4 x 5 according"),

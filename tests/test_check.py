@@ -17,9 +17,10 @@ from written_decathlon import head, save, write_decathlon
 
 from benchmark.data.check import check_cases
 from benchmark.data.findings import Finding, findings_json, report_findings
+from benchmark.data.images import open_volume
 from benchmark.data.readers import msd
 from benchmark.data.readers.autopet import SPEC, discover
-from benchmark.data.voxel_checks import share_outside
+from benchmark.data.voxel_checks import label_signature, share_outside
 from benchmark.vocabulary import Case
 
 SHAPE = (24, 22, 20)
@@ -370,6 +371,60 @@ def test_the_same_image_under_two_patients_is_found_by_its_voxels(study: Path) -
     assert second.problem == "the CT image is the same as that of PETCT_a_study (patient PETCT_a)"
     assert set(first.files) == {study / "CTres.nii.gz", root / "PETCT_c" / "study" / "CTres.nii.gz"}
     assert found(study, thorough=False) == []
+
+
+def test_the_same_label_under_other_images_is_a_warning_that_names_both_cases(study: Path) -> None:
+    """Whatever its numbers, type, axes and affine; a study of the same patient too."""
+    root = study.parents[1]
+    marked = np.zeros(SHAPE, np.uint8)
+    marked[8:13, 8:13, 8:13] = 1
+    marked[8, 8, 8] = 0
+    write(study / "SEG.nii.gz", marked)
+    assert found(study, thorough=True) == []
+    turn = np.array([[2, -1], [0, 1], [1, -1]])
+    for place, number in ((("PETCT_b", "study"), 1), (("PETCT_a", "later"), 2)):
+        for name, values in volumes(number).items():
+            other = marked if name == "SEG" else values
+            image = nib.Nifti1Image(other, AFFINE + np.eye(4, k=3) * 7).as_reoriented(turn)
+            write(root.joinpath(*place, f"{name}.nii.gz"), np.asarray(image.dataobj).copy(), image.affine)
+    findings = found(study, thorough=True)
+    assert {(f.case_id, f.severity) for f in findings} == {
+        (case, "warning") for case in ("PETCT_a_study", "PETCT_a_later", "PETCT_b_study")
+    }
+    (first,) = (f for f in findings if f.case_id == "PETCT_b_study")
+    assert first.problem == (
+        "the label marks the same voxels as that of PETCT_a_later (patient PETCT_a), PETCT_a_study (patient PETCT_a), "
+        "whose images are others"
+    )
+    assert found(study, thorough=False) == []
+    # One voxel less, and it is another one.
+    marked[12, 12, 12] = 0
+    write(study / "SEG.nii.gz", marked)
+    assert {f.case_id for f in found(study, thorough=True)} == {"PETCT_a_later", "PETCT_b_study"}
+
+
+def test_a_label_goes_unsaid_where_the_images_are_the_same_as_well(study: Path) -> None:
+    marked = volumes(0)["SEG"]
+    marked[4:12, 4:12, 4:12] = 1
+    write(study / "SEG.nii.gz", marked)
+    shutil.copytree(study, study.parents[1] / "PETCT_b" / "study")
+    assert {f.problem.split()[1] for f in found(study, thorough=True)} == {"CT", "PET"}
+
+
+@pytest.mark.parametrize(
+    ("without", "besides", "known"), [(0, 0, False), (1, 0, False), (1, 1, True), (0, 1, True)]
+)
+def test_a_label_is_known_again_from_a_hundred_voxels_on_unless_it_is_a_box(
+    tmp_path: Path, without: int, besides: int, known: bool
+) -> None:
+    lesion = np.zeros(SHAPE, bool)
+    lesion[4:9, 4:9, 4:8] = True
+    lesion[4, 4, 4] = not without
+    lesion[12, 12, 12] = besides
+    write(tmp_path / "label.nii.gz", lesion.astype(np.uint8))
+    volume = open_volume(tmp_path / "label.nii.gz")
+    assert (label_signature(lesion, volume) is not None) is known
+    assert label_signature(np.zeros(SHAPE, bool), volume) is None
 
 
 def test_one_image_under_two_modalities_is_found(study: Path) -> None:

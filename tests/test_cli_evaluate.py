@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import operator
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import threshold_methods
 import torch
 from finished import finished, split_evenly
 from rich.console import Console
+from written_runs import score_rows
 
 from benchmark.cli import evaluate, main
 from benchmark.execution.worker import PRELOAD
@@ -23,8 +26,10 @@ from benchmark.processes.server import ForkServer
 from benchmark.processes.side_by_side import in_workers
 from benchmark.registry import METHOD_FILES
 from benchmark.results.manifests import CellRun, GridManifest, write_manifest
+from benchmark.results.runs import RunFolder, WithoutFacts
 from benchmark.vocabulary import BenchError
 
+NAN = float("nan")
 WEIGHTS = {"rec_ct": 1e-4, "seg": 0.5}
 
 
@@ -197,6 +202,13 @@ def test_panels_are_drawn_from_what_the_branches_say(
     drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
     assert f"{case_id}.png" in drawn
     assert all(name in capsys.readouterr().out.replace("\n", "") for name in sorted(drawn)[:1])
+    # A launch that calls the data phantoms knows more than the reader, autopet.
+    cell = CellRun({"method": "Mirror U-Net v1"}, 0, 0, v1.folder.run_id)
+    write_manifest(tmp_path, GridManifest("mine", "k", "demo", "phantom", "", "f", 1.0, (cell,)))
+    assert bench(*asked, "--out", tmp_path / "under") == 0
+    plain, under = ((tmp_path / name / f"{case_id}.png").read_bytes() for name in ("drawn", "under"))
+    heights = [int.from_bytes(content[20:24], "big") for content in (plain, under)]
+    assert heights[1] == heights[0] + 44, "a strip of 0.22 inches for the banner"
 
 
 def test_panels_need_runs_or_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,6 +271,30 @@ def test_predict_without_unlabelled_cases_says_what_to_do(
 ) -> None:
     assert bench("predict", v1.folder.run_id, "--out", tmp_path / "m", "--results", tmp_path) == 2
     assert "Name cases with --cases" in capsys.readouterr().err
+
+
+def test_numbers_without_a_modality_are_means_over_cases_and_then_over_regions(tmp_path: Path) -> None:
+    """Of core 0.4 and 0.6, of whole 0.9 in one case alone: 0.7, not the 0.63 of three rows."""
+
+    def scores(core: list[float], whole: float) -> pd.DataFrame:
+        rows = [
+            score_rows("run", {"": {"dice": core}}, where={"region": "core"}),
+            score_rows("run", {"": {"dice": [whole, NAN]}}, where={"region": "whole"}),
+        ]
+        return pd.concat(rows, ignore_index=True)
+
+    folder = RunFolder(tmp_path, "run")
+    folder.write_scores(scores([0.4, 0.6], 0.9))
+    facts = WithoutFacts("CT", "zeros", {"": {"case00": 0, "case01": 7}})
+    folder.write_without(scores([0.2, 0.2], 0.6), facts)
+    cell = CellRun({"method": "a"}, 0, 0, "run")
+    (row,) = evaluate._rows_without(tmp_path, [cell], ["CT"])
+    told = [row["dice"], row["dice_without"], row["difference"]]
+    assert told == pytest.approx([70.0, 40.0, -30.0])
+    screen = Console(file=io.StringIO(), width=200)
+    evaluate._print_without(tmp_path, [cell], ["CT"], screen, as_json=False)
+    printed = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"70\.0 │ +40\.0 │ +-30\.0 │ zeros +│ 1 of 2 cases", printed), printed
 
 
 @pytest.mark.parametrize(

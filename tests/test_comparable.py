@@ -19,7 +19,7 @@ from benchmark.results.manifests import GridManifest, write_manifest
 from benchmark.results.runs import RunFolder
 from reports.everything import write_html
 from reports.evidence.comparable import comparable, why_not
-from reports.evidence.experiments import BANNER, Cases, Experiment, Folds, experiment_of
+from reports.evidence.experiments import BANNER, Cases, Experiment, Folds, banner_of_run, experiment_of
 from reports.ground.publications import MIRROR_UNET
 from reports.provenance.trace import Traces
 from reports.provenance.words import number_words
@@ -197,6 +197,15 @@ def test_phantoms_carry_a_banner_on_tables_figures_and_page(tmp_path: Path) -> N
             assert png_height(tmp_path / "out" / path.name) == png_height(path) + 44, "a strip of 0.22 inches"
     page = write_html(results, tmp_path / "html", source="runs", thumbnail=None).files[0]
     assert f'<p class="banner">{BANNER}</p>' in page.read_text(encoding="utf-8")
+
+
+def test_a_run_on_phantoms_that_a_reader_of_patients_read_is_known_by_its_launch() -> None:
+    launch = methods_manifest("table3", ("PET", 0, 0, "a"))
+    phantoms, patients = replace(launch, dataset="phantom"), replace(launch, dataset="mine", reader="autopet")
+    assert banner_of_run("a", [patients, phantoms], reader="autopet") == BANNER
+    assert banner_of_run("b", [phantoms], reader="autopet") == ""
+    assert banner_of_run("a", [patients], reader="autopet") == ""
+    assert banner_of_run("b", [], reader="brain_phantom") == BANNER
 
 
 def results_of_patients(tmp_path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from written_pages import DICE, HOSTILE_METHODS, thumbnail, without_ink, write_results
 from written_runs import V3, V4, manifest_of, methods_manifest, score_rows, write_failure
 
+from benchmark.cli.common import mlflow_links
 from benchmark.results.manifests import manifests, write_manifest
 from benchmark.results.runs import RunFolder, RunRecord
+from benchmark.tracking.memory import Memory
 from benchmark.vocabulary import BenchError
 from reports import everything
 from reports.everything import write_everything, write_html
@@ -68,11 +71,15 @@ def test_a_curve_is_thinned_to_its_ends_and_what_lies_evenly_between() -> None:
 
 
 def test_curves_have_all_columns_with_a_value_and_null_where_there_is_none() -> None:
-    history = pd.DataFrame(
-        {"step": [1, 2, 3], "epoch": 0.1, "seconds": 1.0, "seg": [0.1234567, 0.5, NAN], "val_dice": NAN}
-    )
+    history = {
+        "step": np.array([1, 2, 3]),
+        "epoch": np.full(3, 0.1),
+        "seconds": np.ones(3),
+        "seg": np.array([0.1234567, 0.5, NAN]),
+        "val_dice": np.full(3, NAN),
+    }
     assert curves(history) == {"steps": [1, 2, 3], "series": {"seg": [0.12346, 0.5, None]}}
-    assert curves(pd.DataFrame()) == {"steps": [], "series": {}}
+    assert curves({}) == curves({"step": np.empty(0)}) == {"steps": [], "series": {}}
 
 
 def test_all_thumbnails_are_wanted_where_there_is_room() -> None:
@@ -296,6 +303,33 @@ def test_a_page_decodes_the_scores_of_every_run_of_a_table_once(
     write_html(results, tmp_path / "html", source="runs")
     planned = [run.run_id for run in manifests(results, "table2")[0].cells]
     assert [decoded.count(run_id) for run_id in planned if run_id in decoded] == [1, 1]
+
+
+def test_a_page_reads_configuration_record_and_mlflow_s_answers_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ink(monkeypatch)
+    results = write_results(tmp_path / "results")
+    (results / "mlflow.db").touch()
+    asked: Counter[str] = Counter()
+
+    def counting(kind: type, name: str, what: str) -> None:
+        real = getattr(kind, name)
+
+        def told(self: RunFolder, *arguments: object) -> object:
+            asked[f"{what} {getattr(self, 'run_id', '')}".strip()] += 1
+            return real(self, *arguments)
+
+        monkeypatch.setattr(kind, name, told)
+
+    counting(RunFolder, "config", "config")
+    counting(RunFolder, "record", "record")
+    counting(RunFolder, "curves", "history")
+    counting(Memory, "__init__", "memory")
+    write_html(results, tmp_path / "html", source="runs", links=mlflow_links(results))
+    planned = {run.run_id for run in manifests(results, "table2")[0].cells}
+    assert {f"record {run_id}" for run_id in planned} < set(asked)
+    assert set(asked.values()) == {1}, asked
 
 
 def test_a_part_of_remembered_scores_is_what_would_have_been_read(tmp_path: Path) -> None:

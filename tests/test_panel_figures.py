@@ -13,6 +13,8 @@ import pytest
 
 from benchmark.scoring.projections import FALSE, HIT, MISS
 from benchmark.vocabulary import DataError, Window, ZScore
+from reports.evidence.experiments import BANNER
+from reports.ground import banner
 from reports.panels import reading, write_panel
 from reports.panels.colours import ERRORS, WRONG
 from reports.panels.figure import draw_panel, pictured
@@ -346,6 +348,16 @@ def test_a_panel_is_written_as_png_and_pdf_and_the_same_each_time(tmp_path: Path
     assert [path.name for path in paths] == ["case_7.png", "case_7.pdf"]
     for path in paths:
         assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+
+
+def test_a_panel_stands_under_the_banner_of_who_knows_the_run_or_of_its_reader(tmp_path: Path) -> None:
+    plain, _ = write_panel(written(tmp_path / "panels"), tmp_path / "plain")
+    with banner.under(BANNER):
+        told, _ = write_panel(written(tmp_path / "panels"), tmp_path / "told")
+    read, _ = write_panel(written(tmp_path / "phantom", dataset="phantom"), tmp_path / "read")
+    assert told.read_bytes() == read.read_bytes()
+    heights = [int.from_bytes(path.read_bytes()[20:24], "big") for path in (plain, told)]
+    assert heights[1] == heights[0] + 44, "a strip of 0.22 inches"
 
 
 def test_a_drawn_voxel_is_as_high_as_it_is_in_the_patient(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from benchmark.planning.grid import load_study
 from benchmark.results.runs import RunFolder
 from benchmark.search.attributes import DEFINITION, GIVEN_BACK, MEANS, REASON, REFERENCE, RUN
 from reports.ground.drawing import style
+from reports.page.model import section_of
 from reports.search import figures
 from reports.search.frames import (
     best_trial,
@@ -132,6 +133,13 @@ def test_a_search_on_several_regions_says_that_it_averages_them(tmp_path: Path, 
     written = write_search_report(tmp_path, study, out=tmp_path / "out")
     said = "Numbers of trials are means over the regions core, whole; one that is made of others counts as they do."
     assert (said in written.files.summary) is (len(regions) > 1)
+    # The table goes its own way, and the page has both.
+    for name in ("trials.md", "trials.html", "trials.tex", "report.md"):
+        assert (said in (tmp_path / "out" / name).read_text(encoding="utf-8")) is (len(regions) > 1), name
+    section = section_of(written.files, tmp_path, None, short="theta")
+    assert (said in section.findings) is (len(regions) > 1)
+    (group, *_) = section.groups
+    assert (said in group.printed[0].notes) is (len(regions) > 1)
 
 
 def test_what_scores_the_best_trial_has_all_that_the_search_was_launched_with(tmp_path: Path) -> None:

@@ -58,11 +58,13 @@ def is_given(context: typer.Context, option: str) -> bool:
 
 def mlflow_links(results: Path) -> Links:
     """The links that a trace of these results asks for."""
-    from benchmark.tracking.links import run_link
+    from benchmark.tracking.links import RunLinks
     from reports.provenance.tree import MlflowLink
 
+    links = RunLinks(results)
+
     def link(run_id: str) -> MlflowLink:
-        found = run_link(results, run_id)
+        found = links.of(run_id)
         return MlflowLink(found.url, found.text)
 
     return link

@@ -104,6 +104,8 @@ def _draw_runs(how: _How, runs: Sequence[str], wanted: Sequence[str], out: Path 
     from benchmark.execution.overview import find_run
     from benchmark.finished.panels import write_panels_data
     from benchmark.results.manifests import manifests
+    from reports.evidence.experiments import banner_of_run
+    from reports.ground import banner
     from reports.panels import write_panel
     from reports.panels.choice import chosen_cases, known_of
     from reports.panels.rows import case_words, cells_of_run, name_of_run, scores_of_run
@@ -135,7 +137,8 @@ def _draw_runs(how: _How, runs: Sequence[str], wanted: Sequence[str], out: Path 
                     f"seed {run.config.seed}, run {run_id}",
                 ]
                 folder = (out / run_id if len(ids) > 1 else out) if out else arrays.parent
-                files = write_panel(arrays, folder, title=name, said=said)
+                with banner.under(banner_of_run(run_id, listed, reader=run.config.dataset)):
+                    files = write_panel(arrays, folder, title=name, said=said)
             how.screen.print(", ".join(map(str, files)), soft_wrap=True)
 
 

@@ -26,7 +26,7 @@ from benchmark.data.images import (
     shape_text,
 )
 from benchmark.data.images.grid import corners_apart_mm
-from benchmark.data.voxel_checks import Inspector, Signature, listed, same_images
+from benchmark.data.voxel_checks import Inspection, Inspector, Signature, copies, listed
 from benchmark.vocabulary import Case, DatasetSpec
 from benchmark.words import counted
 
@@ -72,9 +72,9 @@ def checked_cases(
 
     Cheap: missing, empty and truncated files, headers that are none or contradict themselves, shapes, affines, voxel
     sizes, the number of modalities in a file with four axes, the type of the label. `thorough` adds checksums, NaN and
-    infinity, label values, what values a CT or a PET cannot have, metadata that contradict the label, and one image in
-    two cases. It takes some seconds and, per job, a gigabyte for a whole-body case. `jobs` threads; `progress` is told
-    (cases done, cases).
+    infinity, label values, what values a CT or a PET cannot have, metadata that contradict the label, and one image or
+    label in two cases. It takes some seconds and, per job, a gigabyte for a whole-body case. `jobs` threads; `progress`
+    is told (cases done, cases).
     """
 
     def checked(case: Case) -> _CheckedCase:
@@ -88,13 +88,13 @@ def checked_cases(
             for done, (case, found) in enumerate(zip(cases, pool.map(checked, cases), strict=True), 1):
                 findings += found.findings
                 facts += [found.facts] if found.facts else []
-                signatures |= {(case.case_id, modality): s for modality, s in found.signatures.items()}
+                signatures |= {(case.case_id, role): s for role, s in found.signatures.items()}
                 if progress is not None:
                     progress(done, len(cases))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    findings += same_images(signatures, {case.case_id: case for case in cases})
+    findings += copies(signatures, {case.case_id: case for case in cases})
     order = {case.case_id: number for number, case in enumerate(cases)}
     return Checked(sorted(findings, key=lambda finding: order[finding.case_id]), facts)
 
@@ -159,19 +159,21 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> _CheckedCas
             _check_label_type(file.volume, spec, found)
     if not thorough:
         return _CheckedCase(found.all, {}, facts_of(case, files[0].volume) if files else None)
-    inspector, label = Inspector(case, spec), None
-    # The images are held against the label.
+    inspection, label = _inspected(files, Inspector(case, spec), found)
+    facts = (
+        facts_of(case, files[0].volume, label=label, spec=spec, values=inspection.values) if files else None
+    )
+    return _CheckedCase([*found.all, *inspection.findings], inspection.signatures, facts)
+
+
+def _inspected(
+    files: Sequence[_File], inspector: Inspector, found: _Findings
+) -> tuple[Inspection, np.ndarray | None]:
+    """What the voxels of all files tell, the label first: the images are held against it; and the label's voxels."""
+    label = None
     for file in sorted(files, key=lambda file: file.roles != ("label",)):
-        if not file.volume.is_placed:
-            continue
-        try:
-            voxels = read_voxels(file.volume)
-        except UnreadableError as error:
-            found.report(error.problem, error.remedy, file.roles)
-            continue
-        except MemoryError:
-            problem = f"{file.volume.path.name} does not fit into memory"
-            found.report(problem, "Check with fewer jobs at a time.", file.roles)
+        voxels = _voxels(file, found) if file.volume.is_placed else None
+        if voxels is None:
             continue
         if file.roles == ("label",):
             inspector.label(voxels, file.volume)
@@ -180,11 +182,19 @@ def _check_case(case: Case, spec: DatasetSpec, *, thorough: bool) -> _CheckedCas
             for role in file.roles:
                 channel = voxels[..., file.channels[role]] if role in file.channels else voxels
                 inspector.image(role, channel, file.volume)
-    inspection = inspector.done()
-    facts = (
-        facts_of(case, files[0].volume, label=label, spec=spec, values=inspection.values) if files else None
-    )
-    return _CheckedCase([*found.all, *inspection.findings], inspection.signatures, facts)
+    return inspector.done(), label
+
+
+def _voxels(file: _File, found: _Findings) -> np.ndarray | None:
+    """None, and a finding, where they cannot be read."""
+    try:
+        return read_voxels(file.volume)
+    except UnreadableError as error:
+        found.report(error.problem, error.remedy, file.roles)
+    except MemoryError:
+        problem = f"{file.volume.path.name} does not fit into memory"
+        found.report(problem, "Check with fewer jobs at a time.", file.roles)
+    return None
 
 
 def _roles_by_file(case: Case) -> list[tuple[str, ...]]:

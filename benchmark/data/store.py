@@ -365,17 +365,16 @@ def why_stale(case: Case, folder: Path, *, identity: Mapping[str, Any]) -> str |
             return "belongs to other files"
         if content.get("channels", {}) != case.channels:
             return "belongs to other places in its files"
-        recorded = {}
-        for role, path in case.files.items():
-            recorded[path] = content["inputs"][role]
-            if recorded[path]["path"] != str(path.absolute()):
-                return "belongs to other files"
-        for path, entry in recorded.items():
-            if not _unchanged(path, entry):
-                return f"{path.name} has changed"
-        for name in _arrays_of(case):
-            if not _unchanged(folder / f"{name}.npy", content["arrays"][name]):
-                return f"{name}.npy is damaged"
+        recorded = {path: content["inputs"][role] for role, path in case.files.items()}
+        if any(entry["path"] != str(path.absolute()) for path, entry in recorded.items()):
+            return "belongs to other files"
+        changed = (path for path, entry in recorded.items() if not _unchanged(path, entry))
+        if path := next(changed, None):
+            return f"{path.name} has changed"
+        arrays = {f"{name}.npy": content["arrays"][name] for name in _arrays_of(case)}
+        damaged = (name for name, entry in arrays.items() if not _unchanged(folder / name, entry))
+        if name := next(damaged, None):
+            return f"{name} is damaged"
     except (DamagedFileError, OSError, ValueError, KeyError, TypeError):
         return "case.json is damaged"
     return None

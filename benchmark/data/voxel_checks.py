@@ -1,4 +1,5 @@
-"""What only the voxels of a case tell: values that its modality cannot have, labels that are none, one image twice.
+"""What only the voxels of a case tell: values that its modality cannot have, labels that are none, one image or label
+twice.
 
 `bench data check` and every preparation read all voxels anyway, and both ask here. What stays unseen: a CT a few
 millimetres off its PET where the lesion is not at the body's surface. (Shifting one over the other for the best
@@ -51,6 +52,10 @@ _ALIKE = (0.02, 32)
 """Standard deviations by which images that are one may differ at these voxels (rounding to 8 bits: 0.01), and how many
 of them must differ from the most common value."""
 _HASHED_AT_ONCE = 1 << 22
+LABEL = "label"
+_DRAWN = 100
+"""Voxels of a lesion from which on nobody draws the same twice, at the same place. Smaller ones, as a threshold leaves
+them, and whole boxes, of whatever size, may be marked alike in two cases."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Signature:
 
     shape: tuple[int, ...]
     digest: str
-    values: np.ndarray = field(repr=False)
+    values: np.ndarray = field(repr=False, default_factory=lambda: np.empty(0, np.float32))
+    """Of a label none: it is the same, or it is not."""
 
     def is_alike(self, others: np.ndarray) -> np.ndarray:
         """Of signatures of equal shape, whose values are the rows of `others`, which are this image."""
@@ -85,7 +91,7 @@ class Signature:
 @dataclass(frozen=True)
 class Inspection:
     """What the voxels of a case told: findings, signatures and values (minimum, 1st, 50th and 99th percentile, maximum)
-    by modality."""
+    by modality. Among the signatures is that of the LABEL, if it is known again."""
 
     findings: tuple[Finding, ...]
     signatures: Mapping[str, Signature]
@@ -104,6 +110,7 @@ class Inspector:
         self._signatures: dict[str, Signature] = {}
         self._values: dict[str, tuple[float, float, float, float, float]] = {}
         self._lesion: np.ndarray | None = None
+        self._drawn: Signature | None = None
         self._tissue: np.ndarray | None = None
         self._pet: np.ndarray | None = None
 
@@ -121,6 +128,7 @@ class Inspector:
             )
         self._lesion = (voxels != 0) if spec.ignore is None else (voxels != 0) & (voxels != spec.ignore)
         self._hold_against_metadata(np.count_nonzero(self._lesion) * volume.voxel_ml)
+        self._drawn = label_signature(self._lesion, volume)
 
     def image(self, modality: str, voxels: np.ndarray, volume: Volume) -> None:
         """Values that the modality's name rules out, NaN and infinity, and what the image is known by."""
@@ -179,6 +187,8 @@ class Inspector:
         signatures = {
             modality: s for modality, s in self._signatures.items() if len(by_digest[s.digest]) == 1
         }
+        if self._drawn is not None:
+            signatures[LABEL] = self._drawn
         return Inspection(tuple(self._findings), signatures, self._values)
 
     def _report(self, problem: str, remedy: str, *roles: str, severity: Severity = "fault") -> None:
@@ -344,32 +354,70 @@ def signature_of(voxels: np.ndarray, volume: Volume) -> Signature:
     return Signature(tuple(turned.shape), digest.hexdigest(), standardised)
 
 
-def same_images(signatures: Mapping[tuple[str, str], Signature], cases: Mapping[str, Case]) -> list[Finding]:
-    """Images that several cases share, by (case id, modality): a fault across patients, a warning for one patient."""
+def label_signature(lesion: Bool[np.ndarray, "..."], volume: Volume) -> Signature | None:
+    """By what a label is known again: the voxels of its lesions, whatever the affine and the numbers of the labels.
+
+    None where two cases may well have the same: see `_DRAWN`. A label that was resampled is not known again.
+    """
+    n = int(np.count_nonzero(lesion))
+    if lesion.ndim != 3 or n < _DRAWN or n == _box_of(lesion):
+        return None
+    turned = apply_orientation(lesion, io_orientation(volume.affine))
+    digest = hashlib.blake2b(repr(turned.shape).encode(), digest_size=16)
+    digest.update(np.packbits(turned).tobytes())
+    return Signature(tuple(turned.shape), digest.hexdigest())
+
+
+def _box_of(lesion: Bool[np.ndarray, "i j k"]) -> int:
+    """How many voxels the smallest box around a mask has."""
+    others = [tuple(other for other in range(3) if other != axis) for axis in range(3)]
+    marked = (np.flatnonzero(lesion.any(axis=axes)) for axes in others)
+    return int(np.prod([places[-1] - places[0] + 1 for places in marked]))
+
+
+def copies(signatures: Mapping[tuple[str, str], Signature], cases: Mapping[str, Case]) -> list[Finding]:
+    """Files that several cases share, by (case id, modality or LABEL).
+
+    An image is a fault across patients and a warning for one patient, a label with other images always a warning.
+    """
+    found = _shared(signatures)
+    of_images: dict[str, set[str]] = {}
+    for (case_id, role), others in found.items():
+        if role != LABEL:
+            of_images.setdefault(case_id, set()).update(others)
+    findings = []
+    for (case_id, role), others in found.items():
+        if role != LABEL:
+            findings.append(_same_image(cases[case_id], role, [cases[other] for other in others]))
+        elif new := [other for other in others if other not in of_images.get(case_id, ())]:
+            findings.append(_same_label(cases[case_id], [cases[other] for other in new]))
+    return findings
+
+
+def _shared(signatures: Mapping[tuple[str, str], Signature]) -> dict[tuple[str, str], list[str]]:
+    """By (case id, modality or LABEL) the other cases that have the same."""
     found: dict[tuple[str, str], list[str]] = {}
     groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
-    for (case_id, modality), signature in signatures.items():
-        groups.setdefault((modality, signature.shape), []).append(case_id)
-    for (modality, _), ids in groups.items():
+    for (case_id, role), signature in signatures.items():
+        groups.setdefault((role, signature.shape), []).append(case_id)
+    for (role, _), ids in groups.items():
         if len(ids) < 2:
             continue
-        own = [signatures[case_id, modality] for case_id in ids]
+        own = [signatures[case_id, role] for case_id in ids]
         values, digests = np.stack([s.values for s in own]), np.array([s.digest for s in own])
         for number, signature in enumerate(own):
-            same = signature.is_alike(values) | (digests == signature.digest)
+            same = digests == signature.digest
+            if role != LABEL:
+                same |= signature.is_alike(values)
             same[number] = False
             if same.any():
-                found[ids[number], modality] = [ids[k] for k in np.flatnonzero(same)]
-    return [
-        _copies(cases[case_id], modality, [cases[o] for o in others])
-        for (case_id, modality), others in found.items()
-    ]
+                found[ids[number], role] = [ids[k] for k in np.flatnonzero(same)]
+    return found
 
 
-def _copies(case: Case, modality: str, others: Sequence[Case]) -> Finding:
+def _same_image(case: Case, modality: str, others: Sequence[Case]) -> Finding:
     foreign = [other for other in others if other.patient != case.patient]
     named = foreign or others
-    names = ", ".join(f"{other.case_id} (patient {other.patient})" for other in named)
     remedy = (
         "Remove the copy, or give the cases one patient; else training may see what is tested."
         if foreign
@@ -377,8 +425,22 @@ def _copies(case: Case, modality: str, others: Sequence[Case]) -> Finding:
     )
     return Finding(
         case.case_id,
-        f"the {modality} image is the same as that of {names}",
+        f"the {modality} image is the same as that of {_named(named)}",
         remedy,
         (case.images[modality], *(other.images[modality] for other in named)),
         "fault" if foreign else "warning",
     )
+
+
+def _same_label(case: Case, others: Sequence[Case]) -> Finding:
+    return Finding(
+        case.case_id,
+        f"the label marks the same voxels as that of {_named(others)}, whose images are others",
+        "See in a viewer which case it was drawn on; the label of another one misleads.",
+        tuple(each.files[LABEL] for each in (case, *others)),
+        "warning",
+    )
+
+
+def _named(cases: Sequence[Case]) -> str:
+    return ", ".join(f"{case.case_id} (patient {case.patient})" for case in cases)

@@ -26,7 +26,7 @@ from benchmark.data.store import (
     store_folder,
     why_stale,
 )
-from benchmark.data.voxel_checks import same_images
+from benchmark.data.voxel_checks import copies
 from benchmark.datasets.registry import dataset
 from benchmark.files.writing import exclusive, write_json
 from benchmark.processes.side_by_side import side_by_side
@@ -192,11 +192,11 @@ def _way_out(n_broken: int, n: int, data: str, *, cannot: str) -> str:
 
 def _copies(stored: Mapping[str, PreparedCase], cases: Mapping[str, Case]) -> list[Finding]:
     signatures = {
-        (case_id, modality): signature
+        (case_id, role): signature
         for case_id, case in stored.items()
-        for modality, signature in case.signatures.items()
+        for role, signature in case.signatures.items()
     }
-    return same_images(signatures, cases)
+    return copies(signatures, cases)
 
 
 def foreseen_data(

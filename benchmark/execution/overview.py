@@ -21,6 +21,7 @@ from benchmark.execution.pilot_status import PilotStatus, pilots_of, summary
 from benchmark.files.places import DamagedFileError, is_name, is_there
 from benchmark.results.attempts import Attempt, written_attempts
 from benchmark.results.manifests import CellRun, GridManifest, manifests, one_a_run
+from benchmark.results.means import over_cases_then_regions, regions_words
 from benchmark.results.runs import RunFolder, load_scores, state_of
 from benchmark.vocabulary import BenchError
 from benchmark.words import in_results
@@ -80,19 +81,16 @@ def dice_by_reading(results: Path, run_ids: Sequence[str]) -> dict[Reading, floa
 def mean_dice(scores: pd.DataFrame) -> dict[Reading, float]:
     """Of these scores, as `dice_by_reading`."""
     dice = scores[(scores["metric"] == "dice") & (scores["split"] == "test")]
-    keys = ["run_id", "reading"]
-    of_region = dice.groupby([*keys, "region"], as_index=False)["value"].mean().dropna()
-    means = of_region.groupby(keys, as_index=False)["value"].mean()
-    return {(str(row.run_id), str(row.reading)): 100 * float(row.value) for row in means.itertuples()}
+    means = over_cases_then_regions(dice, ["run_id", "reading"]).dropna().reset_index()
+    rows = means.itertuples(index=False, name=None)
+    return {(str(run_id), str(reading)): 100 * float(mean) for run_id, reading, mean in rows}
 
 
 def summary_tables(results: Path, cells: Sequence[CellRun], words: Mapping[str, str]) -> list[Table]:
     """One table per set of factors: the last of several across, Dice or the state in the cells."""
     scores = load_scores(results, [cell.run_id for cell in cells if words[cell.run_id] == "done"])
     dice, regions = mean_dice(scores), sorted(scores.loc[scores["metric"] == "dice", "region"].unique())
-    over = ""
-    if len(regions) > 1:
-        over = f", mean over the regions {', '.join(regions)}; one that is made of others counts as they do"
+    over = f", mean {averaged}" if (averaged := regions_words(regions)) else ""
     groups: dict[tuple[str, ...], list[CellRun]] = {}
     for cell in cells:
         groups.setdefault(tuple(cell.factors), []).append(cell)

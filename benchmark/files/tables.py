@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from benchmark.files.memory import bounded_memory
 from benchmark.files.places import DamagedFileError, read_bytes
@@ -49,13 +50,14 @@ def open_scores(path: Path, columns: Mapping[str, str], *, below: Path, **option
             f"{path} cannot be read (it claims {footer.num_rows:,} rows and {size:,} bytes, more than the "
             f"{MOST_ROWS:,} and {MOST_COLUMN_BYTES:,} that scores may have)"
         )
-    missing = [name for name in columns if name not in schema.names]
-    unknown = [name for name in schema.names if name not in columns]
-    if missing or unknown or len(schema.names) != len(columns):
+    names = schema.names
+    missing = [name for name in columns if name not in names]
+    unknown = [name for name in names if name not in columns]
+    if missing or unknown or len(names) != len(columns):
         raise DamagedFileError(f"{path}: missing columns {missing}, unknown columns {unknown[:5]}.")
-    for name, kind in columns.items():
-        if not _is(schema.field(name).type, kind):
-            raise DamagedFileError(f"{path} cannot be read ({name} is {schema.field(name).type}, not {kind})")
+    for name, kind in zip(names, schema.types, strict=True):
+        if not _is(kind, columns[name]):
+            raise DamagedFileError(f"{path} cannot be read ({name} is {kind}, not {columns[name]})")
     return file
 
 
@@ -65,6 +67,7 @@ def unpacked(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
         return file.read(columns=list(columns), use_threads=False)
 
 
+@lru_cache(maxsize=64)
 def _is(kind: pa.DataType, wanted: str) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -170,23 +173,39 @@ def check_numbers(columns: Mapping[str, np.ndarray], *, path: Path) -> None:
             raise DamagedFileError(f"{path} cannot be believed ({name} is {values.min()})")
 
 
-def read_history(path: Path, *, below: Path) -> pd.DataFrame:
+def read_history(path: Path, *, below: Path) -> dict[str, np.ndarray]:
     """The numbers in a CSV file by column; steps are whole, and ascend from zero."""
     content = read_bytes(path, below=below)
     if content.count(b"\n") > MOST_STEPS or content[:100_000].split(b"\n", 1)[0].count(b",") >= MOST_CURVES:
         raise DamagedFileError(f"{path} cannot be read (it has more rows or columns than a training)")
+    if not content.strip():
+        return {}
     try:
-        frame = pd.read_csv(io.BytesIO(content))
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (ValueError, OverflowError, MemoryError) as error:
+        # In one piece: a column's type is that of its first piece.
+        whole = csv.ReadOptions(use_threads=False, block_size=len(content))
+        table = csv.read_csv(pa.BufferReader(content), read_options=whole)
+        columns = {str(name): _curve(table.column(place)) for place, name in enumerate(table.column_names)}
+    except (pa.ArrowException, ValueError, OverflowError, MemoryError) as error:
         raise DamagedFileError(f"{path} cannot be read ({' '.join(str(error).split())})") from error
-    for name in frame:
-        if not pd.api.types.is_numeric_dtype(frame[name]) or pd.api.types.is_bool_dtype(frame[name]):
-            raise DamagedFileError(f"{path} cannot be read (column {str(name)[:100]!r} is not of numbers)")
-        if len(str(name)) > LONGEST_NAME:
-            raise DamagedFileError(f"{path} cannot be read (a column's name has {len(str(name))} characters)")
+    if len(columns) < table.num_columns:
+        raise DamagedFileError(f"{path} cannot be read (two columns have one name)")
+    for name, column in columns.items():
+        if column is None:
+            raise DamagedFileError(f"{path} cannot be read (column {name[:100]!r} is not of numbers)")
+        if len(name) > LONGEST_NAME:
+            raise DamagedFileError(f"{path} cannot be read (a column's name has {len(name)} characters)")
+    numbers = {name: column for name, column in columns.items() if column is not None}
     for name in ("step", "seconds", "epoch"):
-        if name in frame and not frame[name].between(0, 2**53).all():
+        if name in numbers and not ((numbers[name] >= 0) & (numbers[name] <= 2**53)).all():
             raise DamagedFileError(f"{path} cannot be believed ({name} is not finite, or negative)")
-    return frame
+    return numbers
+
+
+def _curve(column: pa.ChunkedArray) -> np.ndarray | None:
+    """A column's numbers, NaN where there is none; None for a column of something else."""
+    if pa.types.is_null(column.type):
+        return np.full(len(column), np.nan)
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return None
+    numbers: np.ndarray = column.to_numpy()
+    return numbers

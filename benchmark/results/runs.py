@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import AfterValidator, Field
@@ -385,8 +386,12 @@ class RunFolder:
 
     def history(self) -> pd.DataFrame:
         """Numbers by column; empty where there are none."""
+        return pd.DataFrame(self.curves())
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """As `history`, which takes a thousand runs some time to make frames of."""
         if not is_there(self.history_file):
-            return pd.DataFrame()
+            return {}
         with self._named():
             return tables.read_history(self.history_file, below=self._root)
 

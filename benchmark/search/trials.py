@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmark.credentials import is_address
 from benchmark.files.writing import exclusive
+from benchmark.results.means import over_cases_then_regions
 from benchmark.results.runs import RunFolder
 from benchmark.search.attributes import (
     AGAIN,
@@ -256,8 +257,5 @@ def curve_of(folder: RunFolder) -> dict[int, float]:
 def validation_means(scores: pd.DataFrame, metrics: Sequence[str]) -> dict[str, float]:
     """Each metric's mean over cases within a region, then over regions, of a run's first reading; NaN if undefined."""
     first = scores[scores["reading"] == scores["reading"].iloc[0]]
-    means = {}
-    for metric in metrics:
-        values = first[first["metric"] == metric].groupby("region")["value"].mean()
-        means[metric] = float(values.mean())
-    return means
+    means = over_cases_then_regions(first, ["metric"]).reindex(list(metrics))
+    return {str(metric): float(mean) for metric, mean in means.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from benchmark.credentials import without_secrets
@@ -23,17 +24,39 @@ class Link:
     text: str
 
 
+@dataclass
+class RunLinks:
+    """The pages of runs of the suite in the store that runs are mirrored to; what it was told is read once."""
+
+    results: Path
+    tracking_uri: str | None = None
+
+    @cached_property
+    def _uri(self) -> str:
+        return self.tracking_uri or store_uri(self.results)
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.results, self._uri)
+
+    def of(self, run_id: str) -> Link:
+        memory = self._memory
+        entry = memory.runs.get(run_id)
+        if entry is None:
+            elsewhere = [
+                other for other, told in memory.other_stores.items() if run_id in told.get("runs", {})
+            ]
+            known = f"; {', '.join(elsewhere)} has it (set MLFLOW_TRACKING_URI)" if elsewhere else ""
+            return Link(
+                "",
+                f"not in {without_secrets(self._uri)}{known}; `bench sync{in_results(self.results)}` delivers it.",
+            )
+        return _page(self.results, self._uri, f"{_runs(memory)}/{entry.mlflow_id}")
+
+
 def run_link(results: Path, run_id: str, *, tracking_uri: str | None = None) -> Link:
-    """The page of a run of the suite in the store that runs are mirrored to."""
-    uri = tracking_uri or store_uri(results)
-    shown = without_secrets(uri)
-    memory = Memory(results, uri)
-    entry = memory.runs.get(run_id)
-    if entry is None:
-        elsewhere = [other for other, told in memory.other_stores.items() if run_id in told.get("runs", {})]
-        known = f"; {', '.join(elsewhere)} has it (set MLFLOW_TRACKING_URI)" if elsewhere else ""
-        return Link("", f"not in {shown}{known}; `bench sync{in_results(results)}` delivers it.")
-    return _page(results, uri, f"{_runs(memory)}/{entry.mlflow_id}")
+    """The page of one run."""
+    return RunLinks(results, tracking_uri).of(run_id)
 
 
 def runs_link(results: Path, *, tracking_uri: str | None = None) -> Link:

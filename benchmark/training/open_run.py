@@ -17,6 +17,7 @@ from benchmark.protocols import ExternalMethod, Method
 from benchmark.registry import build_method
 from benchmark.results.evidence import scores_facts, weights_facts
 from benchmark.results.heartbeat import Beat
+from benchmark.results.means import over_cases
 from benchmark.results.order import RunOrder
 from benchmark.results.runs import RunFolder, RunRecord
 from benchmark.scoring.evaluate import Predicted, Split, new_projections, score_cases
@@ -102,8 +103,9 @@ class OpenRun:
 
 
 def _summary(scores: pd.DataFrame) -> str:
-    means = scores.groupby(["reading", "region", "metric"], as_index=False)["value"].mean()
+    names = ["reading", "region", "metric"]
+    means = over_cases(scores, ["reading", "metric"]).reset_index().sort_values(names)
     return ", ".join(
-        f"{row.reading} {row.region} {METRICS[row.metric].title} {METRICS[row.metric].scale * row.value:.4g}".strip()
-        for row in means.itertuples()
+        f"{reading} {region} {METRICS[metric].title} {METRICS[metric].scale * value:.4g}".strip()
+        for reading, region, metric, value in means[[*names, "value"]].itertuples(index=False, name=None)
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from benchmark.config import InferenceConfig, TrainingConfig, flat
@@ -46,14 +47,19 @@ def unlike(
 
 def unlike_defaults(config: Flat) -> tuple[Difference, ...]:
     """The settings of training and inference that are not the suite's defaults, which are the paper's recipe."""
-    defaults = flat(
+    defaults = _defaults()
+    known = {key: value for key, value in config.items() if key in defaults}
+    return unlike(known, [{key: defaults[key] for key in known}])
+
+
+@cache
+def _defaults() -> Flat:
+    return flat(
         {
             "training": TrainingConfig().model_dump(mode="json"),
             "inference": InferenceConfig().model_dump(mode="json"),
         }
     )
-    known = {key: value for key, value in config.items() if key in defaults}
-    return unlike(known, [{key: defaults[key] for key in known}])
 
 
 def gives_id(config: Mapping[str, Any], data_fingerprint: str, run_id: str) -> bool:

@@ -102,6 +102,12 @@ def banner_of(results: Path, manifest: GridManifest) -> str:
     return BANNER if is_of_phantoms(manifest, _first_reader(results, manifest)) else ""
 
 
+def banner_of_run(run_id: str, listed: Iterable[GridManifest], *, reader: str) -> str:
+    """The same of a single run, by the launches that have it and by what read its data."""
+    launches = [one for one in listed if any(cell.run_id == run_id for cell in one.cells)]
+    return BANNER if reader in PHANTOMS or any(map(is_of_phantoms, launches)) else ""
+
+
 def _first_reader(results: Path, manifest: GridManifest) -> list[str]:
     """What read the data, by the first configuration that can be read; of a launch that does not say it itself."""
     for run in manifest.cells if not manifest.reader else ():

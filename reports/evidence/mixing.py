@@ -63,6 +63,8 @@ NAMES = {
     "steps": "training steps",
     "data": "data fingerprint",
 }
+Rows = Sequence[Mapping[str, str]]
+"""The rows of `conditions`."""
 LISTED = 4
 """So many runs are named of a group; the others are counted."""
 
@@ -129,44 +131,49 @@ def _text(value: Any) -> str:
 
 def mixed(made: pd.DataFrame) -> tuple[Mixed, ...]:
     """In what the rows of `conditions` differ, the refused before the flagged."""
-    return tuple(sorted(_mixed(made), key=lambda each: not each.refused))
+    # Of a few rows a thousand times: without pandas, which takes a millisecond for each condition.
+    rows = [{str(name): value for name, value in row.items()} for row in made.to_dict("records")]
+    return tuple(sorted(_mixed(rows), key=lambda each: not each.refused))
 
 
-def _mixed(made: pd.DataFrame) -> Iterator[Mixed]:
+def _mixed(made: Rows) -> Iterator[Mixed]:
     if found := _groups(made, "protocol"):
         known = [value for value in found if value != UNKNOWN]
         yield Mixed("protocol", NAMES["protocol"], found, refused=len(known) > 1)
     yield from _mixed_data(made)
     for condition in ("excluded", *SAID, "commit", "torch", "device", "precision", "steps"):
-        if found := _groups(made[made[condition] != UNKNOWN], condition):
+        if found := _groups([row for row in made if row[condition] != UNKNOWN], condition):
             yield Mixed(condition, NAMES[condition], found)
 
 
-def _mixed_data(made: pd.DataFrame) -> Iterator[Mixed]:
+def _mixed_data(made: Rows) -> Iterator[Mixed]:
     """Where the same preparation met other data. Cases that were left out are other data by design."""
-    noted = made[made["store"] != UNKNOWN]
-    older = made[(made["store"] == UNKNOWN) & (made["preparation"] != UNKNOWN)]
-    for frame, within, condition, name in (
+    noted = [row for row in made if row["store"] != UNKNOWN]
+    unnoted = [row for row in made if row["store"] == UNKNOWN]
+    older = [row for row in unnoted if row["preparation"] != UNKNOWN]
+    for rows, within, condition, name in (
         (noted, ["excluded"], "splits", "folds"),
         (noted, ["excluded", "grid"], "scored_on", "data that are scored on"),
         (noted, ["excluded", "preparation"], "store", "data of one preparation"),
         (older, ["excluded", "preparation"], "data", "data fingerprint of one preparation"),
     ):
-        for _, group in frame.groupby(within, sort=False):
+        groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row[name] for name in within), []).append(row)
+        for group in groups.values():
             if found := _groups(group, condition):
                 yield Mixed(condition, name, found, refused=True)
-    silent = made[(made["store"] == UNKNOWN) & (made["preparation"] == UNKNOWN) & (made["data"] != UNKNOWN)]
+    silent = [row for row in unnoted if row["preparation"] == UNKNOWN and row["data"] != UNKNOWN]
     if found := _groups(silent, "data"):
         yield Mixed("data", NAMES["data"], found)
 
 
-def _groups(made: pd.DataFrame, condition: str) -> dict[str, tuple[str, ...]]:
+def _groups(made: Rows, condition: str) -> dict[str, tuple[str, ...]]:
     """The runs by the condition's value, the most common first; empty where all have the same."""
     groups: dict[str, list[str]] = {}
-    # Of a few rows a thousand times: without groupby, which takes a millisecond each.
-    for value, run_id in zip(made[condition], made["run_id"], strict=True):
-        if not pd.isna(value):
-            groups.setdefault(str(value), []).append(str(run_id))
+    for row in made:
+        if not pd.isna(row[condition]):
+            groups.setdefault(str(row[condition]), []).append(str(row["run_id"]))
     if len(groups) < 2:
         return {}
     return {value: tuple(runs) for value, runs in sorted(groups.items(), key=lambda item: -len(item[1]))}

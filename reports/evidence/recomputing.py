@@ -1,23 +1,22 @@
 """A cell's number once more from the rows on disk, by a plain loop of its own.
 
 Not shared with the tables: decoding the files, choosing rows, means (`ground.score_files`, `with_means`,
-`ground.frames`), so that a fault there cannot be repeated here; hence no pandas: Arrow chooses the rows, and what is
-left is added up one by one. Shared, and so not checked by it: which files are read at all (`benchmark.files.tables`),
-which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is (`Measure`: its metric, region and
-scale).
+`ground.frames`), so that a fault there cannot be repeated here; hence no pandas: rows are chosen by the names that
+Arrow numbers, and what is left is added up one by one. Shared, and so not checked by it: which files are read at all
+(`benchmark.files.tables`), which runs are a cell's (`current_runs`, `Place`, their state) and what a measure is
+(`Measure`: its metric, region and scale).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, reduce
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow
-import pyarrow.compute as compute
 
 from benchmark.files.places import DamagedFileError
 from benchmark.files.tables import open_scores, unpacked
@@ -28,12 +27,25 @@ CLOSE = 1e-9
 """Sums in another order differ in their last bits, relative to their size; more is another number."""
 KEPT = 64
 """Files: the runs of a cell, which are asked for one measure after the other."""
-COLUMNS = ["run_id", "fold", "seed", "split", "checkpoint", "grid", "reading", "case_id", "patient", "region"]
+NAMES = [
+    "run_id",
+    "split",
+    "checkpoint",
+    "grid",
+    "reading",
+    "case_id",
+    "patient",
+    "region",
+    "metric",
+]
+NUMBERS = ["fold", "seed", "value"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class CaseRow:
     """One row of `scores.parquet`. `value` is in the printed unit; None: undefined."""
+
+    # Not frozen: a page of 3,000 runs makes 600,000 of them, which then takes three times as long.
 
     case_id: str
     patient: str
@@ -62,35 +74,88 @@ class RunRows:
 
 
 @dataclass(frozen=True, eq=False)
-class StoredRows:
-    """All rows of a file of scores."""
+class _Names:
+    """A column of names: the different ones, and for every row which one it has."""
 
-    table: pyarrow.Table
+    words: tuple[str, ...]
+    codes: np.ndarray
+
+    def are(self, wanted: str) -> np.ndarray:
+        """[row]: whether it has this name."""
+        return np.array([word == wanted for word in self.words], dtype=bool)[self.codes]
+
+    def of(self, rows: np.ndarray) -> list[str]:
+        """The names of these rows."""
+        return [self.words[code] for code in self.codes[rows].tolist()]
+
+    def said(self, rows: np.ndarray) -> tuple[str, ...]:
+        """The different names among these rows, sorted."""
+        return tuple(sorted({self.words[code] for code in set(self.codes[rows].tolist())}))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """All rows of a file of scores, by column; undefined values are NaN."""
+
+    names: Mapping[str, _Names]
+    numbers: Mapping[str, np.ndarray]
+    _read: dict[str, np.ndarray] = field(default_factory=dict)
+    """By reading its rows on the test part, which every measure asks for."""
 
     def of(self, measure: Measure, *, reading: str) -> RunRows:
         """The rows of one measure."""
-        own = self.table.filter(self._chosen(measure, reading=reading))
-        columns = (own.column(name).to_pylist() for name in ("case_id", "patient", "region", "value"))
-        return _told(own, measure, zip(*columns, strict=True))
+        rows = self._rows(measure, reading=reading)
+        columns = (self.names[name].of(rows) for name in ("case_id", "patient", "region"))
+        values = (_printed(value, measure) for value in self.numbers["value"][rows].tolist())
+        return RunRows(
+            tuple(map(CaseRow, *columns, values)),
+            checkpoints=self.names["checkpoint"].said(rows),
+            grids=self.names["grid"].said(rows),
+            run_ids=self.names["run_id"].said(rows),
+            folds=tuple(sorted(set(self.numbers["fold"][rows].tolist()))),
+            seeds=tuple(sorted(set(self.numbers["seed"][rows].tolist()))),
+        )
 
     def mean(self, measure: Measure, *, reading: str) -> float | None:
         """`of(...).mean`, without looking at the cases."""
-        values = self.table.column("value").filter(self._chosen(measure, reading=reading)).to_pylist()
+        values = self.numbers["value"][self._rows(measure, reading=reading)].tolist()
         return mean(_printed(value, measure) for value in values)
 
-    def _chosen(self, measure: Measure, *, reading: str) -> Any:
-        wanted = {"split": "test", "reading": reading, "metric": measure.metric}
+    def _rows(self, measure: Measure, *, reading: str) -> np.ndarray:
+        """The numbers of the rows of a measure, ascending."""
+        if reading not in self._read:
+            self._read[reading] = self.names["split"].are("test") & self.names["reading"].are(reading)
+        chosen = self._read[reading] & self.names["metric"].are(measure.metric)
         if measure.region:
-            wanted["region"] = measure.region
-        same = (compute.equal(self.table.column(name), value) for name, value in wanted.items())
-        return reduce(compute.and_, same)
+            chosen &= self.names["region"].are(measure.region)
+        return np.flatnonzero(chosen)
 
 
 @lru_cache(maxsize=KEPT)
 def _stored(path: Path, below: Path, stamp: tuple[int, int]) -> StoredRows:
     # `stamp` tells the file from an earlier one.
-    file = open_scores(path, SCORE_COLUMNS, below=below)
-    return StoredRows(unpacked(file, [*COLUMNS, "metric", "value"]))
+    file = open_scores(path, SCORE_COLUMNS, below=below, read_dictionary=NAMES)
+    table = unpacked(file, [*NAMES, *NUMBERS])
+    return StoredRows(
+        {name: _names(table.column(name)) for name in NAMES},
+        {name: _numbers(table.column(name), name) for name in NUMBERS},
+    )
+
+
+def _names(column: pyarrow.ChunkedArray) -> _Names:
+    if not pyarrow.types.is_dictionary(column.type):
+        column = column.cast(pyarrow.string()).dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    if whole.null_count:
+        raise ValueError("a name is missing")
+    return _Names(tuple(whole.dictionary.to_pylist()), whole.indices.to_numpy(zero_copy_only=False))
+
+
+def _numbers(column: pyarrow.ChunkedArray, name: str) -> np.ndarray:
+    if column.null_count and name != "value":
+        raise ValueError(f"a {name} is missing")
+    numbers: np.ndarray = column.to_numpy()
+    return numbers
 
 
 def stored_rows(folder: RunFolder) -> StoredRows:
@@ -115,29 +180,8 @@ def read_rows(folder: RunFolder, measure: Measure, *, reading: str) -> RunRows:
     return stored_rows(folder).of(measure, reading=reading)
 
 
-def _told(
-    own: pyarrow.Table, measure: Measure, rows: Iterable[tuple[str, str, str, float | None]]
-) -> RunRows:
-    cases = tuple(
-        CaseRow(case_id, patient, region, _printed(value, measure))
-        for case_id, patient, region, value in rows
-    )
-
-    def said(column: str) -> tuple[Any, ...]:
-        return tuple(sorted(compute.unique(own.column(column)).to_pylist()))
-
-    return RunRows(
-        cases,
-        checkpoints=said("checkpoint"),
-        grids=said("grid"),
-        run_ids=said("run_id"),
-        folds=said("fold"),
-        seeds=said("seed"),
-    )
-
-
-def _printed(value: float | None, measure: Measure) -> float | None:
-    return None if value is None or math.isnan(value) else value * measure.scale
+def _printed(value: float, measure: Measure) -> float | None:
+    return None if math.isnan(value) else value * measure.scale
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -120,6 +120,8 @@ def save(figure: Figure, stem: Path, *, formats: Sequence[str] = FORMATS) -> lis
         path = stem.with_name(f"{stem.name}.{kind}")
         with written_whole(path) as temporary:
             figure.savefig(temporary, format=kind, metadata=METADATA[kind], bbox_inches=strip)
+        # All formats have one layout, which takes as long as drawing.
+        figure.set_layout_engine("none")
         written.append(path)
     return written
 

@@ -36,6 +36,8 @@ from reports.ground.score_files import (
     sources_of,
 )
 
+SCORES_KEPT = "scores"
+"""What the scores of many runs are remembered under."""
 MISSED = "missed"
 """The metric that is 1 where a whole structure was missed."""
 
@@ -189,7 +191,7 @@ def _readable(
     if not is_remembering():
         return readable_scores(results, readings, metrics=metrics)
     asked = tuple((run_id, tuple(of_run)) for run_id, of_run in readings.items())
-    scores, damaged = remembered(("scores", results, asked), lambda: readable_scores(results, readings))
+    scores, damaged = remembered((SCORES_KEPT, results, asked), lambda: readable_scores(results, readings))
     if metrics is not None:
         scores = scores[scores["metric"].isin(list(metrics))].reset_index(drop=True)
     return scores, damaged
@@ -209,9 +211,11 @@ def scored_in(scores: pd.DataFrame) -> Scored:
     Regions in the order of the run that has most of them: a method that cannot tell all of them leaves some
     out.
     """
-    by_run = [list(regions.unique()) for _, regions in scores.groupby("run_id", sort=False)["region"]]
+    runs, _ = codes_of(scores["run_id"])
+    met = _distinct(runs, scores["region"])
+    by_run = [list(regions) for _, regions in met.groupby("source", sort=False)["value"]]
     in_order = sorted(by_run, key=len, reverse=True)
-    regions = dict.fromkeys(str(region) for regions in in_order for region in regions)
+    regions = dict.fromkeys(region for regions in in_order for region in regions)
     return Scored(tuple(regions), frozenset(map(str, scores["metric"].unique())))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
-import pandas as pd
 
 from reports.evidence.evidence import FileEvidence
 from reports.ground.published_numbers import PublishedNumber
@@ -54,7 +53,7 @@ def scores_content(grid: ShownGrid, cell: int) -> dict[str, list[str]]:
 def run_content(
     run: RunTrace,
     parameters: int | None,
-    history: pd.DataFrame,
+    history: Mapping[str, np.ndarray],
     *,
     checked: Checked,
     dataset: str,
@@ -153,19 +152,19 @@ def _seconds(seconds: float | None) -> str | None:
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def curves(history: pd.DataFrame) -> dict[str, object]:
+def curves(history: Mapping[str, np.ndarray]) -> dict[str, object]:
     """The columns of a run's history over its steps, each at most MOST_POINTS, the last of them always there."""
-    if history.empty:
+    n = len(next(iter(history.values()), ()))
+    if not n:
         return {"steps": [], "series": {}}
-    history = history.iloc[thinned(len(history))]
-    steps = history["step"] if "step" in history else pd.Series(range(len(history)))
+    shown = thinned(n)
+    columns = {name: values[shown].tolist() for name, values in history.items()}
+    steps = columns.get("step", range(len(shown)))
     series = {
-        str(name): [_five_digits(value) for value in history[name].tolist()]
-        for name in history
-        if name not in NOT_A_CURVE
+        name: list(map(_five_digits, values)) for name, values in columns.items() if name not in NOT_A_CURVE
     }
     return {
-        "steps": [int(step) for step in steps],
+        "steps": list(map(int, steps)),
         "series": {
             name: values for name, values in series.items() if any(value is not None for value in values)
         },

@@ -65,7 +65,7 @@ def part_content(found: PartRows, folder: RunFolder) -> dict[str, object]:
         "error": record.error,
         "facts": _facts(record),
         "config": _config(folder),
-        "curves": curves(folder.history()),
+        "curves": curves(folder.curves()),
         "pictures": [],
         "faults": list(found.faults),
         "columns": [name.removesuffix("_id").capitalize() for name in names],

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
 from benchmark.files.places import DamagedFileError, read_bytes, regular_files
 from benchmark.files.writing import write_text, written_whole
@@ -179,13 +179,13 @@ def _png(panel: Path) -> bytes | None:
     return content
 
 
-def _history(folder: RunFolder) -> pd.DataFrame:
+def _history(folder: RunFolder) -> dict[str, np.ndarray]:
     """Empty where it cannot be read, of which a word is said."""
     try:
-        return folder.history()
+        return folder.curves()
     except DamagedFileError as error:
         notice(str(error))
-        return pd.DataFrame()
+        return {}
 
 
 def _thumbnails(

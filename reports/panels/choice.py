@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.data.store import read_case
+from benchmark.results.means import over_regions
 from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError, did_you_mean
 from reports.panels.rows import scores_of_run
@@ -107,9 +108,7 @@ def known_of(results: Path, runs: Sequence[tuple[str, str]]) -> Known:
     columns = []
     for run_id, reading in runs:
         scores = scores_of_run(results, run_id, reading)
-        dice = scores[scores["metric"] == "dice"].groupby("case_id")["value"]
-        # Of a region that a case lacks no Dice is defined; the mean is over the others.
-        columns.append(dice.mean())
+        columns.append(over_regions(scores[scores["metric"] == "dice"]))
     table = pd.concat(columns, axis=1, join="inner", keys=range(len(columns)))
     if table.empty:
         raise BenchError("The runs have no test case in common. Choose runs of one fold, e.g. with --fold 0.")

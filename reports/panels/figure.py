@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports.evidence.experiments import BANNER, PHANTOMS
+from reports.evidence.experiments import banner_of_run
 from reports.ground import banner, drawing
 from reports.panels import ink
 from reports.panels.page import LINE, Margins, page
@@ -22,12 +22,13 @@ TILE_INCHES = 1.3
 
 def write_panel(npz_path: Path, out_folder: Path, *, title: str = "", said: Sequence[str] = ()) -> list[Path]:
     """Draw the arrays of a case, `<case_id>.npz` with its JSON file, as PNG and PDF; returns the paths
-    written. `title` is the row of the table (else: the method), `said` are lines under it."""
+    written. `title` is the row of the table (else: the method), `said` are lines under it. Who knows more of the run
+    than its method sets the banner (`reports.evidence.experiments.banner_of_run`)."""
     read = read_outputs(npz_path)
     views, tiles = pictured(read)
     out_folder.mkdir(parents=True, exist_ok=True)
     title = title or read.run.method
-    with drawing.style(), banner.under(BANNER if read.run.dataset in PHANTOMS else ""):
+    with drawing.style(), banner.under(banner.shown() or banner_of_run("", (), reader=read.run.dataset)):
         figure = draw_panel(
             tiles, views, title=title, said=said or [f"Case {read.case_id}"], labels=read.labels
         )

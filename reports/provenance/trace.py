@@ -116,6 +116,16 @@ class Traces:
         return found
 
     @cached_property
+    def _planned(self) -> dict[tuple[str, ...], list[str]]:
+        """By their cell all runs that were ever planned, also those that others took the place of."""
+        place = self.layout.place
+        found: dict[tuple[str, ...], list[str]] = {}
+        for run in self.manifest.cells:
+            coordinates = place.of(run.factors)
+            found.setdefault(tuple(coordinates[key] for key in place.keys), []).append(run.run_id)
+        return found
+
+    @cached_property
     def table(self) -> AddressedTable:
         """The table whose numbers have addresses."""
         cells = pd.DataFrame(list(self.cells), columns=list(self.layout.place.keys))
@@ -300,11 +310,9 @@ class Traces:
         remarks = []
         if len(runs) > 1 and (apart := unlike(flat(runs[0].config), [flat(run.config) for run in runs[1:]])):
             remarks.append(f"The cell's runs differ in {', '.join(each.key for each in apart)}.")
-        superseded = [
-            run for run in self.manifest.cells if dict(self.table.place.of(run.factors)) == dict(cell)
-        ]
-        if len(superseded) > len(runs):
-            earlier = sorted({run.run_id for run in superseded} - {run.run_id for run in runs})
+        planned = self._planned.get(tuple(cell[key] for key in self.table.place.keys), [])
+        if len(planned) > len(runs):
+            earlier = sorted(set(planned) - {run.run_id for run in runs})
             remarks.append(f"Planned earlier for this cell, and not shown: {', '.join(earlier)}.")
         unfinished = [run.run_id for run in runs if run.state != "done"]
         if unfinished and len(unfinished) < len(runs):

@@ -77,12 +77,16 @@ def run_words(run: RunTrace, *, places: bool = True, digits: int | None = SHORT)
     yield "protocol", protocol
     yield from _of_data(run, places=places, digits=digits)
     if run.state == "done":
-        yield (
-            "weights",
-            f"checkpoint rule {run.checkpoint or 'unknown'}: {file_text(run.weights, 'scored', digits=digits)}",
-        )
+        weights = file_text(run.weights, "scored", digits=digits)
+        yield "weights", f"checkpoint rule {run.checkpoint or 'unknown'}: {weights}"
         scores = file_text(run.scores, "written", digits=digits)
         yield "scores", f"{scores}; on the grid {run.score_grid or 'unknown'}"
+    yield from _of_training(run, places=places)
+    if run.mlflow is not None:
+        yield "MLflow", link_text(run.mlflow)
+
+
+def _of_training(run: RunTrace, *, places: bool) -> Words:
     if run.machine:
         named = ("gpu", "cpu", "device", "threads", "precision", *(("host",) if places else ()))
         yield "machine", ", ".join(f"{name} {run.machine[name]}" for name in named if name in run.machine)
@@ -90,8 +94,6 @@ def run_words(run: RunTrace, *, places: bool = True, digits: int | None = SHORT)
         yield "training", f"{run.steps} steps in {run.train_seconds:.1f} s"
     for warning in run.warnings:
         yield "warning", warning
-    if run.mlflow is not None:
-        yield "MLflow", link_text(run.mlflow)
 
 
 def _of_data(run: RunTrace, *, places: bool, digits: int | None) -> Words:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.results.means import over_regions
 from reports.statistics import resampling
 from reports.statistics.resampling import MIN_PATIENTS
 
@@ -78,7 +79,7 @@ def _by_case(frames: Sequence[pd.DataFrame], metric: str) -> pd.Series:
         parts.append(first.assign(of=seed))
     rows = pd.concat(parts).dropna(subset="value")
     keys = ["patient", "case_id"]
-    return rows.groupby([*keys, "of"])["value"].mean().groupby(keys).mean()
+    return over_regions(rows, [*keys, "of"]).groupby(keys).mean()
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from benchmark.files.places import DamagedFileError, Name
 from benchmark.files.schemas import checked
 from benchmark.files.writing import read_json
 from benchmark.notices import notice
+from benchmark.results.means import regions_words
 from benchmark.results.runs import RunFolder, load_scores
 from benchmark.scoring.metrics import differ_in_print
 from benchmark.search.cards import place_of_trials, search_cards
@@ -122,7 +123,8 @@ def _write_search_report(results: Path, study: Study, definition: Definition, *,
     pareto = front(trials, definition.objectives)
     on_front = pareto.loc[pareto["on_front"], "trial"].tolist() if len(definition.objectives) > 1 else []
     number = None if best is None else int(best["trial"])
-    table = trials_table(trials, definition, best=number, front=on_front)
+    averaged = _averaged(results, trials)
+    table = trials_table(trials, definition, best=number, front=on_front, averaged=averaged)
     layout = trials.drop(columns="feasible")
     writer = ReportWriter(out)
     writer.table(ReadyTable((table,), layout, trials, "trials"))
@@ -145,7 +147,7 @@ def _write_search_report(results: Path, study: Study, definition: Definition, *,
             shown = f"![{markdown_text(text)}]({paths[0].name})\n"
             writer.pictures([WrittenFigure(text, "", tuple(paths))], [shown])
     lines = summary(trials, definition, best, on_front, pairs, study=study.study_name)
-    lines += _averaged(results, trials)
+    lines += [averaged] if averaged else []
     lines += [f"Score it on the test part, without training again: {c}" for _, c in written_grids[:1]]
     title = f"Search {study.study_name}"
     # Among the grids, where MLflow has its parent run.
@@ -201,18 +203,15 @@ def _write_best(
     return path, command
 
 
-def _averaged(results: Path, trials: pd.DataFrame) -> list[str]:
-    """What a trial's numbers average, where its data have several regions."""
+def _averaged(results: Path, trials: pd.DataFrame) -> str:
+    """What a trial's numbers average, where its data have several regions; else empty."""
     for run in trials.loc[trials["state"] == "complete", "run"]:
         if not run or not (folder := RunFolder(results, str(run))).validation_file.exists():
             continue
         with suppress(BenchError):
             regions = list(map(str, folder.validation()["region"].unique()))
-            over = (
-                f"means over the regions {', '.join(regions)}; one that is made of others counts as they do"
-            )
-            return [f"Numbers of trials are {over}."] if len(regions) > 1 else []
-    return []
+            return f"Numbers of trials are means {words}." if (words := regions_words(regions)) else ""
+    return ""
 
 
 def _compared(

@@ -26,9 +26,15 @@ def metrics_of(trials: pd.DataFrame, definition: Definition) -> list[str]:
 
 
 def trials_table(
-    trials: pd.DataFrame, definition: Definition, *, best: int | None, front: Sequence[int] = ()
+    trials: pd.DataFrame,
+    definition: Definition,
+    *,
+    best: int | None,
+    front: Sequence[int] = (),
+    averaged: str = "",
 ) -> PrintedTable:
-    """One row a trial, best first, then what is pruned, failed and running; the best, or the Pareto front, in bold."""
+    """One row a trial, best first, then what is pruned, failed and running; the best, or the Pareto front, in bold.
+    `averaged` says under it what its numbers are means of, where the title does not."""
     metrics = metrics_of(trials, definition)
     (objective, direction), *_ = definition.objectives.items()
     ranks = {"complete": 0, "pruned": 1, "failed": 2, "running": 3, "waiting": 4}
@@ -53,7 +59,7 @@ def trials_table(
         stub=("trial",),
         columns=columns,
         rows=tuple(rows),
-        notes=tuple(_notes(trials, definition, best=best, front=front)),
+        notes=(*filter(None, [averaged]), *_notes(trials, definition, best=best, front=front)),
         align="l" + "r" * (len(columns) - 2) + "l",
     )
 

@@ -256,8 +256,16 @@ def _interval(
         # A cell meets many others, and with most of them on the same cases.
         key = (cell, cases.tobytes(), what)
         if key not in resampled.kept:
-            resampled.kept[key] = _of_fold(scores.values[cell, cases], cases, cell, drawn)
+            weights, totals = weights_of(cases, drawn, what)
+            resampled.kept[key] = _of_fold(scores.values[cell, cases], weights, totals, cell, drawn)
         return resampled.kept[key]
+
+    def weights_of(cases: np.ndarray, drawn: Draws, what: str) -> tuple[np.ndarray, np.ndarray]:
+        weights, totals = (cases.tobytes(), what, "weights"), (cases.tobytes(), what, "totals")
+        if weights not in resampled.kept:
+            resampled.kept[weights] = columns(drawn.cases, cases)
+            resampled.kept[totals] = resampled.kept[weights].sum(axis=1)
+        return resampled.kept[weights], resampled.kept[totals]
 
     every_seed = differences(replace(drawn, seeds=None), "patients")
     if drawn.seeds is None:
@@ -267,19 +275,23 @@ def _interval(
     return resampled.interval(Drawn(differences(drawn, "both"), every_seed, every_case), freedom=freedom)
 
 
-def _of_fold(values: np.ndarray, cases: np.ndarray, cell: int, drawn: Draws) -> np.ndarray:
-    """[n]: in every resample the mean over a fold's cases, each the mean over its seeds; values [case, seed]."""
-    weights = columns(drawn.cases, cases)
+def _of_fold(
+    values: np.ndarray, weights: np.ndarray, drawn_cases: np.ndarray, cell: int, drawn: Draws
+) -> np.ndarray:
+    """[n]: in every resample the mean over a fold's cases, each the mean over its seeds; values [case, seed].
+
+    `weights` [n, case] says how often each case was drawn, `drawn_cases` [n] how many were, with repetition.
+    """
     seeds = np.ones((1, values.shape[1])) if drawn.seeds is None else drawn.seeds[drawn.seed_set[cell]]
     defined = ~np.isnan(values)
     known = np.where(defined, values, 0.0)
     if (defined == defined[:1]).all():
         # All cases have the same seeds, as those of whole runs have; then cases may be summed up first.
         sums = (weights @ known * seeds).sum(axis=1)
-        totals = weights.sum(axis=1) * (seeds @ defined[0].astype(float))
+        totals = drawn_cases * (seeds @ defined[0].astype(float))
     else:
         n_seeds = seeds @ defined.T.astype(float)
-        drawn_cases = weights * (n_seeds > 0)
+        counted = weights * (n_seeds > 0)
         by_case = np.divide(seeds @ known.T, n_seeds, out=np.zeros(n_seeds.shape), where=n_seeds > 0)
-        sums, totals = (drawn_cases * by_case).sum(axis=1), drawn_cases.sum(axis=1)
+        sums, totals = (counted * by_case).sum(axis=1), counted.sum(axis=1)
     return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.results.runs import RunFolder, RunRecord
+from benchmark.results.runs import RunRecord
 from reports.ground.notes import counted
+from reports.ground.runs import seen
 
 RUN = ["method", "fold", "seed", "run_id", "reading"]
 COSTS = ["parameters", "train_seconds", "inference_seconds_per_case", "peak_memory_mib", "gflops"]
@@ -46,10 +47,11 @@ def run_costs(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
     `inference_seconds_per_case` and `timed_cases` are the reading's own; `train_seconds`, `peak_memory_mib`
     and `steps` are the run's, and the same for all its readings.
     """
+    n_readings = runs["run_id"].value_counts()
     rows = []
     for run in runs[runs["state"] == "done"][RUN].to_dict("records"):
-        record = RunFolder(results, run["run_id"]).record()
-        shared = (runs["run_id"] == run["run_id"]).sum() > 1
+        record = seen(results, run["run_id"])
+        shared = n_readings[run["run_id"]] > 1
         costs = _of_reading(record, run["reading"])
         if record.parameters is not None and not shared:
             # What is trained counts; a reading's share of it only where the others stand in the table, too.

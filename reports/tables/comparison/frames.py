@@ -14,13 +14,12 @@ import pandas as pd
 
 from benchmark.names import unique_names
 from benchmark.results.manifests import GridManifest
-from benchmark.results.runs import RunFolder
 from benchmark.vocabulary import BenchError
 from reports.ground.addresses import address
 from reports.ground.frames import cells_frame
 from reports.ground.measures import DICE, MEASURES, Measures, measures_of, usual_measures
 from reports.ground.publications import MIRROR_UNET, Publication, published
-from reports.ground.runs import Coordinates, Scored
+from reports.ground.runs import Coordinates, Scored, seen
 from reports.ground.words import enumerated
 
 
@@ -225,7 +224,7 @@ def own_facts(results: Path, runs: pd.DataFrame) -> dict[str, dict[str, str]]:
     """What finished runs say of their methods, by method, in the words of Table 4."""
     facts = {}
     for run in runs[runs["state"] == "done"].itertuples():
-        said = RunFolder(results, str(run.run_id)).record().facts
+        said = seen(results, str(run.run_id)).facts
         if "tasks" in said:
             facts[str(run.method)] = {
                 "tasks": " + ".join(said["tasks"]),
@@ -239,7 +238,7 @@ def remarks(results: Path, runs: pd.DataFrame) -> dict[str, list[str]]:
     """What finished runs want a reader to know of their methods: the methods by remark."""
     methods_by_remark: dict[str, list[str]] = {}
     for run in runs[runs["state"] == "done"].itertuples():
-        for remark in RunFolder(results, str(run.run_id)).record().facts.get("remarks", ()):
+        for remark in seen(results, str(run.run_id)).facts.get("remarks", ()):
             named = methods_by_remark.setdefault(str(remark), [])
             if run.method not in named:
                 named.append(str(run.method))

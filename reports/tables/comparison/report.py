@@ -112,14 +112,22 @@ def report(
     if own is not None and dice is not None:
         lines.append(progress_note(dice, own.behind, noun=comparison.noun))
         lines += _best_lines("Own", own.frames, comparison)
-    if paper and not apart:
-        lines += _best_lines("Published", paper, comparison)
-    elif not paper and manifest is not None and source != "runs":
-        lines.append(
-            f"None of the published numbers is of what was scored on data set {manifest.dataset}; "
-            "--source paper prints them."
-        )
+    lines += _published_lines(comparison, paper, manifest, source=source, apart=apart)
     return writer.index(title, lines=lines, apart=apart)
+
+
+def _published_lines(
+    comparison: Comparison, paper: Frames, manifest: GridManifest | None, *, source: Source, apart: str
+) -> list[str]:
+    """What the terminal is told of the published numbers, or why there are none."""
+    if paper:
+        return [] if apart else list(_best_lines("Published", paper, comparison))
+    if manifest is None or source == "runs":
+        return []
+    return [
+        f"None of the published numbers is of what was scored on data set {manifest.dataset}; --source paper prints "
+        "them."
+    ]
 
 
 def _own(comparison: Comparison, results: Path, manifest: GridManifest) -> tuple[Comparison, Own]:

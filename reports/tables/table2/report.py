@@ -73,25 +73,8 @@ def report(
     ]
     writer = ReportWriter(out, launch)
     for block in blocks:
-        said = (
-            standing.table2_standing_notes(stand, block.metric, block.paper) if block.own is not None else ()
-        )
-        printed = [
-            tables.table2(
-                block.own, block.paper, behind=known, metric=block.metric, standing=said, apart=block.apart
-            )
-        ]
-        if (
-            block.own is not None
-            and block.metric == "dice"
-            and dice is not None
-            and not uniform_counts({"dice": dice})
-        ):
-            printed.append(tables.table2_counts(dice))
-        layout = tables.table2_layout(block.own, block.paper, metric=block.metric)
-        cells = tables.table2_cells(block.own, block.paper, metric=block.metric)
         with banner.under(banner.shown() if block.own is not None else ""):
-            writer.table(ReadyTable(tuple(printed), layout, cells, block.stem, TWO_DECIMALS))
+            writer.table(_ready(block, stand, known))
     for metric, frame in stand.items():
         statistics_table = standing.table2_statistics(frame, metric=metric, note=unfinished(dice))
         writer.table(ReadyTable((statistics_table,), frame, frame, standing.stem(metric), TWO_DECIMALS))
@@ -131,6 +114,18 @@ class _Block:
     own: pd.DataFrame | None
     paper: pd.DataFrame | None
     apart: str = ""
+
+
+def _ready(block: _Block, stand: standing.Standings, known: TableFacts | None) -> ReadyTable:
+    """The block's table, and the counts behind its Dice where cells have different ones."""
+    own, paper, metric = block.own, block.paper, block.metric
+    said = standing.table2_standing_notes(stand, metric, paper) if own is not None else ()
+    printed = [tables.table2(own, paper, behind=known, metric=metric, standing=said, apart=block.apart)]
+    if own is not None and metric == "dice" and not uniform_counts({"dice": own}):
+        printed.append(tables.table2_counts(own))
+    layout = tables.table2_layout(own, paper, metric=metric)
+    cells = tables.table2_cells(own, paper, metric=metric)
+    return ReadyTable(tuple(printed), layout, cells, block.stem, TWO_DECIMALS)
 
 
 def _write_figures(
