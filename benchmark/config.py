@@ -55,7 +55,7 @@ class TrainingConfig(_Strict):
     """
 
     unsaid = frozenset(
-        {"crops_per_case", "shuffle", "other_patches", "tumour_free", "clip", "validate_every"}
+        {"crops_per_case", "shuffle", "other_patches", "tumour_free", "clip", "norm_batches", "validate_every"}
     )
 
     patch_size: Size = (96, 96, 96)
@@ -91,6 +91,9 @@ class TrainingConfig(_Strict):
     channels_last: bool = False
     deterministic: bool = True
     """Deterministic algorithms only; on the CPU a resumed run is then equal bit for bit."""
+    norm_batches: int = Field(0, ge=0)
+    """Batches over which the statistics of batch normalisation are computed anew after the last step; 0: they stay
+    the moving averages of the training, which short trainings outrun."""
     validations: int = Field(10, ge=0)
     """How often the validation part is scored in a training, at equal distances."""
     validate_every: int | None = Field(None, gt=0)
@@ -102,6 +105,8 @@ class TrainingConfig(_Strict):
     def _best_needs_validations(self) -> TrainingConfig:
         if self.checkpoint == "best" and self.validations == 0 and self.validate_every is None:
             raise ValueError("checkpoint: best needs validations > 0")
+        if self.checkpoint == "best" and self.norm_batches:
+            raise ValueError("norm_batches are of the last weights; leave them out with checkpoint: best")
         return self
 
     @model_validator(mode="after")

@@ -6,9 +6,10 @@ Everything is drawn from the seed and the patient's number alone; no voxel size 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -176,12 +177,17 @@ class Population:
     """What phantoms may have otherwise than usual.
 
     Of `one_healthy_in` neighbouring patients one has no tumour. `lesion_mm` and `lesion_suv` are the medians of
-    diameter and SUV over all lesions; their spread and their places stay.
+    diameter and SUV over all lesions, `lesion_mm_spread` and `lesion_suv_spread` the standard deviations of their
+    logarithms; their places stay. `suv` and `suv_spread` are those of a `Tissue`, by the tissue's name.
     """
 
     one_healthy_in: int = 2
     lesion_mm: float = 17.0
     lesion_suv: float = 6.5
+    lesion_mm_spread: float = 0.5
+    lesion_suv_spread: float = 0.6
+    suv: Mapping[str, float] = field(default_factory=dict)
+    suv_spread: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """BenchError for patients that cannot be drawn."""
@@ -198,8 +204,20 @@ class Population:
                     f"{name} is {getattr(self, name):g}; a median between {low:g} and {high:g} can be drawn."
                 )
 
+    @cached_property
+    def tissues(self) -> dict[str, Tissue]:
+        """All tissues by name, as these patients have them."""
+        return {
+            name: replace(
+                tissue,
+                suv=self.suv.get(name, tissue.suv),
+                suv_spread=self.suv_spread.get(name, tissue.suv_spread),
+            )
+            for name, tissue in TISSUES.items()
+        }
+
     @property
-    def unusual(self) -> dict[str, float]:
+    def unusual(self) -> dict[str, Any]:
         """What differs from the usual, by name."""
         return {name: value for name, value in asdict(self).items() if value != getattr(USUAL, name)}
 
@@ -239,7 +257,9 @@ def draw_patient(
     coarse = SmoothField.draw(fields, low=low, high=high, pitch=30.0)
     fine = SmoothField.draw(fields, low=low, high=high, pitch=9.0)
 
-    values = _patient_values(np.random.default_rng([seed, index, 2]), contrast=contrast, age=age)
+    values = _patient_values(
+        np.random.default_rng([seed, index, 2]), population.tissues, contrast=contrast, age=age
+    )
     noise = 0.10 * (bmi / 25) ** 0.7 * float(rng.lognormal(0, 0.15))
     history: list[tuple[Lesion, ...]] = []
     lesion_rng = np.random.default_rng([seed, index, 3])
@@ -283,10 +303,12 @@ def draw_patient(
     )
 
 
-def _patient_values(rng: np.random.Generator, *, contrast: bool, age: int) -> dict[str, tuple[float, float]]:
+def _patient_values(
+    rng: np.random.Generator, tissues: Mapping[str, Tissue], *, contrast: bool, age: int
+) -> dict[str, tuple[float, float]]:
     """HU and SUV of each tissue in this patient."""
     values = {}
-    for name, tissue in TISSUES.items():
+    for name, tissue in tissues.items():
         hu = float(rng.normal(tissue.hu_contrast if contrast else tissue.hu, tissue.hu_spread))
         suv = tissue.suv * float(np.exp(np.clip(rng.normal(0, 1), -2.2, 2.2) * tissue.suv_spread))
         values[name] = (hu, suv)
@@ -356,9 +378,11 @@ def _draw_lesion(
 ) -> Lesion:
     largest = {"lung": LARGEST_LESION_MM, "liver": LARGEST_LESION_MM, "node": 42.0, "bone": 34.0}[site]
     largest = max(largest, ROOM_FOR_LARGER * population.lesion_mm)
-    diameter = float(np.clip(rng.lognormal(math.log(population.lesion_mm), 0.5), FINEST_LESION_MM, largest))
+    size = rng.lognormal(math.log(population.lesion_mm), population.lesion_mm_spread)
+    diameter = float(np.clip(size, FINEST_LESION_MM, largest))
     enhanced = 30.0 if contrast else 0.0
-    suv = float(np.clip(rng.lognormal(math.log(population.lesion_suv), 0.6), FAINTEST_SUV, HOTTEST_SUV))
+    uptake = rng.lognormal(math.log(population.lesion_suv), population.lesion_suv_spread)
+    suv = float(np.clip(uptake, FAINTEST_SUV, HOTTEST_SUV))
     hu: float | None
     if site == "lung":
         center = point_inside(rng, body.lungs, min(0.45 * diameter, 22.0))
