@@ -55,7 +55,15 @@ class TrainingConfig(_Strict):
     """
 
     unsaid = frozenset(
-        {"crops_per_case", "shuffle", "other_patches", "tumour_free", "clip", "norm_batches", "validate_every"}
+        {
+            "crops_per_case",
+            "shuffle",
+            "other_patches",
+            "tumour_free",
+            "clip",
+            "norm_batches",
+            "validate_every",
+        }
     )
 
     patch_size: Size = (96, 96, 96)

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.data.phantoms.body import DISCS, Body, Part, point_inside
 from benchmark.data.phantoms.shapes import Array, Point, Shape, SmoothField
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import BenchError, did_you_mean
 
 FIELD_OF_VIEW_MM = (490.0, 376.0)
 """Left to right and back to front; the length follows the patient's height, from vertex to thigh."""
@@ -23,6 +23,8 @@ VERTEX, MID_THIGH = 836.0, -130.0
 FINEST_LESION_MM, LARGEST_LESION_MM = 8.0, 50.0
 FAINTEST_SUV, HOTTEST_SUV = 2.3, 28.0
 """Of a lesion."""
+WIDEST_SPREAD = 2.0
+"""A standard deviation of a logarithm: most values then within a factor of 7."""
 ROOM_FOR_LARGER = 1.5
 """A site takes lesions of so many medians at least, however small its usual ones are."""
 
@@ -202,6 +204,19 @@ class Population:
             if not low <= getattr(self, name) <= high:
                 raise BenchError(
                     f"{name} is {getattr(self, name):g}; a median between {low:g} and {high:g} can be drawn."
+                )
+        for name, by_tissue in {"suv": self.suv, "suv_spread": self.suv_spread}.items():
+            for tissue, value in by_tissue.items():
+                if tissue not in TISSUES:
+                    raise BenchError(
+                        f"{name} names the tissue {tissue!r}. {did_you_mean(tissue, list(TISSUES))}"
+                    )
+                if not 0 <= value < math.inf:
+                    raise BenchError(f"{name} of {tissue} is {value:g}; it must be a number from 0 on.")
+        for name in ("lesion_mm_spread", "lesion_suv_spread"):
+            if not 0 <= getattr(self, name) <= WIDEST_SPREAD:
+                raise BenchError(
+                    f"{name} is {getattr(self, name):g}; choose a number from 0 to {WIDEST_SPREAD:g}."
                 )
 
     @cached_property
