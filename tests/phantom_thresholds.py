@@ -1,8 +1,8 @@
 """How far a threshold on the PET gets on the phantoms of a profile: `python -m tests.phantom_thresholds [demo]`.
 
 The numbers stand in docs/phantoms.md. Thresholds see SUV on the phantoms' own grid. One is the best of the fold's
-training cases, one the best band between two, for organs that are hotter than lesions; the others are usual ones: SUV 4,
-and 41 % of the volume's largest SUV.
+training cases, one the best band between two, for organs that are hotter than lesions; the others are usual ones:
+SUV 4, and 41 % of the volume's largest SUV.
 """
 
 from __future__ import annotations
