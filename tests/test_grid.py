@@ -339,4 +339,4 @@ def test_phantoms_with_other_tissues_lie_in_folders_of_their_own() -> None:
         for suv in (None, {"urine": 3.0}, {"urine": 2.0})
     )
     assert len({plain, cold, colder}) == 3
-    assert cold.name.startswith(f"{plain.name}-tissues")
+    assert cold.name.startswith(f"{plain.name}-unusual-")

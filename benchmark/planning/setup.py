@@ -354,11 +354,11 @@ def phantom_root(name: str, profile: Profile, results: Path) -> Path:
     """The folder of a data set's phantoms of that profile."""
     wanted = profile.phantoms.get(name, PhantomSettings())
     spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
-    numbers = {key: value for key, value in wanted.unusual.items() if not isinstance(value, dict)}
-    unusual = "".join(f"-{key}{value:g}" for key, value in numbers.items())
-    if len(numbers) < len(wanted.unusual):
-        # Tissues and their values would make a long name; the folder's `phantom.json` has them.
-        unusual += f"-tissues{_digest(wanted.unusual)}"
+    if any(isinstance(value, dict) for value in wanted.unusual.values()):
+        # Tissues would make a long name; the folder's `phantom.json` says everything.
+        unusual = f"-unusual-{_digest(wanted.unusual)}"
+    else:
+        unusual = "".join(f"-{key}{value:g}" for key, value in wanted.unusual.items())
     return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}{unusual}"
 
 
