@@ -62,6 +62,7 @@ class TrainingConfig(_Strict):
             "tumour_free",
             "clip",
             "augmentation",
+            "norm_batches",
             "validate_every",
             "best_on",
         }
@@ -104,6 +105,9 @@ class TrainingConfig(_Strict):
     channels_last: bool = False
     deterministic: bool = True
     """Deterministic algorithms only; on the CPU a resumed run is then equal bit for bit."""
+    norm_batches: int = Field(0, ge=0)
+    """Batches over which the statistics of batch normalisation are computed anew after the last step; 0: they stay
+    the moving averages of the training, which short trainings outrun."""
     validations: int = Field(10, ge=0)
     """How often the validation part is scored in a training, at equal distances."""
     validate_every: int | None = Field(None, gt=0)
@@ -120,6 +124,8 @@ class TrainingConfig(_Strict):
             raise ValueError("checkpoint: best needs validations > 0")
         if self.best_on == "test" and self.checkpoint != "best":
             raise ValueError("best_on has no effect with checkpoint: last; leave it out")
+        if self.checkpoint == "best" and self.norm_batches:
+            raise ValueError("norm_batches are of the last weights; leave them out with checkpoint: best")
         return self
 
     @model_validator(mode="after")

@@ -331,3 +331,12 @@ def test_phantoms_of_another_population_lie_in_another_folder() -> None:
     )
     assert usual == Path("r/phantoms/phantom-40-default-seed0")
     assert hot == Path("r/phantoms/phantom-40-default-seed0-one_healthy_in4-lesion_suv13")
+
+
+def test_phantoms_with_other_tissues_lie_in_folders_of_their_own() -> None:
+    plain, cold, colder = (
+        phantom_root("phantom", Profile(name="x", phantoms={"phantom": PhantomSettings(suv=suv)}), Path("r"))
+        for suv in (None, {"urine": 3.0}, {"urine": 2.0})
+    )
+    assert len({plain, cold, colder}) == 3
+    assert cold.name.startswith(f"{plain.name}-unusual-")

@@ -174,6 +174,7 @@ def test_more_cases_can_be_added_to_a_folder(folder: Path, tmp_path: Path) -> No
         ({"cases": N_CASES - 1}, "--cases 9"),
         ({"lesion_mm": 30.0}, "lesion_mm as usual, not 30"),
         ({"one_healthy_in": 4}, "one_healthy_in as usual, not 4"),
+        ({"suv": {"urine": 3.0}}, "suv as usual, not {'urine': 3.0}"),
     ],
 )
 def test_a_folder_of_other_phantoms_is_refused(folder: Path, change: dict, words: str) -> None:
@@ -212,6 +213,30 @@ def test_medians_of_lesions_are_those_asked_for() -> None:
     assert max(lesion.diameter_mm for lesion in unusual) <= 50
 
 
+def test_spreads_of_lesions_are_those_asked_for() -> None:
+    population = Population(lesion_mm=20.0, lesion_mm_spread=0.1, lesion_suv=10.0, lesion_suv_spread=0.2)
+    drawn = (
+        draw_patient(SEED, index, healthy=False, studies=1, population=population) for index in range(60)
+    )
+    lesions = [lesion for patient in drawn for lesion in patient.studies[0].lesions]
+    assert np.std(np.log([lesion.diameter_mm for lesion in lesions])) == pytest.approx(0.1, rel=0.2)
+    assert np.std(np.log([lesion.suv for lesion in lesions])) == pytest.approx(0.2, rel=0.2)
+
+
+def test_a_tissue_has_the_uptake_asked_for_and_all_others_theirs() -> None:
+    """Nothing else is drawn otherwise: HU, other tissues and the day's changes stay to the last bit."""
+    population = Population(suv={"urine": 3.0}, suv_spread={"urine": 0.0})
+    for index in range(3):
+        usual, unusual = (
+            draw_patient(SEED, index, healthy=True, studies=1, population=each).studies[0].tissues
+            for each in (Population(), population)
+        )
+        assert [name for name in usual if usual[name] != unusual[name]] == ["urine"]
+        assert unusual["urine"][0] == usual["urine"][0]
+        # Without differences between patients those of the day remain: a logarithm of 0.4, two deviations at most.
+        assert abs(np.log(unusual["urine"][1] / 3.0)) <= 0.8
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(BenchError, match=r"not empty \(thesis.txt"):
@@ -229,6 +254,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         {"jobs": 0},
         {"one_healthy_in": 1},
         {"lesion_mm": 60.0},
+        {"lesion_mm_spread": -0.1},
+        {"lesion_suv_spread": 3.0},
+        {"suv": {"urin": 3.0}},
+        {"suv": {"urine": -3.0}},
+        {"suv_spread": {"urine": float("nan")}},
         {"lesion_suv": 1.0},
     ],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmark.planning.grid import load_profile
-from tests.phantom_thresholds import best_threshold, thresholds
+from tests.phantom_thresholds import best_band, best_threshold, thresholds
 
 
 def planted(lesion: float, organ: float) -> tuple[np.ndarray, np.ndarray]:
@@ -24,8 +24,17 @@ def test_a_hot_organ_spoils_every_threshold() -> None:
     """Lesion and organ together: 2 * 8 / (8 + 16 + 8); the organ alone: 0."""
     cases = [planted(10, 20)]
     found = thresholds(cases, cases)
-    assert all(value == pytest.approx(0.5) for value in found.values())
+    above = [value for rule, value in found.items() if "between" not in rule]
+    assert len(above) == 3
+    assert above == pytest.approx([0.5] * 3)
     assert thresholds(cases, [planted(5, 20)])["above 41 % of the largest SUV"] == 0
+
+
+def test_a_band_leaves_out_an_organ_that_is_hotter_than_the_lesion() -> None:
+    cases = [planted(10, 20)]
+    low, high = best_band(cases)
+    assert low < 10 < high <= 20
+    assert thresholds(cases, cases)[f"SUV between {low:g} and {high:g}, the best in training"] == 1
 
 
 def test_the_demonstration_asks_for_lesions_that_its_grid_can_show() -> None:

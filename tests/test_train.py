@@ -228,3 +228,38 @@ def test_the_learning_rate_falls_to_a_tenth_after_five_eighths(
     same = [row["loss"] for row in constant.history][:5], [row["loss"] for row in stepped.history][:5]
     assert same[0] == same[1]
     assert constant.history[-1]["loss"] != stepped.history[-1]["loss"]
+
+
+def test_statistics_of_normalisation_are_those_of_the_last_weights(
+    cases: list[PreparedCase], tmp_path: Path
+) -> None:
+    """The first layer's, by hand over the batches that would have followed; nothing that was learned changes."""
+    left, again = method(), method()
+    run(cases, RunFolder(tmp_path, "left"), left, batch_size=2)
+    run(cases, RunFolder(tmp_path, "again"), again, batch_size=2, norm_batches=3)
+    assert all(torch.equal(a, b) for a, b in zip(left.parameters(), again.parameters(), strict=True))
+
+    convolution, norm = again.pet.layers["1"].conv.unit0.conv, again.pet.layers["1"].conv.unit0.adn.N
+    sampler = PatchSampler(cases, (16, 16, 16), 2, TrainingConfig().lesion_fraction, seed=0)
+    pet = [torch.from_numpy(sampler.batch(step).image[:, 1:]).float() for step in (12, 13, 14)]
+    with torch.no_grad():
+        maps = [convolution(image).transpose(0, 1).flatten(1) for image in pet]
+    torch.testing.assert_close(norm.running_mean, torch.stack([each.mean(1) for each in maps]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([each.var(1) for each in maps]).mean(0))
+    assert norm.momentum == 0.1
+    usual = left.pet.layers["1"].conv.unit0.adn.N
+    assert not torch.allclose(usual.running_var, norm.running_var, rtol=0.05)
+
+
+def test_recomputed_statistics_survive_a_stop_bit_for_bit(cases: list[PreparedCase], tmp_path: Path) -> None:
+    whole, pieces = RunFolder(tmp_path, "whole"), RunFolder(tmp_path, "pieces")
+    run(cases, whole, norm_batches=2)
+    with pytest.raises(InterruptedRunError, match="continues"):
+        run(cases, pieces, norm_batches=2, asked_to_stop=after(3))
+    run(cases, pieces, norm_batches=2)
+    assert whole.weights_file.read_bytes() == pieces.weights_file.read_bytes()
+
+
+def test_statistics_of_the_last_weights_are_not_those_of_the_best() -> None:
+    with pytest.raises(ValueError, match="norm_batches are of the last weights"):
+        TrainingConfig(norm_batches=2, checkpoint="best")

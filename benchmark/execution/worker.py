@@ -16,8 +16,10 @@ PRELOAD = (
     "benchmark.registry",
     "benchmark.execution.run",
     "baselines.mirror_unet",
+    "benchmark.data.readers.phantom",
 )
-"""Imported once by the fork server. Asking torch for deterministic algorithms imports its compiler."""
+"""Imported once by the fork server. Asking torch for deterministic algorithms imports its compiler; a worker asks its
+data set's reader, and that of the phantoms brings their generator and scipy's interpolation."""
 
 
 def run_order(order: RunOrder) -> None:

@@ -93,7 +93,7 @@ class _StudyFile(_Strict):
 class PhantomSettings(_Strict):
     """The phantoms that `--data phantom` generates. None: as that data set usually is.
 
-    `one_healthy_in`, `lesion_mm`, `lesion_suv`: see `benchmark.data.phantoms.anatomy.Population`.
+    Beyond `cases`, `seed` and `spacing_mm`: see `benchmark.data.phantoms.anatomy.Population`.
     """
 
     cases: int = Field(default=40, ge=10)
@@ -102,9 +102,13 @@ class PhantomSettings(_Strict):
     one_healthy_in: int | None = Field(default=None, ge=2)
     lesion_mm: float | None = Field(default=None, gt=0)
     lesion_suv: float | None = Field(default=None, gt=0)
+    lesion_mm_spread: float | None = Field(default=None, ge=0)
+    lesion_suv_spread: float | None = Field(default=None, ge=0)
+    suv: dict[str, float] | None = None
+    suv_spread: dict[str, float] | None = None
 
     @property
-    def unusual(self) -> dict[str, float]:
+    def unusual(self) -> dict[str, Any]:
         """What the profile says beyond number, seed and grid."""
         return self.model_dump(exclude={"cases", "seed", "spacing_mm"}, exclude_none=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -344,11 +346,19 @@ def _tell_of_missing_masks(settings: LaunchSettings, chosen: Sequence[CellRun]) 
         )
 
 
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def phantom_root(name: str, profile: Profile, results: Path) -> Path:
     """The folder of a data set's phantoms of that profile."""
     wanted = profile.phantoms.get(name, PhantomSettings())
     spacing = "x".join(f"{edge:g}" for edge in wanted.spacing_mm) + "mm" if wanted.spacing_mm else "default"
-    unusual = "".join(f"-{key}{value:g}" for key, value in wanted.unusual.items())
+    if any(isinstance(value, dict) for value in wanted.unusual.values()):
+        # Tissues would make a long name; the folder's `phantom.json` says everything.
+        unusual = f"-unusual-{_digest(wanted.unusual)}"
+    else:
+        unusual = "".join(f"-{key}{value:g}" for key, value in wanted.unusual.items())
     return results / PHANTOM_FOLDER / f"{name}-{wanted.cases}-{spacing}-seed{wanted.seed}{unusual}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,20 +70,13 @@ class OptimiserStep:
 
     def __call__(self, patches: HostBatch) -> Tensor:
         """Do step `patches.step`; the losses [n_losses + 1] in the method's order, then their weighted sum."""
-        seed = step_seed(self._seed, patches.step)
-        torch.manual_seed(seed)
-        self._generator.manual_seed(seed)
+        batch = self._batch(patches)
         method, config = self.method, self.config
-        batch = _to_device(patches, method, self.device, self._format, self._generator)
-        if config.augmentation == "flip_scale_shift":
-            batch = _augmented(batch, self._format)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * _lr_factor(config.schedule, patches.step, self._steps)
         self.optimiser.zero_grad(set_to_none=True)
         sums = torch.zeros(len(method.loss_names) + 1, device=self.device)
-        size = -(-len(batch) // self._accumulation)
-        for start in range(0, len(batch), size):
-            part = batch if self._accumulation == 1 else batch.part(start, start + size)
+        for part in self._parts(batch):
             with autocast(self.device, config.precision):
                 losses = self._losses_of(part)
             total = torch.stack(
@@ -96,6 +90,27 @@ class OptimiserStep:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         return sums
+
+    @torch.no_grad()
+    def look_at(self, patches: HostBatch) -> None:
+        """The forward pass of step `patches.step`, and nothing else: what is left of it are running statistics."""
+        for part in self._parts(self._batch(patches)):
+            with autocast(self.device, self.config.precision):
+                self.method.losses(part)
+
+    def _batch(self, patches: HostBatch) -> Batch:
+        """The batch on its device, with everything random seeded for its step."""
+        seed = step_seed(self._seed, patches.step)
+        torch.manual_seed(seed)
+        self._generator.manual_seed(seed)
+        batch = _to_device(patches, self.method, self.device, self._format, self._generator)
+        return _augmented(batch, self._format) if self.config.augmentation == "flip_scale_shift" else batch
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        """What one pass takes: the batch, or its parts where gradients are added up."""
+        size = -(-len(batch) // self._accumulation)
+        for start in range(0, len(batch), size):
+            yield batch if self._accumulation == 1 else batch.part(start, start + size)
 
 
 class LossCheck:

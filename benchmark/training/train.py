@@ -21,6 +21,7 @@ from benchmark.protocols import Method
 from benchmark.results.runs import RunFolder
 from benchmark.training.checkpoint import resume, save_checkpoint, save_weights
 from benchmark.training.environment import peak_memory_mb
+from benchmark.training.norm_statistics import recompute_norm_statistics
 from benchmark.training.progress import DivergedError, InterruptedRunError, Progress, PrunedRunError
 from benchmark.training.step import HostBatch, LossCheck, OptimiserStep
 
@@ -118,6 +119,11 @@ def train(
         if device.type == "cpu" or len(losses) >= CUDA_CHECK_EVERY or due.row(progress.step) or save or stop:
             losses.fetch()
         progress.seconds = time.monotonic() - started
+        if last and config.norm_batches:
+            following = range(steps, steps + config.norm_batches)
+            recompute_norm_statistics(
+                method, step.look_at, (HostBatch.of(sampler.batch(s), pin=pin) for s in following)
+            )
         val_dice = None
         if due.row(progress.step):
             if due.validation(progress.step):

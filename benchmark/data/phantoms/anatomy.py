@@ -6,15 +6,16 @@ Everything is drawn from the seed and the patient's number alone; no voxel size 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from benchmark.data.phantoms.body import DISCS, Body, Part, point_inside
 from benchmark.data.phantoms.shapes import Array, Point, Shape, SmoothField
-from benchmark.vocabulary import BenchError
+from benchmark.vocabulary import BenchError, did_you_mean
 
 FIELD_OF_VIEW_MM = (490.0, 376.0)
 """Left to right and back to front; the length follows the patient's height, from vertex to thigh."""
@@ -22,6 +23,8 @@ VERTEX, MID_THIGH = 836.0, -130.0
 FINEST_LESION_MM, LARGEST_LESION_MM = 8.0, 50.0
 FAINTEST_SUV, HOTTEST_SUV = 2.3, 28.0
 """Of a lesion."""
+WIDEST_SPREAD = 2.0
+"""A standard deviation of a logarithm: most values then within a factor of 7."""
 ROOM_FOR_LARGER = 1.5
 """A site takes lesions of so many medians at least, however small its usual ones are."""
 
@@ -176,12 +179,17 @@ class Population:
     """What phantoms may have otherwise than usual.
 
     Of `one_healthy_in` neighbouring patients one has no tumour. `lesion_mm` and `lesion_suv` are the medians of
-    diameter and SUV over all lesions; their spread and their places stay.
+    diameter and SUV over all lesions, `lesion_mm_spread` and `lesion_suv_spread` the standard deviations of their
+    logarithms; their places stay. `suv` and `suv_spread` are those of a `Tissue`, by the tissue's name.
     """
 
     one_healthy_in: int = 2
     lesion_mm: float = 17.0
     lesion_suv: float = 6.5
+    lesion_mm_spread: float = 0.5
+    lesion_suv_spread: float = 0.6
+    suv: Mapping[str, float] = field(default_factory=dict)
+    suv_spread: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """BenchError for patients that cannot be drawn."""
@@ -197,9 +205,34 @@ class Population:
                 raise BenchError(
                     f"{name} is {getattr(self, name):g}; a median between {low:g} and {high:g} can be drawn."
                 )
+        for name, by_tissue in {"suv": self.suv, "suv_spread": self.suv_spread}.items():
+            for tissue, value in by_tissue.items():
+                if tissue not in TISSUES:
+                    raise BenchError(
+                        f"{name} names the tissue {tissue!r}. {did_you_mean(tissue, list(TISSUES))}"
+                    )
+                if not 0 <= value < math.inf:
+                    raise BenchError(f"{name} of {tissue} is {value:g}; it must be a number from 0 on.")
+        for name in ("lesion_mm_spread", "lesion_suv_spread"):
+            if not 0 <= getattr(self, name) <= WIDEST_SPREAD:
+                raise BenchError(
+                    f"{name} is {getattr(self, name):g}; choose a number from 0 to {WIDEST_SPREAD:g}."
+                )
+
+    @cached_property
+    def tissues(self) -> dict[str, Tissue]:
+        """All tissues by name, as these patients have them."""
+        return {
+            name: replace(
+                tissue,
+                suv=self.suv.get(name, tissue.suv),
+                suv_spread=self.suv_spread.get(name, tissue.suv_spread),
+            )
+            for name, tissue in TISSUES.items()
+        }
 
     @property
-    def unusual(self) -> dict[str, float]:
+    def unusual(self) -> dict[str, Any]:
         """What differs from the usual, by name."""
         return {name: value for name, value in asdict(self).items() if value != getattr(USUAL, name)}
 
@@ -239,7 +272,9 @@ def draw_patient(
     coarse = SmoothField.draw(fields, low=low, high=high, pitch=30.0)
     fine = SmoothField.draw(fields, low=low, high=high, pitch=9.0)
 
-    values = _patient_values(np.random.default_rng([seed, index, 2]), contrast=contrast, age=age)
+    values = _patient_values(
+        np.random.default_rng([seed, index, 2]), population.tissues, contrast=contrast, age=age
+    )
     noise = 0.10 * (bmi / 25) ** 0.7 * float(rng.lognormal(0, 0.15))
     history: list[tuple[Lesion, ...]] = []
     lesion_rng = np.random.default_rng([seed, index, 3])
@@ -283,10 +318,12 @@ def draw_patient(
     )
 
 
-def _patient_values(rng: np.random.Generator, *, contrast: bool, age: int) -> dict[str, tuple[float, float]]:
+def _patient_values(
+    rng: np.random.Generator, tissues: Mapping[str, Tissue], *, contrast: bool, age: int
+) -> dict[str, tuple[float, float]]:
     """HU and SUV of each tissue in this patient."""
     values = {}
-    for name, tissue in TISSUES.items():
+    for name, tissue in tissues.items():
         hu = float(rng.normal(tissue.hu_contrast if contrast else tissue.hu, tissue.hu_spread))
         suv = tissue.suv * float(np.exp(np.clip(rng.normal(0, 1), -2.2, 2.2) * tissue.suv_spread))
         values[name] = (hu, suv)
@@ -356,9 +393,11 @@ def _draw_lesion(
 ) -> Lesion:
     largest = {"lung": LARGEST_LESION_MM, "liver": LARGEST_LESION_MM, "node": 42.0, "bone": 34.0}[site]
     largest = max(largest, ROOM_FOR_LARGER * population.lesion_mm)
-    diameter = float(np.clip(rng.lognormal(math.log(population.lesion_mm), 0.5), FINEST_LESION_MM, largest))
+    size = rng.lognormal(math.log(population.lesion_mm), population.lesion_mm_spread)
+    diameter = float(np.clip(size, FINEST_LESION_MM, largest))
     enhanced = 30.0 if contrast else 0.0
-    suv = float(np.clip(rng.lognormal(math.log(population.lesion_suv), 0.6), FAINTEST_SUV, HOTTEST_SUV))
+    uptake = rng.lognormal(math.log(population.lesion_suv), population.lesion_suv_spread)
+    suv = float(np.clip(uptake, FAINTEST_SUV, HOTTEST_SUV))
     hu: float | None
     if site == "lung":
         center = point_inside(rng, body.lungs, min(0.45 * diameter, 22.0))
