@@ -177,7 +177,7 @@ def _execute(
     if isinstance(method, ExternalMethod):
         execute_external(run, method)
     else:
-        execute_in_loop(run, sampler)
+        execute_in_loop(run, sampler, method)
     return replace(run.record, state="trained" if order.trial else "done")
 
 

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.protocols import Method
-from benchmark.registry import build_without_memory
-from benchmark.vocabulary import DatasetSpec, Size3
 
 log = logging.getLogger(__name__)
 
 
-def network_costs(
-    name: str, method_args: Mapping[str, Any], *, spec: DatasetSpec, patch_size: Size3
-) -> dict[str, dict[str, Any]]:
+def network_costs(method: Method) -> dict[str, dict[str, Any]]:
     """For every reading of a method: `parameters`, `gflops` and `patch_size`, as in `RunRecord.costs`.
 
-    Counted on shapes alone, without memory or time; the reading's part of the network counts, not the rest.
+    `method` is on the meta device: counted on shapes alone, without memory or time. The reading's part of the network
+    counts, not the rest.
     """
-    method = build_without_memory(name, method_args, spec=spec, patch_size=patch_size, loss_weights=None)
-    if not isinstance(method, Method):
-        return {}
     return {
         reading: {
             "parameters": parameters(part),
             "gflops": forward_gflops(part),
-            "patch_size": list(patch_size),
+            "patch_size": list(method.patch_size),
         }
         for reading in method.readings
         for part in [method.only(reading)]

@@ -72,14 +72,13 @@ class Predictor:
         )
 
 
-def execute_in_loop(run: OpenRun, sampler: PatchSampler) -> None:
-    """Train what is left to train, then score the test cases for every reading; for a search the validation part."""
+def execute_in_loop(run: OpenRun, sampler: PatchSampler, planned: Method) -> None:
+    """Train what is left to train, then score the test cases for every reading; for a search the validation part.
+
+    `planned`: the run's method on the meta device.
+    """
     config = run.config
-    run.note(
-        costs=network_costs(
-            config.method, config.method_args, spec=run.data.spec, patch_size=config.training.patch_size
-        )
-    )
+    run.note(costs=network_costs(planned))
     method, progress = _train(run, sampler)
     run.note(train_seconds=progress.seconds)
     weights = evaluated_weights(run.folder, config)

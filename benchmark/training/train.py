@@ -27,6 +27,8 @@ from benchmark.training.step import HostBatch, LossCheck, OptimiserStep
 
 log = logging.getLogger(__name__)
 
+HISTORY_SECONDS = 1.0
+"""Rows of the history that come sooner than this after the last ones are written together."""
 CUDA_CHECK_EVERY = 25
 """Losses are looked at this often on a GPU: reading one makes the processor wait for the device."""
 
@@ -106,6 +108,7 @@ def train(
     losses = LossCheck((*method.loss_names, "loss"), progress)
 
     started, saved_at = time.monotonic() - progress.seconds, time.monotonic()
+    written_at = saved_at
     method.train()
     pin = device.type == "cuda"
     for patches in sampler.prefetched(
@@ -133,7 +136,9 @@ def train(
                 started += time.monotonic() - began
             progress.add_row(sampler.steps_per_epoch, method.watched(), val_dice)
             method.train()
-            folder.write_history(progress.history)
+            if save or stop or val_dice is not None or time.monotonic() - written_at >= HISTORY_SECONDS:
+                folder.write_history(progress.history)
+                written_at = time.monotonic()
             if due.choice(progress.step) and config.checkpoint == "best":
                 save |= _keep_best(progress, method, folder.best_weights_file)
         hooks.on_step(progress, steps)
