@@ -24,9 +24,8 @@ install: .venv/installed-all
 quick: .venv/installed
 	$(BIN)/bench run --grid table2 --only self_supervision=none,shared_layers=3,5,4-5-6 \
 		--only fusion_weight=0.5,shared_layers=3,5,4-5-6
-	$(BIN)/bench report --grid table2 --source both
 	$(BIN)/bench report page --source both
-	@echo "Open results/reports/html/index.html in a browser. The table and its figures as files: results/reports/table2"
+	@echo "Open results/reports/html/index.html in a browser. Table and figures as files: results/reports/html/files/table2"
 	@echo "Then: make demo   (the other cells of Table 2), or, on your own data:"
 	@echo "      $(BIN)/bench data check autopet=/data/AutoPET"
 

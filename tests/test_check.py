@@ -506,6 +506,16 @@ def test_a_ct_beside_its_label_is_a_warning_from_a_twentieth_on(study: Path) -> 
         assert not any(f.is_fault for f in findings)
 
 
+def test_voxels_too_coarse_for_a_displacement_raise_no_warning_of_one(study: Path) -> None:
+    """What counts as displaced in small voxels is, in large ones, the mixture at a surface."""
+    for scale, told in ((1, 1), (6, 0)):
+        for name, voxels in volumes(0).items():
+            if name == "CTres":
+                voxels[:9, 8, 8:10] = -1000
+            write(study / f"{name}.nii.gz", voxels, affine=AFFINE * [[scale], [scale], [scale], [1]])
+        assert sum("outside of the body" in f.problem for f in found(study, thorough=True)) == told
+
+
 @pytest.mark.real_data
 def test_real_cases_raise_no_false_alarm() -> None:
     if not os.environ.get("BENCH_REAL_DATA"):
