@@ -15,7 +15,7 @@ import psutil
 import pytest
 from slurm_cluster import Cluster, own_slurm  # noqa: F401 (a fixture)
 
-from benchmark.execution.engines.slurm import SlurmSettings, Submission, cancel, queue, submissions, submit
+from benchmark.execution.engines.slurm import SlurmSettings, Submission, queue, submissions, submit
 from benchmark.execution.pilot import pilot_file, pilot_records
 from benchmark.execution.plan_file import RunPlan, read_plan, write_plan
 from benchmark.results.attempts import attempts
@@ -142,7 +142,10 @@ def test_cancelled_pilots_save_their_runs_and_do_not_come_again(slurm: Cluster, 
     assert {task.job for task in tasks} == {f"{made.jobs[0]}_{number}" for number in range(3)}
     assert {task.state for task in tasks} == {"RUNNING"}
     assert len({task.node for task in tasks}) >= 2
-    cancel(plan)
+    said = subprocess.run(
+        [*FAKES, "work", str(plan.folder), "--cancel"], capture_output=True, text=True, check=False
+    )
+    assert said.stdout == f"3 pilots of plan {plan.id} cancelled; they save their checkpoints.\n", said.stderr
     ended(slurm)
     assert queue(plan) == []
     assert not (plan.folder / "resubmitted").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,13 +35,16 @@ def work(
     devices: Annotated[str | None, typer.Option(help="E.g. cuda:0 or cpu; default: all GPUs.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time on the CPU.")] = None,
     jobs_per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU.")] = 1,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Do no work: cancel all of the plan's pilots, as `scancel` does.")
+    ] = False,
 ) -> None:
     """Work on a plan until nothing is left to start. Exit code 75: stopped with work left, start it again.
 
     A batch system starts this; by hand it does the same. A plan names files of methods, and runs them: work on plans
     of your own only.
     """
-    from benchmark.execution.engines.slurm import TRY_AGAIN
+    from benchmark.execution.engines import slurm
     from benchmark.execution.monitor import PlainMonitor
     from benchmark.execution.pilot import job_here
     from benchmark.execution.pilot import work as work_on
@@ -54,6 +58,11 @@ def work(
 
     planned = read_plan(plan)
     guard(planned.results)
+    if cancel:
+        say(
+            f"{counted(slurm.cancel(planned), 'pilot')} of plan {planned.id} cancelled; they save their checkpoints."
+        )
+        return
     check_writable(planned.results)
     use_method_files(planned.method_files)
     with contextlib.ExitStack() as around:
@@ -83,7 +92,7 @@ def work(
             end = work_on(planned, pilot, pool, places, observer=watching)
         if end.stopped and end.left:
             say(f"Stopped with {counted(end.left, 'run')} to go.")
-            raise typer.Exit(TRY_AGAIN)
+            raise typer.Exit(slurm.TRY_AGAIN)
         others = f"; other pilots have {counted(end.left, 'run')}" if end.left else ""
         say(f"Pilot {pilot} has nothing left to start{others}.")
         raise typer.Exit(1 if watching.failed else 0)
@@ -103,7 +112,9 @@ def submit_pilots(screen: Console, plan: RunPlan | None, settings: SlurmSettings
         f"submitted (job {jobs}); logs in {plan.folder}",
         soft_wrap=True,
     )
-    screen.print(f"Watch: bench status{here}. Stop: scancel {jobs}. MLflow: bench sync{here}", soft_wrap=True)
+    screen.print(f"Watch: bench status{here}", soft_wrap=True)
+    screen.print(f"Stop:  bench work {shlex.quote(str(plan.folder))} --cancel", soft_wrap=True)
+    screen.print(f"MLflow, at any time: bench sync{here}", soft_wrap=True)
 
 
 def print_script(screen: Console, results: Path, title: str, n_runs: int, settings: SlurmSettings) -> None:

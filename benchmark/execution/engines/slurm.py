@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -239,10 +239,12 @@ def queue(plan: RunPlan) -> list[QueuedTask]:
     ]
 
 
-def cancel(plan: RunPlan) -> None:
-    """Cancel all of the plan's pilots; they save their checkpoints within the cluster's KillWait."""
-    if tasks := queue(plan):
+def cancel(plan: RunPlan) -> int:
+    """Cancel all of the plan's pilots, which save their checkpoints within the cluster's KillWait; how many."""
+    tasks = queue(plan)
+    if tasks:
         _call("scancel", *(task.job for task in tasks))
+    return len(tasks)
 
 
 def _resubmitted(plan: RunPlan) -> list[str]:
@@ -259,7 +261,7 @@ def _largest_array() -> int:
     return largest
 
 
-def _call(*command: str, fine: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> str:
+def _call(*command: str, fine: Sequence[str] = ()) -> str:
     """What one of SLURM's commands prints; BenchError with its own words. `fine`: faults that mean: nothing there."""
     if shutil.which(command[0]) is None:
         raise BenchError(f"There is no {command[0]} here: submit from a login node of a SLURM cluster.")
