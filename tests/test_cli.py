@@ -364,7 +364,7 @@ def test_the_methods_of_table2_are_bound_to_their_signatures_before_anything_run
         )
     ]
     by_itself = {**good, "method": "nnunet", "method_args": {}, "loss_weights": {}}
-    chosen = {"training": good["training"] | {"checkpoint": "best", "best_on": "test"}}
+    chosen = {"training": {"steps": 2, "checkpoint": "best", "best_on": "test"}}
     usual, refused = inspect_runs([(by_itself, None), (by_itself | chosen, None)])
     assert usual.fault is None
     assert "nnunet trains by itself and never sees the test part" in str(refused.fault)

@@ -23,7 +23,7 @@ from slow_tests import slow_after
 from benchmark.files.memory import bounded_memory
 from benchmark.files.places import DamagedFileError
 from benchmark.files.tables import read_groups, read_scores
-from benchmark.results.runs import SCORE_COLUMNS, RunFolder
+from benchmark.results.runs import SCORE_COLUMNS, RunFolder, RunRecord
 
 
 @pytest.fixture(scope="module")
@@ -379,3 +379,23 @@ def test_links_of_the_first_level_are_followed_where_the_user_says_so(
 def test_no_mutation_of_a_folder_harms_whoever_reads_it(fuzzed_folder: Path, number: int) -> None:
     found = [(each.mutations, each.command, each.ended.faults) for each in fuzzed(fuzzed_folder, 7, number)]
     assert [each for each in found if each[2]] == []
+
+
+def test_a_temporary_file_that_goes_while_it_is_looked_at_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever works on a run writes beside its files and renames; others look at the folder meanwhile."""
+    folder = RunFolder(tmp_path, "1a2b")
+    folder.write_record(RunRecord("1a2b", "running"))
+    temporary = folder.path / ".run.json.x.tmp"
+    temporary.write_text("")
+    real = os.walk
+
+    def gone(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for found in real(top):
+            temporary.unlink(missing_ok=True)
+            yield found
+
+    monkeypatch.setattr(os, "walk", gone)
+    folder.refuse_odd_files()
+    assert not temporary.exists()

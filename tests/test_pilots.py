@@ -16,10 +16,10 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.execution import pilot as pilots
-from benchmark.execution.engines.slurm import SlurmSettings, script_of, settings_from
 from benchmark.execution.pilot import PilotRecord, pilot_file, pilot_records, work
 from benchmark.execution.plan_file import RunPlan, read_plan, refuse_other_code, write_plan
 from benchmark.execution.pool import Pool
+from benchmark.execution.slurm import SlurmSettings, script_of, settings_from
 from benchmark.files.places import DamagedFileError
 from benchmark.files.writing import write_json
 from benchmark.processes.devices import Slot

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from slurm_cluster import Cluster, own_slurm  # noqa: F401 (a fixture)
 
-from benchmark.execution.engines.slurm import SlurmSettings, Submission, queue, submissions, submit
 from benchmark.execution.pilot import pilot_file, pilot_records
 from benchmark.execution.plan_file import RunPlan, read_plan, write_plan
+from benchmark.execution.slurm import SlurmSettings, Submission, queue, submissions, submit
 from benchmark.results.attempts import attempts
 from benchmark.results.runs import RunFolder
 
@@ -245,7 +245,8 @@ def test_trainings_that_were_killed_on_a_cluster_end_as_undisturbed_ones(
     for process in psutil.process_iter(["cmdline"]):
         if "work" in (process.info["cmdline"] or []) and str(plan.folder) in process.info["cmdline"]:
             process.send_signal(signal.SIGKILL)
-    slurm.until(lambda: len((plan.folder / "resubmitted").read_text().split()) >= 2, seconds=60)
+    again = plan.folder / "resubmitted"
+    slurm.until(lambda: again.exists() and len(again.read_text().split()) >= 2, seconds=60)
     slurm.until(
         lambda: any(record.job and record.ended is None for record in pilot_records(plan)), seconds=60
     )

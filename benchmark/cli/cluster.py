@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import shlex
 from pathlib import Path
@@ -17,8 +16,8 @@ from benchmark.words import counted, in_results
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.execution.engines.slurm import SlurmSettings
     from benchmark.execution.plan_file import RunPlan
+    from benchmark.execution.slurm import SlurmSettings
 
 
 class Engine(enum.StrEnum):
@@ -44,7 +43,7 @@ def work(
     A batch system starts this; by hand it does the same. A plan names files of methods, and runs them: work on plans
     of your own only.
     """
-    from benchmark.execution.engines import slurm
+    from benchmark.execution import slurm
     from benchmark.execution.monitor import PlainMonitor
     from benchmark.execution.pilot import job_here
     from benchmark.execution.pilot import work as work_on
@@ -52,7 +51,7 @@ def work(
     from benchmark.execution.plan_file import read_plan
     from benchmark.execution.pool import Pool, check_writable
     from benchmark.files.writing import guard
-    from benchmark.processes.signals import answered
+    from benchmark.processes.signals import answer_from_now_on
     from benchmark.registry import use_method_files
     from benchmark.terminal import say
 
@@ -65,15 +64,15 @@ def work(
         return
     check_writable(planned.results)
     use_method_files(planned.method_files)
-    with contextlib.ExitStack() as around:
-        pool = around.enter_context(Pool())
+    with Pool() as pool:
 
         def stop() -> None:
             # Once: a batch system sends TERM to everybody, and again before it kills.
             if not pool.stops:
                 pool.request_stop()
 
-        around.enter_context(answered(stop))
+        # Also while the process ends, whose exit code says that there is work left.
+        answer_from_now_on(stop)
         names, bfloat16 = chosen_devices(pool, device_names(devices), jobs)
         if planned.bfloat16 and not bfloat16:
             raise BenchError(
@@ -100,7 +99,7 @@ def work(
 
 def submit_pilots(screen: Console, plan: RunPlan | None, settings: SlurmSettings, workers: int) -> None:
     """Submit pilots for a plan, at most one a run, and say what to type next."""
-    from benchmark.execution.engines.slurm import submit
+    from benchmark.execution.slurm import submit
 
     if plan is None:
         screen.print("Nothing is left to do.")
@@ -119,8 +118,8 @@ def submit_pilots(screen: Console, plan: RunPlan | None, settings: SlurmSettings
 
 def print_script(screen: Console, results: Path, title: str, n_runs: int, settings: SlurmSettings) -> None:
     """`--dry-run`: what would be submitted."""
-    from benchmark.execution.engines.slurm import script_of
     from benchmark.execution.plan_file import FOLDER
+    from benchmark.execution.slurm import script_of
 
     script = script_of(results.resolve() / FOLDER / "PLAN", title, n_runs, settings)
     screen.print(script, soft_wrap=True, markup=False, highlight=False)

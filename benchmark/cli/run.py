@@ -117,7 +117,7 @@ def run(
 
     batch = None
     if on is Engine.SLURM:
-        from benchmark.execution.engines.slurm import settings_from
+        from benchmark.execution.slurm import settings_from
 
         batch = settings_from(cluster, submit or ())
     refuse_idle(context, on)

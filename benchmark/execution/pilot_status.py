@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.execution.engines import slurm
+from benchmark.execution import slurm
 from benchmark.execution.pilot import PilotRecord, pilot_records
 from benchmark.execution.plan_file import FOLDER, RunPlan, read_plan
 from benchmark.vocabulary import BenchError

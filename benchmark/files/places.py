@@ -89,7 +89,10 @@ def is_regular(path: Path) -> bool:
 
 def kind_of(path: Path) -> str:
     """What it is instead of a file, in words."""
-    return _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "no file")
+    try:
+        return _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "no file")
+    except OSError:
+        return "not there"
 
 
 def refuse_links(path: Path, *, below: Path) -> None:

@@ -19,14 +19,20 @@ def answered(answer: Callable[[], object]) -> Iterator[None]:
     """Within the block the signals call `answer`, but for those that were ignored before: `nohup` and a shell's `&`
     ask for that."""
     before = {number: signal.getsignal(number) for number in STOPPING}
-    heard = [number for number in STOPPING if before[number] is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, lambda *_: answer())
+    answer_from_now_on(answer)
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, handler)
+
+
+def answer_from_now_on(answer: Callable[[], object]) -> None:
+    """The same until the process ends."""
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: answer())
 
 
 @contextlib.contextmanager

@@ -278,7 +278,8 @@ class RunFolder:
             for folder, folders, files in os.walk(self.path):
                 links = [name for name in folders if (Path(folder) / name).is_symlink()]
                 for path in (Path(folder) / name for name in (*links, *files)):
-                    if not is_regular(path):
+                    # What is gone by now was a temporary file of who works on the run.
+                    if not is_regular(path) and is_there(path):
                         raise DamagedFileError(f"{path} is {kind_of(path)}, no file")
                 # Where nnU-Net predicts, in folders that its next start removes, images are links.
                 folders[:] = [name for name in folders if not name.startswith(".")]
