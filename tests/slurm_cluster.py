@@ -164,6 +164,11 @@ def own_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(f"SLURM is not installed here: no {missing[0]} (Debian: apt-get install slurm-wlm munge)")
     if os.geteuid() != 0:
         pytest.skip("several nodes on one machine need root, for hostnames of their own")
+    own = ["unshare", "--uts", "--mount", "sh", "-c", "hostname n1 && mount --bind /etc/hosts /etc/hosts"]
+    if subprocess.run(own, capture_output=True, check=False).returncode:
+        pytest.skip(
+            "several nodes on one machine need namespaces of hostnames and mounts, which are forbidden here"
+        )
     base = tmp_path_factory.mktemp("slurm")
     for parent in (base, *base.parents):
         if "pytest" in parent.name:
