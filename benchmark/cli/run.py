@@ -274,6 +274,8 @@ def _print_plan(screen: Console, planned: GridPlan, results: Path, *, as_json: b
     for line in planned.unsupported:
         screen.print(line, soft_wrap=True, markup=False, highlight=False)
     where = ", ".join(f"{place.device} ({place.threads} threads)" for place in planned.places)
+    if planned.request.elsewhere is not None:
+        where = "the places of pilots, which this script would start"
     screen.print(f"{planned.study.source} with profile {profile.name} would run on: {where}", soft_wrap=True)
 
 
