@@ -399,3 +399,12 @@ def test_a_temporary_file_that_goes_while_it_is_looked_at_is_no_damage(
     monkeypatch.setattr(os, "walk", gone)
     folder.refuse_odd_files()
     assert not temporary.exists()
+
+
+def test_a_search_whose_best_run_does_not_say_its_data_is_reported_without_a_grid_of_it(place: Place) -> None:
+    for path in (place.results / "runs").glob("*/config.yaml"):
+        if path.is_file() and not path.is_symlink():
+            path.write_text("".join(line for line in path.open() if not line.startswith("dataset:")))
+    ended = run(place, "search")
+    assert not ended.faults
+    assert "does not say dataset" in " ".join(ended.out.split())

@@ -12,6 +12,7 @@ from written_runs import NAN, methods_manifest, score_rows, write_readings, writ
 
 from benchmark.results.runs import SCORE_COLUMNS, RunFolder, load_scores
 from benchmark.vocabulary import BenchError
+from reports.evidence.recomputing import stored_rows
 from reports.ground import score_files
 from reports.ground.runs import of_readings, planned_runs, reported_scores
 from reports.ground.score_files import SCORES, codes_of, read_scores, sources_of
@@ -105,6 +106,13 @@ def test_a_file_with_other_columns_is_refused(mixed: Path) -> None:
     frame.to_parquet(file)
     with pytest.raises(BenchError, match="Run a is done, but"):
         read_scores(mixed, {"a": [""]})
+
+
+def test_the_recomputation_refuses_other_columns_too(mixed: Path) -> None:
+    file = RunFolder(mixed, "a").scores_file
+    pd.read_parquet(file).drop(columns="run_id").to_parquet(file)
+    with pytest.raises(BenchError, match=r"Run a: .*missing column.*run_id"):
+        stored_rows(RunFolder(mixed, "a"))
 
 
 def test_a_reading_that_was_not_scored_is_refused(mixed: Path) -> None:

@@ -43,6 +43,9 @@ def open_scores(path: Path, columns: Mapping[str, str], *, below: Path, **option
         file = pq.ParquetFile(pa.BufferReader(content), **options)
         footer, schema = file.metadata, file.schema_arrow
         size = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
+    except KeyError as error:
+        # Of the columns that are to be read as dictionaries.
+        raise DamagedFileError(f"{path}: missing column {error}.") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedFileError(f"{path} cannot be read ({error})") from error
     if footer.num_rows > MOST_ROWS or size > MOST_COLUMN_BYTES:

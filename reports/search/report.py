@@ -37,7 +37,7 @@ from reports.ground.files import ReportFiles, WrittenFigure
 from reports.ground.measures import measure_of
 from reports.ground.printing import PrintedTable, markdown_text
 from reports.ground.threads import on_one_thread
-from reports.ground.words import counted
+from reports.ground.words import counted, enumerated
 from reports.ground.writer import ReadyTable, ReportWriter
 from reports.search import figures
 from reports.search.frames import (
@@ -183,6 +183,8 @@ def _write_best(
         return None
     try:
         config = folder.config()
+        if unsaid := [name for name in ("dataset", "method", "fold", "seed") if name not in config]:
+            raise DamagedFileError(f"{folder.config_file} does not say {enumerated(unsaid)}")
     except DamagedFileError as error:
         notice(str(error))
         return None
