@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -317,3 +318,35 @@ def test_options_of_the_other_place_are_refused(
         main(["run", "--results", str(tmp_path / "r"), *options])
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("signals", "again"),
+    [
+        (["USR1"], True),
+        # At the end of its time a pilot that still saves gets TERM too, as the script does.
+        (["USR1", "TERM"], True),
+        (["TERM"], False),
+    ],
+)
+def test_the_script_submits_its_task_again_unless_somebody_cancelled_it(
+    tmp_path: Path, signals: list[str], again: bool
+) -> None:
+    stand_in = ("bash", "-c", "trap 'sleep 0.5; exit 75' TERM; touch began; while :; do sleep 0.1; done")
+    (tmp_path / "slurm.sh").write_text(script_of(tmp_path, "t", 1, SlurmSettings(command=stand_in)))
+    (tmp_path / "sbatch").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/submitted\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "2"}
+    script = subprocess.Popen(
+        ["bash", "slurm.sh", "4"], cwd=tmp_path, env=environment, start_new_session=True
+    )
+    while not (tmp_path / "began").exists():
+        time.sleep(0.02)
+    for name in signals:
+        # USR1 is the script's alone; TERM is everybody's.
+        (os.kill if name == "USR1" else os.killpg)(script.pid, getattr(signal, f"SIG{name}"))
+        time.sleep(0.1)
+    assert script.wait(20) == 75
+    assert (tmp_path / "submitted").exists() == again
+    if again:
+        assert (tmp_path / "submitted").read_text() == f"--parsable --array=2 {tmp_path}/slurm.sh 4\n"

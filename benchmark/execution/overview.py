@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.execution.monitor import TRAINING_SHARE, duration, first_line, fraction, heartbeat_of, where
-from benchmark.execution.pilot_status import PilotStatus, pilots_of, summary
+from benchmark.execution.pilot_status import PilotStatus, pilots_of, plans_in, summary
+from benchmark.execution.plan_file import RunPlan
 from benchmark.files.places import DamagedFileError, is_name, is_there
 from benchmark.results.attempts import Attempt, written_attempts
 from benchmark.results.manifests import CellRun, GridManifest, manifests, one_a_run
@@ -191,10 +192,11 @@ def status(results: Path, grid: str | None) -> list[dict[str, Any]]:
     if grid is not None and not found:
         known = ", ".join(dict.fromkeys(m.grid for m in every)) or "none at all"
         raise BenchError(f"There is no grid {grid!r} in {results}; there are {known}.")
-    return [_status_of(results, manifest) for manifest in found]
+    plans = plans_in(results)
+    return [_status_of(results, manifest, plans) for manifest in found]
 
 
-def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
+def _status_of(results: Path, manifest: GridManifest, plans: Sequence[RunPlan]) -> dict[str, Any]:
     words = state_words(results, manifest.cells)
     running = []
     labels = labels_of(manifest.cells)
@@ -228,7 +230,7 @@ def _status_of(results: Path, manifest: GridManifest) -> dict[str, Any]:
         "eta_seconds": _eta(results, words),
         "running": running,
         "failed": failed,
-        "pilots": [asdict(pilot) for pilot in pilots_of(results, manifest.name)],
+        "pilots": [asdict(pilot) for pilot in pilots_of(plans, manifest.name)],
     }
 
 

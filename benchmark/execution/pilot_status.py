@@ -42,13 +42,11 @@ class PilotStatus:
         return ", ".join(word for word in words if word)
 
 
-def pilots_of(results: Path, manifest: str) -> list[PilotStatus]:
+def pilots_of(plans: Sequence[RunPlan], manifest: str) -> list[PilotStatus]:
     """The pilots of the newest plan of a grid that was submitted or worked on; none where runs are executed here."""
-    plans = [plan for plan in _plans(results) if manifest in plan.grids]
-    for plan in sorted(plans, key=_last_news, reverse=True):
-        if _last_news(plan):
-            return _of_plan(plan)
-    return []
+    news = [(_last_news(plan), plan) for plan in plans if manifest in plan.grids]
+    last, newest = max(news, key=lambda one: one[0], default=(0.0, None))
+    return _of_plan(newest) if newest is not None and last else []
 
 
 def summary(pilots: Sequence[PilotStatus]) -> str:
@@ -58,7 +56,8 @@ def summary(pilots: Sequence[PilotStatus]) -> str:
     return f"{counted(len(pilots), 'pilot')} of plan {pilots[0].plan}: {', '.join(words)}"
 
 
-def _plans(results: Path) -> list[RunPlan]:
+def plans_in(results: Path) -> list[RunPlan]:
+    """The plans in a results folder."""
     found = []
     for folder in sorted((results / FOLDER).glob("*")):
         # What cannot be read, or was made elsewhere, has no pilots here.

@@ -152,15 +152,17 @@ def script_of(folder: Path, title: str, n_runs: int, settings: SlurmSettings) ->
             "number=$(($1 + SLURM_ARRAY_TASK_ID))",
             # USR1 comes to this shell alone, before the time limit. TERM comes to all: of scancel, or where SLURM
             # starts the job again. It must not end the shell, and what is ignored here the pilot would ignore too.
-            "pilot= ended=",
-            "trap 'kill -TERM \"$pilot\" 2>/dev/null' USR1",
+            "pilot= told= ended=",
+            "trap 'told=1; kill -TERM \"$pilot\" 2>/dev/null' USR1",
             "trap 'ended=1' TERM",
             f'{shlex.join(_command(folder, settings))} --pilot "$number" &',
             "pilot=$!",
             'while kill -0 "$pilot" 2>/dev/null; do wait "$pilot"; code=$?; done',
             # A signal ends `wait` early; the pilot's own code is the last answer.
             'wait "$pilot" 2>/dev/null; last=$?; [ "$last" = 127 ] || code=$last',
-            f'if [ -z "$ended" ] && {{ [ "$code" = {TRY_AGAIN} ] || [ "$code" -gt 128 ]; }}; then',
+            # Whose time is up gets TERM as well, if saving takes longer than the margin.
+            'if [ -n "$told" ] || [ -z "$ended" ]; then again=1; else again=; fi',
+            f'if [ -n "$again" ] && {{ [ "$code" = {TRY_AGAIN} ] || [ "$code" -gt 128 ]; }}; then',
             # Not `scontrol requeue` first: SLURM holds a requeued job back for two minutes.
             '  sbatch --parsable --array="$SLURM_ARRAY_TASK_ID" '
             f'{shlex.quote(str(script))} "$1" >> {shlex.quote(str(folder / "resubmitted"))} ||',
